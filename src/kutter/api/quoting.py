@@ -1,0 +1,13 @@
+"""How upstream's messages quote a value (Go's ``%q`` for strings, JSON for the rest)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def quote(value: Any) -> str:
+    """``"text"`` for strings, JSON for everything else."""
+    if value is None:
+        return "null"
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,1 @@
+"""The API server: pipeline, verbs, authentication, authorization, admission, kinds."""

@@ -1,0 +1,1 @@
+"""Ground floor: clock, tasks, back-off, logs, metrics, files. Standard library only."""

@@ -1,0 +1,1 @@
+"""Transports (local and HTTP), kubeconfig, typed and raw access to the API."""

@@ -1,0 +1,1 @@
+"""Composition roots: server, agent, all-in-one; configuration and certificates."""

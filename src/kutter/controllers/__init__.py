@@ -1,0 +1,1 @@
+"""One module or package per controller; registry.py lists them all."""

@@ -1,0 +1,99 @@
+"""Plain request and response values: all that code above the HTTP layer sees."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import parse_qsl, unquote
+
+
+class ByteStream(Protocol):
+    """A full-duplex byte connection after an upgrade (bytes already read included)."""
+
+    async def read(self, limit: int = 65536) -> bytes:
+        """Some bytes; ``b""`` at the peer's end."""
+
+    async def write(self, data: bytes) -> None:
+        """Send, waiting while the peer is slow. Raises ConnectionError."""
+
+    async def write_eof(self) -> None:
+        """Half-close where the transport can (TLS cannot: closes)."""
+
+    def close(self) -> None:
+        """Close at once; idempotent."""
+
+
+@dataclass(slots=True)
+class PeerCertificate:
+    """The verified client certificate, DER."""
+
+    der: bytes
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, body complete. Header names are lower case.
+
+    ``peer_certificate`` is set only when TLS verified it.
+    """
+
+    method: str
+    path: str  # percent-decoded, without the query
+    raw_query: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    peer_certificate: PeerCertificate | None = None
+    remote_address: str = ""
+    raw_path: str = ""
+    header_list: list[tuple[str, str]] = field(default_factory=list)
+    # Set by the client's local transport only, never from the wire: who calls. See
+    # kutter.apiserver.authn.identity.User.
+    local_user: object | None = None
+    _query: list[tuple[str, str]] | None = None
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """Query parameters in order, decoded."""
+        if self._query is None:
+            self._query = parse_qsl(self.raw_query, keep_blank_values=True)
+        return self._query
+
+    def param(self, name: str, default: str = "") -> str:
+        """The first value of a query parameter."""
+        for key, value in self.query:
+            if key == name:
+                return value
+        return default
+
+    def params(self, name: str) -> list[str]:
+        """All values of a query parameter."""
+        return [value for key, value in self.query if key == name]
+
+
+UpgradeHandler = Callable[[ByteStream], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer. Exactly one of ``body``, ``stream``, ``upgrade`` is used.
+
+    * ``body``: sent with Content-Length.
+    * ``stream``: sent chunked; each item flushed at once; closed when the client goes.
+    * ``upgrade``: status 101 is sent with ``headers``, then the handler owns the connection.
+    """
+
+    status: int = 200
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+    stream: AsyncIterator[bytes] | None = None
+    upgrade: UpgradeHandler | None = None
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def parse_target(target: str) -> tuple[str, str]:
+    """Split a request target into decoded path and raw query."""
+    path, _, query = target.partition("?")
+    return (unquote(path) if "%" in path else path), query

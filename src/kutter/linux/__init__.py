@@ -1,0 +1,1 @@
+"""Syscall façade: mounts, namespaces, cgroups, netlink, nft."""

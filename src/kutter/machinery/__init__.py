@@ -1,0 +1,1 @@
+"""What controllers are made of: informers, indexes, queues, controllers, expectations, events."""

@@ -1,0 +1,1 @@
+"""Addresses, services, DNS: rules are pure, the kernel does the work."""

@@ -1,0 +1,1 @@
+"""Containers. No Pod type. cri.py is the contract."""

@@ -1,0 +1,1 @@
+"""Vectorised scheduler: queue, snapshot, cycle, plugins."""

@@ -1,0 +1,1 @@
+"""Volume kinds and their drivers."""

@@ -1,0 +1,1 @@
+"""Keys, revisions and bytes. Knows nothing of kinds."""
