@@ -30,15 +30,14 @@ class Record(NamedTuple):
 class Event(NamedTuple):
     """One change. For ``delete``, ``value`` is the last value and ``revision`` the deletion's.
 
-    ``previous`` is the value before a put of an existing key (None when it was created).
-    """
-
+XX
     kind: Literal["put", "delete"]
     key: str
     value: bytes
     previous: bytes | None
     create_revision: int
     revision: int
+    previous_revision: int
 
 
 class RangeResult(NamedTuple):
