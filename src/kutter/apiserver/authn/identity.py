@@ -1,0 +1,36 @@
+"""Who calls: the identity that authentication establishes and everything after it trusts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ANONYMOUS_NAME = "system:anonymous"
+GROUP_AUTHENTICATED = "system:authenticated"
+GROUP_UNAUTHENTICATED = "system:unauthenticated"
+GROUP_MASTERS = "system:masters"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A caller: ``groups`` and ``extra`` are what authorization decides on."""
+
+    name: str
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def to_user_info(self) -> dict[str, Any]:
+        """``authentication.k8s.io/v1 UserInfo``."""
+        info: dict[str, Any] = {"username": self.name}
+        if self.uid:
+            info["uid"] = self.uid
+        if self.groups:
+            info["groups"] = list(self.groups)
+        if self.extra:
+            info["extra"] = {key: list(values) for key, values in self.extra.items()}
+        return info
+
+
+ANONYMOUS = User(ANONYMOUS_NAME, groups=(GROUP_UNAUTHENTICATED,))

@@ -1,0 +1,171 @@
+"""What is particular to one kind on its way into the store.
+
+Between ``apiserver.storage`` (the same for all kinds) and the knowledge of one kind. The base
+class is a plain namespaced or cluster-wide kind with nothing particular; ``kinds`` subclasses
+it. Methods work on trees in place, are synchronous and do no I/O; what has to read other
+objects does so through ``context.reader``.
+
+Order on create: ``default`` → admission mutates → ``prepare_for_create`` → uid, timestamps,
+name → ``validate_create`` → ``canonicalize`` → admission validates → ``begin_create`` → store
+→ ``after_create``. On update: ``default`` → admission mutates → ``prepare_for_update`` →
+``validate_update`` → ``canonicalize`` → admission validates → ``begin_update`` → store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from kutter.api.errors import FieldError
+from kutter.api.resources import Resource
+from kutter.apiserver.authn.identity import User
+from kutter.apiserver.ports import Reader, Tree
+
+Finish = Callable[[bool], None]
+"""Called once with whether the write took place."""
+
+
+@dataclass(slots=True)
+class StrategyContext:
+    """What a strategy may look at beside the object itself."""
+
+    user: User
+    now: datetime
+    reader: Reader
+    dry_run: bool = False
+
+
+class Strategy:
+    """The base: no defaults, no validation, every field free to change.
+
+    ``allow_create_on_update``: PUT of a missing object creates it (201).
+    ``allow_unconditional_update``: an update without resourceVersion overwrites.
+    ``generation_paths``: top-level fields whose change bumps ``metadata.generation``
+    (empty: the kind has no generation). ``field_labels``: what ``selectable_fields`` answers
+    beside metadata.name and metadata.namespace; others are refused with 400.
+    """
+
+    allow_create_on_update: ClassVar[bool] = False
+    allow_unconditional_update: ClassVar[bool] = True
+    generation_paths: ClassVar[tuple[str, ...]] = ()
+    field_labels: ClassVar[frozenset[str]] = frozenset()
+    has_status: ClassVar[bool] = True
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
+
+    # -- the tree -------------------------------------------------------------
+
+    def default(self, tree: Tree) -> None:
+        """Fill in the defaults of absent fields. Called for stored objects of older servers too,
+        so it must be idempotent.
+        """
+
+    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
+        """Drop what a client may not set (``status``) and set what the server sets."""
+        if self.has_status and "status" in self.resource.subresources:
+            tree.pop("status", None)
+
+    def prepare_for_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
+        """Restore what an update of the main resource may not touch (``status``)."""
+        if self.has_status and "status" in self.resource.subresources:
+            _restore(new, old, "status")
+
+    def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
+        """Restore what an update of ``/status`` may not touch: everything but status.
+
+        Metadata changes are kept except what the core itself guards; upstream's kinds differ
+        here, most keep labels and annotations of the request.
+        """
+        status = new.get("status")
+        metadata = new.get("metadata")
+        new.clear()
+        new.update(old)
+        if status is None:
+            new.pop("status", None)
+        else:
+            new["status"] = status
+        if metadata is not None:
+            new["metadata"] = metadata
+
+    def canonicalize(self, tree: Tree) -> None:
+        """Bring a valid object into its stored form."""
+
+    def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
+        """What is wrong with a new object, all of it. Includes the metadata rules."""
+        return []
+
+    def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
+        """What is wrong with the change."""
+        return []
+
+    def validate_status_update(
+        self, context: StrategyContext, new: Tree, old: Tree
+    ) -> list[FieldError]:
+        """What is wrong with a change through ``/status``."""
+        return []
+
+    def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
+        """Texts for ``Warning`` headers: deprecated fields, doubtful values."""
+        return []
+
+    # -- deletion -------------------------------------------------------------
+
+    def grace_period_s(self, tree: Tree, requested_s: int | None) -> int | None:
+        """Seconds of graceful deletion; None where the kind is deleted at once.
+
+        0 means: graceful kind, but delete this one now.
+        """
+        return None
+
+    def default_garbage_collection(self, tree: Tree) -> str:
+        """What happens to dependents if the request does not say: "background" or "orphan"."""
+        return "background"
+
+    def check_delete(self, context: StrategyContext, tree: Tree) -> None:
+        """Refuse a deletion by raising ApiError."""
+
+    def begin_delete(self, context: StrategyContext, tree: Tree) -> None:
+        """Called on the object about to get its deletionTimestamp (Namespace: phase)."""
+
+    # -- selection and lifetime ----------------------------------------------
+
+    def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
+        """Values of ``field_labels`` of one object."""
+        return {}
+
+    def ttl_s(self, tree: Tree) -> float | None:
+        """Seconds after which the store forgets the object (events)."""
+        return None
+
+    # -- side effects ---------------------------------------------------------
+
+    async def begin_create(self, context: StrategyContext, tree: Tree) -> Finish | None:
+        """Acquire what the object needs (a cluster address) and write it into the tree.
+
+        The answer is called with False if the object is not stored in the end (or dry run).
+        """
+        return None
+
+    async def begin_update(self, context: StrategyContext, new: Tree, old: Tree) -> Finish | None:
+        """As ``begin_create`` for a change."""
+        return None
+
+    def after_create(self, context: StrategyContext, tree: Tree) -> None:
+        """The object is stored."""
+
+    def after_delete(self, context: StrategyContext, tree: Tree) -> None:
+        """The object is gone from the store (also when a finalizer's removal ended it)."""
+
+
+def _restore(new: Tree, old: Tree, field: str) -> None:
+    value: Any = old.get(field)
+    if value is None:
+        new.pop(field, None)
+    else:
+        new[field] = value
+
+
+StrategyFor = Callable[[Resource], Strategy]

@@ -1,0 +1,194 @@
+"""The seams of the API server: what the core calls and other packages provide.
+
+Between the pipeline (``pipeline.py``, ``storage.py``) and those who decide: authentication,
+authorization, admission, per-kind strategies, printing and subresource handlers. The core
+depends on these protocols only; ``server.py`` is handed the implementations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from kutter.api.resources import Resource
+from kutter.apiserver.authn.identity import User
+from kutter.http.messages import Request, Response
+
+if TYPE_CHECKING:
+    from kutter.apiserver.context import Call
+
+Tree = dict[str, Any]
+Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What authorization decides on. ``verb`` is the API verb, or the lower-case method for
+    paths that are no resource.
+    """
+
+    user: User
+    verb: str
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    path: str = ""
+    is_resource: bool = False
+    field_selector: str = ""
+    label_selector: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An authorizer's answer; ``reason`` ends up in the 403's message."""
+
+    allowed: bool
+    reason: str = ""
+
+
+class Authenticator(Protocol):
+    """Establishes who calls."""
+
+    async def authenticate(self, request: Request) -> User | None:
+        """The caller; the anonymous user where no credentials are fine; None for "no".
+
+        Raises :func:`kutter.api.errors.unauthorized` for credentials that do not hold. Never
+        called for the local transport (``request.local_user``).
+        """
+        ...
+
+
+class Authorizer(Protocol):
+    """Decides whether a caller may."""
+
+    async def authorize(self, attributes: Attributes) -> Decision:
+        """Never raises for a plain "no"."""
+        ...
+
+
+@dataclass(slots=True)
+class AdmissionRequest:
+    """One operation on its way into the store.
+
+    ``object`` (new state; None for DELETE) may be mutated in the mutate step; ``old`` is the
+    state before (None for CREATE) and read-only. For CONNECT ``object`` is the options as a
+    tree. ``kind`` is the kind of ``object`` (a subresource's kind may differ from the
+    resource's). ``options`` is the Create/Update/Patch/DeleteOptions as a tree. ``warnings``
+    may be appended to.
+    """
+
+    operation: Operation
+    resource: Resource
+    subresource: str
+    namespace: str
+    name: str
+    object: Tree | None
+    old: Tree | None
+    user: User
+    reader: Reader
+    now: datetime
+    dry_run: bool = False
+    kind: str = ""
+    options: Tree = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Admission(Protocol):
+    """The admission chain. Raises ApiError to refuse."""
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        """Change ``request.object`` in place. Called after defaulting, before the strategy."""
+        ...
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Refuse or let pass; changes nothing. Called after validation, right before storing.
+
+        An update that lost a race is tried again, so both steps may be called repeatedly.
+        """
+        ...
+
+
+class Snapshot(Protocol):
+    """One object as the read cache holds it."""
+
+    namespace: str
+    name: str
+    revision: int
+
+    @property
+    def tree(self) -> Tree:
+        """The object, decoded anew on each call: the caller may change it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change seen by a cache. For ``DELETED`` ``current`` is the last state."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    current: Snapshot
+    previous: Snapshot | None
+
+
+ChangeSink = Callable[[list[Change]], None]
+
+
+class Reader(Protocol):
+    """Reads from the read cache: as new as the last acknowledged write, never blocking.
+
+    ``group_resource`` is ``pods`` or ``roles.rbac.authorization.k8s.io``.
+    """
+
+    def get(self, group_resource: str, namespace: str, name: str) -> Tree | None:
+        """One object, decoded anew, or None."""
+        ...
+
+    def exists(self, group_resource: str, namespace: str, name: str) -> bool:
+        """Whether it is there, without decoding it."""
+        ...
+
+    def list(self, group_resource: str, namespace: str = "") -> Iterable[Tree]:
+        """All objects (of a namespace), decoded one by one."""
+        ...
+
+    def revision(self, group_resource: str) -> int:
+        """The revision of the resource's newest change: unequal means look again."""
+        ...
+
+    def on_change(self, group_resource: str, sink: ChangeSink) -> None:
+        """Call ``sink`` synchronously with every change from now on; it must not raise."""
+        ...
+
+
+class TablePrinter(Protocol):
+    """Columns and cells of ``kubectl get`` for one kind."""
+
+    @property
+    def columns(self) -> list[Tree]:
+        """``metav1.TableColumnDefinition`` trees: name, type, format, description, priority."""
+        ...
+
+    def cells(self, tree: Tree, now: datetime) -> list[Any]:
+        """One row's cells, JSON values, in the order of ``columns``."""
+        ...
+
+    def conditions(self, tree: Tree) -> list[Tree]:
+        """``metav1.TableRowCondition`` trees of the row, usually none."""
+        ...
+
+
+PrinterFor = Callable[[Resource], TablePrinter | None]
+"""None: the core prints Name and Created At."""
+
+
+class CallHandler(Protocol):
+    """Handles one subresource (``pods/log``) or one resource without storage
+    (``tokenreviews``). ``call.info.verb`` says what is asked.
+    """
+
+    def __call__(self, call: Call) -> Awaitable[Response]: ...

@@ -1,0 +1,1 @@
+"""Handlers of subresources that are more than a part of their object."""
