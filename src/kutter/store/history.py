@@ -8,9 +8,9 @@ an older revision is today's range with the newer events undone.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 from kutter.store.interface import (
     CompactedError,
@@ -78,7 +78,7 @@ class History:
     def __init__(self, *, max_events: int = 10_000, max_bytes: int = 32 << 20) -> None:
         self._events: deque[Event] = deque()
         self._bytes = 0
-        self._max_events = max_events
+        self.max_events = max_events
         self._max_bytes = max_bytes
         self._watches: set[HistoryWatch] = set()
         self._sinks: list[tuple[str, EventSink]] = []
@@ -112,7 +112,7 @@ class History:
 
     def _trim(self) -> None:
         while self._events and (
-            len(self._events) > self._max_events or self._bytes > self._max_bytes
+            len(self._events) > self.max_events or self._bytes > self._max_bytes
         ):
             dropped = self._events.popleft()
             self._bytes -= len(dropped.value)
@@ -135,9 +135,9 @@ class History:
         """Events newer than ``revision``, in order."""
         if not self._events or self._events[-1].revision <= revision:
             return []
-        revisions = [e.revision for e in self._events]
-        start = bisect_right(revisions, revision)
-        return [self._events[i] for i in range(start, len(self._events))]
+        # Revisions have no gaps, so the place of one is known.
+        start = max(0, revision + 1 - self._events[0].revision)
+        return list(islice(self._events, start, None))
 
     def rewind(
         self, records: list[Record], start: str, end: str, *, read_at: int, revision: int

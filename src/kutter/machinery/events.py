@@ -1,0 +1,148 @@
+"""Events: what happened to an object, for people. Written in the background, never in the way.
+
+Equal events (same object, type, reason, message, source) are one object whose ``count`` grows,
+as upstream's recorder does. The queue is bounded; when it is full the event is dropped and
+counted, because an event must never stop the work it tells of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from typing import Any
+
+from kutter.api.errors import ApiError, is_reason
+from kutter.api.resources import Resource
+from kutter.api.types.base import View
+from kutter.base.clock import SYSTEM_CLOCK, Clock, render_time
+from kutter.base.log import get_logger
+from kutter.client.client import Client
+
+_log = get_logger("events")
+
+QUEUE_LIMIT = 1000
+CACHE_LIMIT = 4096
+MESSAGE_LIMIT = 1024
+
+EVENTS = Resource(
+    group="",
+    version="v1",
+    plural="events",
+    kind="Event",
+    namespaced=True,
+    verbs=("create", "patch"),
+)
+
+
+def reference_to(view: View, *, field_path: str = "") -> dict[str, Any]:
+    """An ``ObjectReference`` to an object."""
+    meta, resource = view.metadata, view.resource
+    reference: dict[str, Any] = {
+        "kind": resource.kind,
+        "apiVersion": resource.api_version,
+        "name": meta.name,
+        "uid": meta.uid,
+        "resourceVersion": meta.resource_version,
+    }
+    if meta.namespace:
+        reference["namespace"] = meta.namespace
+    if field_path:
+        reference["fieldPath"] = field_path
+    return {k: v for k, v in reference.items() if v}
+
+
+class EventRecorder:
+    """``recorder.event(pod, "Normal", "Started", "Started container web")``."""
+
+    def __init__(
+        self, client: Client, component: str, *, host: str = "", clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._client = client
+        self._component = component
+        self._host = host
+        self._clock = clock
+        self._queue: asyncio.Queue[tuple[dict[str, Any], str, str, str]] = asyncio.Queue(
+            QUEUE_LIMIT
+        )
+        self._known: OrderedDict[str, tuple[str, int]] = OrderedDict()  # key -> (name, count)
+        self.dropped = 0
+
+    def event(
+        self,
+        about: View | dict[str, Any],
+        kind: str,
+        reason: str,
+        message: str,
+        *,
+        field_path: str = "",
+    ) -> None:
+        """Record an event of ``kind`` Normal or Warning about a view or an ObjectReference."""
+        reference = reference_to(about, field_path=field_path) if isinstance(about, View) else about
+        try:
+            self._queue.put_nowait((reference, kind, reason, message[:MESSAGE_LIMIT]))
+        except asyncio.QueueFull:
+            self.dropped += 1
+
+    async def run(self) -> None:
+        """Write events until cancelled."""
+        while True:
+            reference, kind, reason, message = await self._queue.get()
+            try:
+                await self._write(reference, kind, reason, message)
+            except (ApiError, OSError, TimeoutError) as error:
+                _log.debug("event not written", reason=reason, error=str(error))
+            finally:
+                self._queue.task_done()
+
+    async def drain(self) -> None:
+        """Wait until everything recorded so far is written."""
+        await self._queue.join()
+
+    async def _write(self, reference: dict[str, Any], kind: str, reason: str, message: str) -> None:
+        parts = (
+            *(str(reference.get(k, "")) for k in ("kind", "namespace", "name", "uid", "fieldPath")),
+            kind,
+            reason,
+            message,
+        )
+        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        namespace = reference.get("namespace") or "default"
+        now = self._clock.now()
+        known = self._known.get(key)
+        if known is not None:
+            name, count = known
+            body: dict[str, Any] = {"count": count + 1, "lastTimestamp": render_time(now)}
+            try:
+                await self._client.patch(EVENTS, name, body, namespace, kind="merge")
+            except ApiError as error:
+                if not is_reason(error, "NotFound"):
+                    raise
+                del self._known[key]
+            else:
+                self._known[key] = (name, count + 1)
+                self._known.move_to_end(key)
+                return
+        name = f"{reference.get('name', '')}.{int(now.timestamp() * 1e9):x}"
+        source: dict[str, Any] = {"component": self._component}
+        if self._host:
+            source["host"] = self._host
+        tree: dict[str, Any] = {
+            "kind": "Event",
+            "apiVersion": "v1",
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": reference,
+            "reason": reason,
+            "message": message,
+            "source": source,
+            "firstTimestamp": render_time(now),
+            "lastTimestamp": render_time(now),
+            "count": 1,
+            "type": kind,
+            "reportingComponent": self._component,
+            "reportingInstance": self._host,
+        }
+        await self._client.create(EVENTS, tree, namespace)
+        self._known[key] = (name, 1)
+        while len(self._known) > CACHE_LIMIT:
+            self._known.popitem(last=False)

@@ -1,0 +1,498 @@
+"""The embedded store: SQLite in WAL mode, one writer thread, commits shared by waiting writes.
+
+Two tables. ``log`` has one row per revision (a put's value, or NULL for a deletion) and is the
+history; ``live`` says which revision each existing key is at. The loop side decides conflicts
+and assigns revisions from an in-memory copy of ``live``; the writer thread appends what has
+gathered, commits with fsync, and only then are events published and writers answered. Readers
+use their own connection and never wait for the writer.
+
+If a commit fails (full or failing disk) every write in it is answered with the error and the
+in-memory copy is read again from disk: nothing unacknowledged stays visible.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kutter.base.clock import SYSTEM_CLOCK, Clock
+from kutter.base.log import get_logger
+from kutter.store.expiry import Expiry
+from kutter.store.history import History, HistoryWatch
+from kutter.store.interface import (
+    Event,
+    EventSink,
+    RangeResult,
+    Record,
+    StoreError,
+    WriteConflictError,
+)
+
+_log = get_logger("store")
+
+SCHEMA_VERSION = 1
+BATCH_LIMIT = 1000
+# Compaction deletes this many superseded rows at a time, so that it never holds up a commit.
+COMPACT_SLICE = 2000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS log (
+    revision INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    create_revision INTEGER NOT NULL,
+    previous_revision INTEGER NOT NULL,
+    expires_at REAL,
+    value BLOB
+);
+CREATE TABLE IF NOT EXISTS live (
+    key TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(slots=True)
+class _Write:
+    """One accepted write on its way to the disk."""
+
+    event: Event
+    expires_at_s: float | None
+    done: asyncio.Future[None]
+
+
+@dataclass(slots=True)
+class _Compact:
+    revision: int
+    done: asyncio.Future[None]
+
+
+class SqliteStore:
+    """See :class:`kutter.store.interface.Store`. Make it with :meth:`open`."""
+
+    def __init__(
+        self, path: Path, *, clock: Clock, history_events: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._loop = loop
+        self._history = History(max_events=history_events)
+        self._expiry = Expiry(clock, self._expire)
+        self._expiry_task: asyncio.Task[None] | None = None
+        self._live: dict[str, tuple[int, int]] = {}  # key -> (mod, create), unacknowledged too
+        self._pending: dict[int, bytes] = {}  # revision -> value not yet committed
+        self._assigned = 1
+        self._inbox: queue.SimpleQueue[_Write | _Compact | None] = queue.SimpleQueue()
+        self._reader = self._connect()
+        self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
+        self._compacted = 1
+        self._compacting = False
+        self._closed = False
+        # Set while the writer may take writes; cleared by a failed commit until the loop has
+        # taken back everything that was decided on top of it.
+        self._sound = threading.Event()
+        self._sound.set()
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, clock: Clock = SYSTEM_CLOCK, history_events: int = 10_000
+    ) -> SqliteStore:
+        """Open or create the database at ``path``. Raises OSError or StoreError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            store = cls(
+                path,
+                clock=clock,
+                history_events=history_events,
+                loop=asyncio.get_running_loop(),
+            )
+            store._load()
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"cannot open the store {path}: {error}") from error
+        store._thread.start()
+        store._expiry_task = store._loop.create_task(store._expiry.run(), name="store/expiry")
+        return store
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=30
+        )
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -4096")
+        self._path.chmod(0o600)
+        return connection
+
+    def _load(self) -> None:
+        """Read keys, recent history and expiries into memory."""
+        reader = self._reader
+        reader.executescript(_SCHEMA)
+        meta = dict(reader.execute("SELECT name, value FROM meta"))
+        if meta.setdefault("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
+            raise StoreError(
+                f"the store {self._path} has schema {meta['schema']}, "
+                f"this version of Kutter reads {SCHEMA_VERSION}"
+            )
+        reader.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (SCHEMA_VERSION,))
+        self._compacted = meta.get("compacted", 1)
+        self._assigned = max(
+            1,
+            self._compacted,
+            reader.execute("SELECT coalesce(max(revision), 1) FROM log").fetchone()[0],
+        )
+        self._load_live()
+        oldest, events = self._recent_events()
+        self._history.restore(events, revision=self._assigned, oldest=oldest)
+        expiring = reader.execute(
+            "SELECT live.key, live.revision, log.expires_at FROM live"
+            " JOIN log ON log.revision = live.revision WHERE log.expires_at IS NOT NULL"
+        )
+        for key, revision, expires_at in expiring:
+            self._expiry.add(key, revision, expires_at)
+
+    def _load_live(self) -> None:
+        rows = self._reader.execute(
+            "SELECT live.key, live.revision, log.create_revision FROM live"
+            " JOIN log ON log.revision = live.revision"
+        )
+        self._live = {key: (revision, created) for key, revision, created in rows}
+
+    def _recent_events(self) -> tuple[int, list[Event]]:
+        """(oldest revision that can be replayed, the events after it)."""
+        oldest = max(self._compacted, self._assigned - self._history.max_events)
+        rows = self._reader.execute(
+            "SELECT l.revision, l.key, l.create_revision, l.previous_revision, l.value, p.value"
+            " FROM log l LEFT JOIN log p ON p.revision = l.previous_revision"
+            " WHERE l.revision > ? ORDER BY l.revision",
+            (oldest,),
+        )
+        events = []
+        for revision, key, created, before, value, previous in rows:
+            if value is None:
+                events.append(Event("delete", key, previous, None, created, revision, before))
+            else:
+                events.append(Event("put", key, value, previous, created, revision, before))
+        return oldest, events
+
+    # Reading
+
+    @property
+    def revision(self) -> int:
+        return self._history.revision
+
+    @property
+    def oldest_revision(self) -> int:
+        return self._history.oldest
+
+    async def get(self, key: str, *, revision: int = 0) -> Record | None:
+        if revision and revision != self.revision:
+            found = await self.range(key, key + "\0", revision=revision)
+            return found.records[0] if found.records else None
+        row = self._reader.execute(
+            "SELECT log.value, log.create_revision, log.revision FROM live"
+            " JOIN log ON log.revision = live.revision WHERE live.key = ?",
+            (key,),
+        ).fetchone()
+        return Record(key, *row) if row else None
+
+    async def range(
+        self, start: str, end: str, *, revision: int = 0, limit: int = 0
+    ) -> RangeResult:
+        if revision and revision != self.revision:
+            self._history.check(revision, self.revision)
+            records, read_at, _ = self._read_range(start, end, 0)
+            records = self._history.rewind(records, start, end, read_at=read_at, revision=revision)
+            shown = records[:limit] if limit else records
+            return RangeResult(shown, read_at, len(records) - len(shown))
+        records, read_at, remaining = self._read_range(start, end, limit)
+        return RangeResult(records, read_at, remaining)
+
+    def _read_range(self, start: str, end: str, limit: int) -> tuple[list[Record], int, int]:
+        reader = self._reader
+        reader.execute("BEGIN")
+        try:
+            read_at = reader.execute("SELECT coalesce(max(revision), 1) FROM log").fetchone()[0]
+            rows = reader.execute(
+                "SELECT live.key, log.value, log.create_revision, log.revision FROM live"
+                " JOIN log ON log.revision = live.revision"
+                " WHERE live.key >= ? AND live.key < ? ORDER BY live.key LIMIT ?",
+                (start, end, limit or -1),
+            ).fetchall()
+            remaining = 0
+            if limit and len(rows) == limit:
+                total = reader.execute(
+                    "SELECT count(*) FROM live WHERE key > ? AND key < ?", (rows[-1][0], end)
+                )
+                remaining = total.fetchone()[0]
+        finally:
+            reader.execute("COMMIT")
+        return [Record(*row) for row in rows], max(read_at, self.revision), remaining
+
+    async def count(self, start: str, end: str) -> int:
+        row = self._reader.execute(
+            "SELECT count(*) FROM live WHERE key >= ? AND key < ?", (start, end)
+        ).fetchone()
+        found: int = row[0]
+        return found
+
+    # Writing
+
+    async def put(
+        self, key: str, value: bytes, *, expected: int | None = None, ttl_s: float | None = None
+    ) -> Record:
+        mod, created = self._live.get(key, (0, 0))
+        if expected is not None and expected != mod:
+            raise WriteConflictError(key, await self._current(key))
+        previous = self._value_at(mod) if mod else None
+        revision = self._assigned + 1
+        event = Event("put", key, value, previous, created or revision, revision, mod)
+        expires_at = self._clock.now().timestamp() + ttl_s if ttl_s is not None else None
+        self._live[key] = (revision, event.create_revision)
+        self._pending[revision] = value
+        await self._submit(event, expires_at)
+        if expires_at is not None:
+            self._expiry.add(key, revision, expires_at)
+        return Record(key, value, event.create_revision, revision)
+
+    async def delete(self, key: str, *, expected: int | None = None) -> tuple[Record, int] | None:
+        mod, created = self._live.get(key, (0, 0))
+        if expected is not None and expected != mod:
+            raise WriteConflictError(key, await self._current(key))
+        if not mod:
+            return None
+        value = self._value_at(mod)
+        revision = self._assigned + 1
+        del self._live[key]
+        await self._submit(Event("delete", key, value, None, created, revision, mod), None)
+        return Record(key, value, created, mod), revision
+
+    async def _submit(self, event: Event, expires_at_s: float | None) -> None:
+        if self._closed:
+            raise StoreError("the store is closed")
+        self._assigned = event.revision
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._inbox.put(_Write(event, expires_at_s, done))
+        # A caller that is cancelled does not cancel the write: it is on its way to the disk.
+        await asyncio.shield(done)
+
+    async def _current(self, key: str) -> Record | None:
+        """What is at ``key`` now, committed or about to be."""
+        mod, created = self._live.get(key, (0, 0))
+        return Record(key, self._value_at(mod), created, mod) if mod else None
+
+    def _value_at(self, revision: int) -> bytes:
+        pending = self._pending.get(revision)
+        if pending is not None:
+            return pending
+        row = self._reader.execute(
+            "SELECT value FROM log WHERE revision = ?", (revision,)
+        ).fetchone()
+        value: bytes = row[0]
+        return value
+
+    async def _expire(self, key: str, revision: int) -> None:
+        if self._live.get(key, (0, 0))[0] == revision and not self._closed:
+            try:
+                await self.delete(key, expected=revision)
+            except WriteConflictError:
+                return  # renewed in between
+
+    # The writer thread
+
+    def _write_loop(self) -> None:
+        writer = self._connect()
+        try:
+            while True:
+                self._sound.wait()
+                item = self._inbox.get()
+                if item is None:
+                    return
+                if isinstance(item, _Compact):
+                    self._answer(item.done, self._run_compaction(writer, item.revision))
+                    continue
+                batch = [item]
+                after: _Compact | None = None
+                stop = False
+                while len(batch) < BATCH_LIMIT:
+                    try:
+                        more = self._inbox.get_nowait()
+                    except queue.Empty:
+                        break
+                    if isinstance(more, _Write):
+                        batch.append(more)
+                        continue
+                    after, stop = more, more is None
+                    break
+                error = self._commit(writer, batch)
+                if error is not None:
+                    self._sound.clear()
+                self._loop.call_soon_threadsafe(self._committed, batch, error)
+                if after is not None:
+                    self._answer(after.done, self._run_compaction(writer, after.revision))
+                if stop:
+                    return
+        finally:
+            writer.close()
+
+    def _commit(self, writer: sqlite3.Connection, batch: Iterable[_Write]) -> Exception | None:
+        log_rows: list[tuple[Any, ...]] = []
+        live: dict[str, int | None] = {}
+        for write in batch:
+            event = write.event
+            put = event.kind == "put"
+            log_rows.append(
+                (
+                    event.revision,
+                    event.key,
+                    event.create_revision,
+                    event.previous_revision,
+                    write.expires_at_s,
+                    event.value if put else None,
+                )
+            )
+            live[event.key] = event.revision if put else None
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+            writer.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", log_rows)
+            puts = [(key, revision) for key, revision in live.items() if revision is not None]
+            gone = [(key,) for key, revision in live.items() if revision is None]
+            if puts:
+                writer.executemany("INSERT OR REPLACE INTO live VALUES (?, ?)", puts)
+            if gone:
+                writer.executemany("DELETE FROM live WHERE key = ?", gone)
+            writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            if writer.in_transaction:
+                writer.execute("ROLLBACK")
+            return error
+        return None
+
+    def _committed(self, batch: list[_Write], error: Exception | None) -> None:
+        """On the loop: publish and acknowledge, or take everything back."""
+        if error is not None:
+            self._roll_back(batch, error)
+            return
+        for write in batch:
+            self._pending.pop(write.event.revision, None)
+        self._history.publish([write.event for write in batch])
+        for write in batch:
+            if not write.done.done():
+                write.done.set_result(None)
+        self._maybe_compact()
+
+    def _roll_back(self, batch: list[_Write], error: Exception) -> None:
+        """Fail this batch and everything queued behind it, which was decided on top of it."""
+        _log.error("commit failed", writes=len(batch), error=str(error))
+        failed = list(batch)
+        while True:
+            try:
+                item = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            if isinstance(item, _Write):
+                failed.append(item)
+            elif item is None:
+                self._inbox.put(None)
+                break
+            else:
+                self._answer(item.done, error)
+        self._pending.clear()
+        self._load_live()
+        newest = self._reader.execute("SELECT coalesce(max(revision), 1) FROM log").fetchone()[0]
+        self._assigned = max(newest, self._history.revision)
+        for write in failed:
+            if not write.done.done():
+                write.done.set_exception(OSError(f"the store could not write: {error}"))
+        self._sound.set()
+
+    def _answer(self, done: asyncio.Future[None], error: Exception | None) -> None:
+        def finish() -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(OSError(f"the store could not write: {error}"))
+
+        self._loop.call_soon_threadsafe(finish)
+
+    # Compaction
+
+    def _maybe_compact(self) -> None:
+        """Compact by itself once enough has fallen out of the window."""
+        if self._compacting or self._history.oldest - self._compacted < COMPACT_SLICE:
+            return
+        self._compacting = True
+        done: asyncio.Future[None] = self._loop.create_future()
+        done.add_done_callback(self._compaction_done)
+        self._inbox.put(_Compact(self._history.oldest, done))
+
+    def _compaction_done(self, done: asyncio.Future[None]) -> None:
+        self._compacting = False
+        if not done.cancelled() and done.exception() is not None:
+            _log.error("compaction failed", error=str(done.exception()))
+
+    def _run_compaction(self, writer: sqlite3.Connection, revision: int) -> Exception | None:
+        """Delete rows superseded at or before ``revision``, in slices."""
+        try:
+            low = self._compacted
+            while low < revision:
+                high = min(revision, low + COMPACT_SLICE)
+                writer.execute("BEGIN IMMEDIATE")
+                writer.execute(
+                    "DELETE FROM log WHERE revision IN (SELECT previous_revision FROM log"
+                    " WHERE revision > ? AND revision <= ? AND previous_revision > 0)",
+                    (low, high),
+                )
+                writer.execute(
+                    "DELETE FROM log WHERE revision > ? AND revision <= ? AND value IS NULL"
+                    " AND revision < (SELECT max(revision) FROM log)",
+                    (low, high),
+                )
+                writer.execute("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (high,))
+                writer.execute("COMMIT")
+                low = self._compacted = high
+            writer.execute("PRAGMA incremental_vacuum")
+        except sqlite3.Error as error:
+            if writer.in_transaction:
+                writer.execute("ROLLBACK")
+            return error
+        return None
+
+    async def compact(self, revision: int) -> None:
+        self._history.check(revision, self.revision)
+        self._history.forget_before(revision)
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._inbox.put(_Compact(revision, done))
+        await done
+
+    # Watching
+
+    def watch(self, prefix: str, *, after: int, queue_limit: int = 10_000) -> HistoryWatch:
+        return self._history.watch(prefix, after, queue_limit, self.revision)
+
+    def subscribe(self, prefix: str, sink: EventSink) -> None:
+        self._history.subscribe(prefix, sink)
+
+    def unsubscribe(self, sink: EventSink) -> None:
+        self._history.unsubscribe(sink)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._expiry_task is not None:
+            self._expiry_task.cancel()
+        self._inbox.put(None)
+        await asyncio.to_thread(self._thread.join)
+        # The thread's last acknowledgements are callbacks of this loop; let them run.
+        await asyncio.sleep(0)
+        self._history.close()
+        self._reader.close()
