@@ -1,1 +1,1 @@
-"""The language of the cluster: schema tables, errors, selectors, quantities, patches; no I/O."""
+"""The language of the cluster: tables, errors, selectors, quantities, patches. Pure, no I/O."""

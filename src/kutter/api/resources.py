@@ -14,8 +14,9 @@ class Resource:
     """One resource of one group-version.
 
     ``verbs`` are discovery's verbs. ``subresources`` maps a subresource's name (``status``,
-    ``scale``, ``log`` ...) to its own description. ``storage_group_resource`` names the rows in
-    the store when they are shared with another group-version (``events``); default: own.
+    ``scale``, ``log`` ...) to its own description. ``storage_prefix`` is the start of its keys
+    in the store, without a slash at the end; group-versions of one kind share it. ``virtual``
+    resources are answered, never stored (reviews, bindings, component statuses).
     """
 
     group: str
@@ -29,6 +30,8 @@ class Resource:
     categories: tuple[str, ...] = ()
     subresources: dict[str, Subresource] = field(default_factory=dict)
     list_kind: str = ""
+    storage_prefix: str = ""
+    virtual: bool = False
 
     @property
     def api_version(self) -> str:
