@@ -11,7 +11,7 @@ import errno
 import ipaddress
 import socket
 import struct
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from kutter.linux.netlink import (
     NLM_CREATE,
@@ -45,7 +45,8 @@ _ADDR = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 
 
-class Link(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Link:
     """An interface as it is. ``master`` is an index, 0 for none."""
 
     index: int

@@ -12,6 +12,7 @@ those of the bridge alone, which go with it.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from kutter.linux.links import (
@@ -51,7 +52,7 @@ def ensure_bridge(kernel: NetlinkSocket, config: NetworkConfig, gateway: str, pr
         assert link is not None
     elif not link.up or link.mtu != mtu:
         set_link(kernel, link.index, mtu=mtu)
-        link = link._replace(up=True, mtu=mtu)
+        link = replace(link, up=True, mtu=mtu)
     wanted = {(gateway, prefix), (config.cluster_dns, 32)}
     held = {(a, p) for index, a, p in list_addresses(kernel) if index == link.index}
     for address, length in held - wanted:

@@ -33,20 +33,28 @@ def render_base(config: NetworkConfig, leases: Iterable[Lease]) -> str:
         f"add chain {_T} quiet {{ type filter hook output priority 0; }}",
         f'add rule {_T} quiet oifname "{bridge}" icmp type redirect drop',
         f"add chain {_T} host-ports",
-        f"add rule {_T} host-ports meta l4proto {{ tcp, udp, sctp }} dnat ip to"
-        " ip daddr . meta l4proto . th dport map @host-address-ports",
-        f"add rule {_T} host-ports meta l4proto {{ tcp, udp, sctp }} dnat ip to"
-        " meta l4proto . th dport map @host-ports",
+        (
+            f"add rule {_T} host-ports meta l4proto {{ tcp, udp, sctp }} dnat ip to"
+            " ip daddr . meta l4proto . th dport map @host-address-ports"
+        ),
+        (
+            f"add rule {_T} host-ports meta l4proto {{ tcp, udp, sctp }} dnat ip to"
+            " meta l4proto . th dport map @host-ports"
+        ),
         f"add chain {_T} incoming {{ type nat hook prerouting priority -95; }}",
         f"add rule {_T} incoming fib daddr type local jump host-ports",
         f"add chain {_T} outgoing {{ type nat hook output priority -95; }}",
         f"add rule {_T} outgoing fib daddr type local jump host-ports",
         f"add chain {_T} leaving {{ type nat hook postrouting priority 105; }}",
-        f"add rule {_T} leaving ct status dnat ip saddr . ip daddr @hairpins"
-        " masquerade fully-random",
+        (
+            f"add rule {_T} leaving ct status dnat ip saddr . ip daddr @hairpins"
+            " masquerade fully-random"
+        ),
         f'add rule {_T} leaving ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade fully-random',
-        f'add rule {_T} leaving ip saddr {config.pod_cidr} oifname != "{bridge}"'
-        f" ip daddr != {{ {config.cluster_cidr}, 224.0.0.0/4 }} masquerade fully-random",
+        (
+            f'add rule {_T} leaving ip saddr {config.pod_cidr} oifname != "{bridge}"'
+            f" ip daddr != {{ {config.cluster_cidr}, 224.0.0.0/4 }} masquerade fully-random"
+        ),
     ]
     return "\n".join(lines) + "\n" + "".join(render_host_ports(lease) for lease in leases)
 
