@@ -96,9 +96,9 @@ class BridgePodNetwork:
                 if lease.sandbox_id not in dead
             }
             for found in list_links(kernel):
-                if found.master == link.index and found.name.startswith(_PREFIX):
-                    if found.name not in kept:
-                        delete_link(kernel, found.name)
+                ours = found.master == link.index and found.name.startswith(_PREFIX)
+                if ours and found.name not in kept:
+                    delete_link(kernel, found.name)
         bridge.enable_forwarding(self._folder)
 
     async def attach(
