@@ -16,13 +16,14 @@ import orjson
 
 from kutter.api.errors import ApiError
 from kutter.api.resources import Resource
-from kutter.api.types.base import View
+from kutter.api.types.base import decode
+from kutter.api.types.meta_v1 import KubeObject
 from kutter.client.transport import Answer, Query, StreamAnswer, Transport
 
-V = TypeVar("V", bound=View)
+V = TypeVar("V", bound=KubeObject)
 
 Tree = dict[str, Any]
-Target = Resource | type[View]
+Target = Resource | type[KubeObject]
 
 PATCH_TYPES = {
     "json": "application/json-patch+json",
@@ -54,6 +55,10 @@ class WatchEvent(Generic[V]):
     object: V
 
 
+WatchBatch = list[WatchEvent[V]]
+JsonList = list[Any]
+
+
 class _ListMeta(msgspec.Struct, frozen=True, rename="camel"):
     resource_version: str = ""
     continue_: str = msgspec.field(name="continue", default="")
@@ -65,28 +70,14 @@ class _Frame(msgspec.Struct, frozen=True):
 
 
 _frame_decoder = msgspec.json.Decoder(_Frame)
-_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
-_list_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 
 
-def decoder_for(view: type[V]) -> msgspec.json.Decoder[V]:
-    """The shared decoder of a view."""
-    decoder = _decoders.get(view)
-    if decoder is None:
-        decoder = _decoders[view] = msgspec.json.Decoder(view)
-    return decoder
+class _List(msgspec.Struct, frozen=True):
+    metadata: _ListMeta = _ListMeta()
+    items: list[msgspec.Raw] | None = None
 
 
-def _list_decoder(view: type[View]) -> msgspec.json.Decoder[Any]:
-    decoder = _list_decoders.get(view)
-    if decoder is None:
-        shape = msgspec.defstruct(
-            f"{view.__name__}List",
-            [("items", list[view] | None, None), ("metadata", _ListMeta, _ListMeta())],  # type: ignore[valid-type]
-            frozen=True,
-        )
-        decoder = _list_decoders[view] = msgspec.json.Decoder(shape)
-    return decoder
+_list_decoder = msgspec.json.Decoder(_List)
 
 
 def raise_for_status(answer: Answer) -> Answer:
@@ -121,7 +112,7 @@ class Client:
         path: str,
         *,
         query: Query = (),
-        body: bytes | Tree | list[Any] | None = None,
+        body: bytes | Tree | JsonList | None = None,
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
@@ -150,7 +141,7 @@ class Client:
     ) -> V:
         """One object as a view. Raises ApiError NotFound."""
         answer = await self.request("GET", view.resource.path(namespace, name, subresource))
-        return decoder_for(view).decode(answer.body)
+        return decode(view, answer.body)
 
     async def get_tree(
         self, target: Target, name: str, namespace: str = "", *, subresource: str = ""
@@ -180,10 +171,9 @@ class Client:
         if resource_version:
             query.append(("resourceVersion", resource_version))
         answer = await self.request("GET", view.resource.path(namespace), query=query)
-        shape = _list_decoder(view).decode(answer.body)
-        return ListResult(
-            shape.items or [], shape.metadata.resource_version, shape.metadata.continue_
-        )
+        shape = _list_decoder.decode(answer.body)
+        items = [decode(view, bytes(item)) for item in shape.items or ()]
+        return ListResult(items, shape.metadata.resource_version, shape.metadata.continue_)
 
     async def list_tree(
         self,
@@ -209,7 +199,7 @@ class Client:
         field_selector: str = "",
         timeout_s: int = 0,
         bookmarks: bool = True,
-    ) -> AsyncIterator[list[WatchEvent[V]]]:
+    ) -> AsyncIterator[WatchBatch[V]]:
         """Batches of events until the server ends the watch. Raises ApiError (410 Expired)."""
         query = _selectors(label_selector, field_selector)
         query.append(("watch", "true"))
@@ -220,17 +210,16 @@ class Client:
         if timeout_s:
             query.append(("timeoutSeconds", str(timeout_s)))
         stream = await self.open_stream("GET", view.resource.path(namespace), query=query)
-        decode = decoder_for(view).decode
         try:
             async for lines in split_lines(stream):
-                batch: list[WatchEvent[V]] = []
+                batch: WatchBatch[V] = []
                 for line in lines:
                     frame = _frame_decoder.decode(line)
                     if frame.type == "ERROR":
                         if batch:
                             yield batch
                         raise error_from(500, bytes(frame.object))
-                    batch.append(WatchEvent(frame.type, decode(frame.object)))
+                    batch.append(WatchEvent(frame.type, decode(view, bytes(frame.object))))
                 if batch:
                     yield batch
         finally:
@@ -288,7 +277,7 @@ class Client:
         self,
         target: Target,
         name: str,
-        body: Tree | list[Any],
+        body: Tree | JsonList,
         namespace: str = "",
         *,
         kind: str = "merge",

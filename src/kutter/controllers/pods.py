@@ -65,9 +65,7 @@ def deletion_order(pod: Pod, peers_on_node: int) -> tuple[Any, ...]:
     ready = is_ready(pod)
     since = ready_since(pod)
     try:
-        cost = int(
-            pod.metadata.annotations.get("controller.kubernetes.io/pod-deletion-cost", "0")
-        )
+        cost = int(pod.metadata.annotations.get("controller.kubernetes.io/pod-deletion-cost", "0"))
     except ValueError:
         cost = 0
     created = pod.metadata.creation_timestamp

@@ -139,9 +139,8 @@ class ReplicaController:
         return [Source(self._sets, self._set_keys), Source(self._pods, self._pod_keys)]
 
     def _set_keys(self, change: Change[Any]) -> Sequence[str]:
-        if change.new is None:
-            self._expectations.forget(change.key)
-        elif change.old is not None and change.old.metadata.uid != change.new.metadata.uid:
+        old, new = change.old, change.new
+        if new is None or (old is not None and old.metadata.uid != new.metadata.uid):
             self._expectations.forget(change.key)
         return tuple(own_key(change))
 
@@ -205,8 +204,7 @@ class ReplicaController:
             template_labels=template_labels,
             pods=pods,
             peers_on_node=self._peers_on_node(item),
-            may_change=not item.metadata.deletion_timestamp
-            and self._expectations.satisfied(key),
+            may_change=not item.metadata.deletion_timestamp and self._expectations.satisfied(key),
             generation=item.metadata.generation,
             now=self._clock.now(),
         )

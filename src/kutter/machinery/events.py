@@ -14,7 +14,7 @@ from typing import Any
 
 from kutter.api.errors import ApiError, is_reason
 from kutter.api.resources import Resource
-from kutter.api.types.base import View
+from kutter.api.types.meta_v1 import KubeObject
 from kutter.base.clock import SYSTEM_CLOCK, Clock, render_time
 from kutter.base.log import get_logger
 from kutter.client.client import Client
@@ -35,7 +35,7 @@ EVENTS = Resource(
 )
 
 
-def reference_to(view: View, *, field_path: str = "") -> dict[str, Any]:
+def reference_to(view: KubeObject, *, field_path: str = "") -> dict[str, Any]:
     """An ``ObjectReference`` to an object."""
     meta, resource = view.metadata, view.resource
     reference: dict[str, Any] = {
@@ -70,7 +70,7 @@ class EventRecorder:
 
     def event(
         self,
-        about: View | dict[str, Any],
+        about: KubeObject | dict[str, Any],
         kind: str,
         reason: str,
         message: str,
@@ -78,7 +78,9 @@ class EventRecorder:
         field_path: str = "",
     ) -> None:
         """Record an event of ``kind`` Normal or Warning about a view or an ObjectReference."""
-        reference = reference_to(about, field_path=field_path) if isinstance(about, View) else about
+        reference = (
+            reference_to(about, field_path=field_path) if isinstance(about, KubeObject) else about
+        )
         try:
             self._queue.put_nowait((reference, kind, reason, message[:MESSAGE_LIMIT]))
         except asyncio.QueueFull:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from kutter.api.errors import ApiError, is_reason
-from kutter.api.types.base import View
+from kutter.api.types.meta_v1 import KubeObject
 from kutter.base.backoff import Backoff
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.log import get_logger
@@ -22,7 +22,7 @@ from kutter.client.client import Client
 
 _log = get_logger("informer")
 
-V = TypeVar("V", bound=View)
+V = TypeVar("V", bound=KubeObject)
 
 # The server ends a watch after this long; the informer then continues where it was.
 WATCH_TIMEOUT_S = 600
@@ -48,7 +48,7 @@ Handler = Callable[[Change[V]], None]
 Index = Callable[[V], Iterable[str]]
 
 
-def key_of(view: View) -> str:
+def key_of(view: KubeObject) -> str:
     """``namespace/name``, or ``name`` for what has no namespace."""
     meta = view.metadata
     return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name

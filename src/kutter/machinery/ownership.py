@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from kutter.api.errors import is_reason
-from kutter.api.types.base import View
-from kutter.api.types.meta_v1 import OwnerReference
+from kutter.api.types.meta_v1 import KubeObject, OwnerReference
 from kutter.client.client import Client
 
-V = TypeVar("V", bound=View)
+V = TypeVar("V", bound=KubeObject)
 
 
-def controller_of(view: View) -> OwnerReference | None:
+def controller_of(view: KubeObject) -> OwnerReference | None:
     """The owner reference with ``controller: true``, if any."""
     for owner in view.metadata.owner_references or ():
         if owner.controller:
@@ -27,7 +26,7 @@ def controller_of(view: View) -> OwnerReference | None:
     return None
 
 
-def controller_reference(owner: View) -> dict[str, Any]:
+def controller_reference(owner: KubeObject) -> dict[str, Any]:
     """The reference a controller puts on what it creates."""
     return {
         "apiVersion": owner.resource.api_version,
@@ -48,7 +47,9 @@ class Claim(Generic[V]):
     release: list[V]
 
 
-def plan_claim(owner: View, candidates: Iterable[V], matches: Callable[[V], bool]) -> Claim[V]:
+def plan_claim(
+    owner: KubeObject, candidates: Iterable[V], matches: Callable[[V], bool]
+) -> Claim[V]:
     """Sort ``candidates`` into owned, to adopt and to release. Pure."""
     owned: list[V] = []
     adopt: list[V] = []
@@ -71,7 +72,7 @@ def plan_claim(owner: View, candidates: Iterable[V], matches: Callable[[V], bool
     return Claim(owned, adopt, release)
 
 
-async def apply_claim(client: Client, owner: View, claim: Claim[V]) -> list[V]:
+async def apply_claim(client: Client, owner: KubeObject, claim: Claim[V]) -> list[V]:
     """Write adoptions and releases; answers what is owned afterwards.
 
     Before adopting, the owner is read afresh: one that was deleted and made again with the same
@@ -103,7 +104,7 @@ async def apply_claim(client: Client, owner: View, claim: Claim[V]) -> list[V]:
     return owned
 
 
-async def _patch(client: Client, item: View, body: dict[str, Any]) -> bool:
+async def _patch(client: Client, item: KubeObject, body: dict[str, Any]) -> bool:
     meta = item.metadata
     try:
         await client.patch(item.resource, meta.name, body, meta.namespace or "", kind="strategic")

@@ -8,7 +8,7 @@ from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
 from kutter.api.types.core_v1 import PersistentVolumeClaim, PodTemplateSpec
-from kutter.api.types.meta_v1 import LabelSelector, ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, LabelSelector, ObjectMeta
 
 
 class RollingUpdateDeployment(View):
@@ -53,7 +53,7 @@ class DeploymentStatus(View):
     updated_replicas: int = 0
 
 
-class Deployment(View):
+class Deployment(KubeObject):
     resource: ClassVar[Resource] = builtin("apps", "v1", "deployments")
 
     api_version: str = ""
@@ -88,7 +88,7 @@ class ReplicaSetStatus(View):
     terminating_replicas: int | None = None
 
 
-class ReplicaSet(View):
+class ReplicaSet(KubeObject):
     resource: ClassVar[Resource] = builtin("apps", "v1", "replicasets")
 
     api_version: str = ""
@@ -154,7 +154,7 @@ class StatefulSetStatus(View):
     updated_replicas: int = 0
 
 
-class StatefulSet(View):
+class StatefulSet(KubeObject):
     resource: ClassVar[Resource] = builtin("apps", "v1", "statefulsets")
 
     api_version: str = ""
@@ -203,7 +203,7 @@ class DaemonSetStatus(View):
     updated_number_scheduled: int = 0
 
 
-class DaemonSet(View):
+class DaemonSet(KubeObject):
     resource: ClassVar[Resource] = builtin("apps", "v1", "daemonsets")
 
     api_version: str = ""
@@ -213,7 +213,7 @@ class DaemonSet(View):
     status: DaemonSetStatus = DaemonSetStatus()
 
 
-class ControllerRevision(View):
+class ControllerRevision(KubeObject):
     resource: ClassVar[Resource] = builtin("apps", "v1", "controllerrevisions")
 
     api_version: str = ""

@@ -7,7 +7,7 @@ from typing import ClassVar
 from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
-from kutter.api.types.meta_v1 import ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, ObjectMeta
 
 
 class TokenReviewSpec(View):
@@ -29,7 +29,7 @@ class TokenReviewStatus(View):
     user: UserInfo = UserInfo()
 
 
-class TokenReview(View):
+class TokenReview(KubeObject):
     resource: ClassVar[Resource] = builtin("authentication.k8s.io", "v1", "tokenreviews")
 
     api_version: str = ""
@@ -69,7 +69,7 @@ class SelfSubjectReviewStatus(View):
     user_info: UserInfo = UserInfo()
 
 
-class SelfSubjectReview(View):
+class SelfSubjectReview(KubeObject):
     resource: ClassVar[Resource] = builtin("authentication.k8s.io", "v1", "selfsubjectreviews")
 
     api_version: str = ""

@@ -7,7 +7,12 @@ from typing import ClassVar
 from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
-from kutter.api.types.meta_v1 import FieldSelectorRequirement, LabelSelectorRequirement, ObjectMeta
+from kutter.api.types.meta_v1 import (
+    FieldSelectorRequirement,
+    KubeObject,
+    LabelSelectorRequirement,
+    ObjectMeta,
+)
 
 
 class NonResourceAttributes(View):
@@ -53,7 +58,7 @@ class SubjectAccessReviewStatus(View):
     reason: str = ""
 
 
-class SubjectAccessReview(View):
+class SubjectAccessReview(KubeObject):
     resource: ClassVar[Resource] = builtin("authorization.k8s.io", "v1", "subjectaccessreviews")
 
     api_version: str = ""
@@ -68,7 +73,7 @@ class SelfSubjectAccessReviewSpec(View):
     resource_attributes: ResourceAttributes | None = None
 
 
-class SelfSubjectAccessReview(View):
+class SelfSubjectAccessReview(KubeObject):
     resource: ClassVar[Resource] = builtin("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 
     api_version: str = ""
@@ -78,7 +83,7 @@ class SelfSubjectAccessReview(View):
     status: SubjectAccessReviewStatus = SubjectAccessReviewStatus()
 
 
-class LocalSubjectAccessReview(View):
+class LocalSubjectAccessReview(KubeObject):
     resource: ClassVar[Resource] = builtin(
         "authorization.k8s.io", "v1", "localsubjectaccessreviews"
     )
@@ -113,7 +118,7 @@ class SubjectRulesReviewStatus(View):
     resource_rules: tuple[ResourceRule, ...] = ()
 
 
-class SelfSubjectRulesReview(View):
+class SelfSubjectRulesReview(KubeObject):
     resource: ClassVar[Resource] = builtin("authorization.k8s.io", "v1", "selfsubjectrulesreviews")
 
     api_version: str = ""

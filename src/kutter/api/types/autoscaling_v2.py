@@ -7,7 +7,7 @@ from typing import ClassVar
 from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
-from kutter.api.types.meta_v1 import LabelSelector, ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, LabelSelector, ObjectMeta
 
 
 class CrossVersionObjectReference(View):
@@ -149,7 +149,7 @@ class HorizontalPodAutoscalerStatus(View):
     observed_generation: int | None = None
 
 
-class HorizontalPodAutoscaler(View):
+class HorizontalPodAutoscaler(KubeObject):
     resource: ClassVar[Resource] = builtin("autoscaling", "v2", "horizontalpodautoscalers")
 
     api_version: str = ""

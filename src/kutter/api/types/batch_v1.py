@@ -8,7 +8,7 @@ from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
 from kutter.api.types.core_v1 import ObjectReference, PodTemplateSpec
-from kutter.api.types.meta_v1 import LabelSelector, ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, LabelSelector, ObjectMeta
 
 
 class PodFailurePolicyOnExitCodesRequirement(View):
@@ -88,7 +88,7 @@ class JobStatus(View):
     uncounted_terminated_pods: UncountedTerminatedPods | None = None
 
 
-class Job(View):
+class Job(KubeObject):
     resource: ClassVar[Resource] = builtin("batch", "v1", "jobs")
 
     api_version: str = ""
@@ -120,7 +120,7 @@ class CronJobStatus(View):
     last_successful_time: str | None = None
 
 
-class CronJob(View):
+class CronJob(KubeObject):
     resource: ClassVar[Resource] = builtin("batch", "v1", "cronjobs")
 
     api_version: str = ""

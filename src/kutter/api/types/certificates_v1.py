@@ -7,7 +7,7 @@ from typing import ClassVar
 from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
-from kutter.api.types.meta_v1 import ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, ObjectMeta
 
 
 class CertificateSigningRequestSpec(View):
@@ -35,7 +35,7 @@ class CertificateSigningRequestStatus(View):
     conditions: tuple[CertificateSigningRequestCondition, ...] = ()
 
 
-class CertificateSigningRequest(View):
+class CertificateSigningRequest(KubeObject):
     resource: ClassVar[Resource] = builtin(
         "certificates.k8s.io", "v1", "certificatesigningrequests"
     )

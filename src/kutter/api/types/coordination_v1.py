@@ -7,7 +7,7 @@ from typing import ClassVar
 from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
-from kutter.api.types.meta_v1 import ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, ObjectMeta
 
 
 class LeaseSpec(View):
@@ -20,7 +20,7 @@ class LeaseSpec(View):
     strategy: str | None = None
 
 
-class Lease(View):
+class Lease(KubeObject):
     resource: ClassVar[Resource] = builtin("coordination.k8s.io", "v1", "leases")
 
     api_version: str = ""

@@ -9,7 +9,7 @@ import msgspec
 from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
-from kutter.api.types.meta_v1 import Condition, LabelSelector, ObjectMeta
+from kutter.api.types.meta_v1 import Condition, KubeObject, LabelSelector, ObjectMeta
 
 
 class NodeSelectorRequirement(View):
@@ -779,7 +779,7 @@ class PodStatus(View):
     start_time: str | None = None
 
 
-class Pod(View):
+class Pod(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "pods")
 
     api_version: str = ""
@@ -794,7 +794,7 @@ class PodTemplateSpec(View):
     spec: PodSpec = PodSpec()
 
 
-class PodTemplate(View):
+class PodTemplate(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "podtemplates")
 
     api_version: str = ""
@@ -897,7 +897,7 @@ class NodeStatus(View):
     volumes_in_use: tuple[str, ...] = ()
 
 
-class Node(View):
+class Node(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "nodes")
 
     api_version: str = ""
@@ -969,7 +969,7 @@ class ServiceStatus(View):
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
-class Service(View):
+class Service(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "services")
 
     api_version: str = ""
@@ -1009,7 +1009,7 @@ class EndpointSubset(View):
     ports: tuple[EndpointPort, ...] = ()
 
 
-class Endpoints(View):
+class Endpoints(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "endpoints")
 
     api_version: str = ""
@@ -1018,7 +1018,7 @@ class Endpoints(View):
     subsets: tuple[EndpointSubset, ...] = ()
 
 
-class ConfigMap(View):
+class ConfigMap(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "configmaps")
 
     api_version: str = ""
@@ -1029,7 +1029,7 @@ class ConfigMap(View):
     metadata: ObjectMeta = ObjectMeta()
 
 
-class Secret(View):
+class Secret(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "secrets")
 
     api_version: str = ""
@@ -1041,7 +1041,7 @@ class Secret(View):
     type: str = ""
 
 
-class ServiceAccount(View):
+class ServiceAccount(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "serviceaccounts")
 
     api_version: str = ""
@@ -1069,7 +1069,7 @@ class NamespaceStatus(View):
     phase: str = ""
 
 
-class Namespace(View):
+class Namespace(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "namespaces")
 
     api_version: str = ""
@@ -1089,7 +1089,7 @@ class EventSource(View):
     host: str = ""
 
 
-class Event(View):
+class Event(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "events")
 
     action: str = ""
@@ -1135,7 +1135,7 @@ class ReplicationControllerStatus(View):
     replicas: int = 0
 
 
-class ReplicationController(View):
+class ReplicationController(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "replicationcontrollers")
 
     api_version: str = ""
@@ -1195,7 +1195,7 @@ class PersistentVolumeStatus(View):
     reason: str = ""
 
 
-class PersistentVolume(View):
+class PersistentVolume(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "persistentvolumes")
 
     api_version: str = ""
@@ -1230,7 +1230,7 @@ class PersistentVolumeClaimStatus(View):
     phase: str = ""
 
 
-class PersistentVolumeClaim(View):
+class PersistentVolumeClaim(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "persistentvolumeclaims")
 
     api_version: str = ""
@@ -1253,7 +1253,7 @@ class LimitRangeSpec(View):
     limits: tuple[LimitRangeItem, ...] = ()
 
 
-class LimitRange(View):
+class LimitRange(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "limitranges")
 
     api_version: str = ""
@@ -1283,7 +1283,7 @@ class ResourceQuotaStatus(View):
     used: dict[str, str] = {}
 
 
-class ResourceQuota(View):
+class ResourceQuota(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "resourcequotas")
 
     api_version: str = ""
@@ -1293,7 +1293,7 @@ class ResourceQuota(View):
     status: ResourceQuotaStatus = ResourceQuotaStatus()
 
 
-class Binding(View):
+class Binding(KubeObject):
     resource: ClassVar[Resource] = builtin("", "v1", "bindings")
 
     api_version: str = ""

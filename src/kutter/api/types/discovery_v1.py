@@ -8,7 +8,7 @@ from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
 from kutter.api.types.core_v1 import ObjectReference
-from kutter.api.types.meta_v1 import ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, ObjectMeta
 
 
 class EndpointConditions(View):
@@ -48,7 +48,7 @@ class EndpointPort(View):
     protocol: str | None = None
 
 
-class EndpointSlice(View):
+class EndpointSlice(KubeObject):
     resource: ClassVar[Resource] = builtin("discovery.k8s.io", "v1", "endpointslices")
 
     address_type: str = ""

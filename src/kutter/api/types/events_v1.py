@@ -8,7 +8,7 @@ from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
 from kutter.api.types.core_v1 import EventSource, ObjectReference
-from kutter.api.types.meta_v1 import ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, ObjectMeta
 
 
 class EventSeries(View):
@@ -16,7 +16,7 @@ class EventSeries(View):
     last_observed_time: str = ""
 
 
-class Event(View):
+class Event(KubeObject):
     resource: ClassVar[Resource] = builtin("events.k8s.io", "v1", "events")
 
     action: str = ""

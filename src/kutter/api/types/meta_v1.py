@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from kutter.api.resources import Resource
 from kutter.api.types.base import View
 
 
@@ -28,6 +31,16 @@ class ObjectMeta(View):
     owner_references: tuple[OwnerReference, ...] = ()
     resource_version: str = ""
     uid: str = ""
+
+
+class KubeObject(View):
+    """Base of every top-level kind: what a client can get, list and watch."""
+
+    resource: ClassVar[Resource]
+
+    api_version: str = ""
+    kind: str = ""
+    metadata: ObjectMeta = ObjectMeta()
 
 
 class LabelSelectorRequirement(View):

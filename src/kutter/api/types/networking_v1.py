@@ -8,7 +8,7 @@ from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
 from kutter.api.types.core_v1 import TypedLocalObjectReference
-from kutter.api.types.meta_v1 import Condition, LabelSelector, ObjectMeta
+from kutter.api.types.meta_v1 import Condition, KubeObject, LabelSelector, ObjectMeta
 
 
 class ServiceBackendPort(View):
@@ -73,7 +73,7 @@ class IngressStatus(View):
     load_balancer: IngressLoadBalancerStatus = IngressLoadBalancerStatus()
 
 
-class Ingress(View):
+class Ingress(KubeObject):
     resource: ClassVar[Resource] = builtin("networking.k8s.io", "v1", "ingresses")
 
     api_version: str = ""
@@ -96,7 +96,7 @@ class IngressClassSpec(View):
     parameters: IngressClassParametersReference | None = None
 
 
-class IngressClass(View):
+class IngressClass(KubeObject):
     resource: ClassVar[Resource] = builtin("networking.k8s.io", "v1", "ingressclasses")
 
     api_version: str = ""
@@ -139,7 +139,7 @@ class NetworkPolicySpec(View):
     policy_types: tuple[str, ...] = ()
 
 
-class NetworkPolicy(View):
+class NetworkPolicy(KubeObject):
     resource: ClassVar[Resource] = builtin("networking.k8s.io", "v1", "networkpolicies")
 
     api_version: str = ""
@@ -156,7 +156,7 @@ class ServiceCIDRStatus(View):
     conditions: tuple[Condition, ...] = ()
 
 
-class ServiceCIDR(View):
+class ServiceCIDR(KubeObject):
     resource: ClassVar[Resource] = builtin("networking.k8s.io", "v1", "servicecidrs")
 
     api_version: str = ""
@@ -177,7 +177,7 @@ class IPAddressSpec(View):
     parent_ref: ParentReference | None = None
 
 
-class IPAddress(View):
+class IPAddress(KubeObject):
     resource: ClassVar[Resource] = builtin("networking.k8s.io", "v1", "ipaddresses")
 
     api_version: str = ""

@@ -8,7 +8,7 @@ from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
 from kutter.api.types.core_v1 import Toleration
-from kutter.api.types.meta_v1 import ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, ObjectMeta
 
 
 class Overhead(View):
@@ -20,7 +20,7 @@ class Scheduling(View):
     tolerations: tuple[Toleration, ...] = ()
 
 
-class RuntimeClass(View):
+class RuntimeClass(KubeObject):
     resource: ClassVar[Resource] = builtin("node.k8s.io", "v1", "runtimeclasses")
 
     api_version: str = ""

@@ -7,7 +7,7 @@ from typing import ClassVar
 from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
-from kutter.api.types.meta_v1 import Condition, DeleteOptions, LabelSelector, ObjectMeta
+from kutter.api.types.meta_v1 import Condition, DeleteOptions, KubeObject, LabelSelector, ObjectMeta
 
 
 class PodDisruptionBudgetSpec(View):
@@ -27,7 +27,7 @@ class PodDisruptionBudgetStatus(View):
     observed_generation: int = 0
 
 
-class PodDisruptionBudget(View):
+class PodDisruptionBudget(KubeObject):
     resource: ClassVar[Resource] = builtin("policy", "v1", "poddisruptionbudgets")
 
     api_version: str = ""

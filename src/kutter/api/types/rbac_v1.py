@@ -7,7 +7,7 @@ from typing import ClassVar
 from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
-from kutter.api.types.meta_v1 import LabelSelector, ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, LabelSelector, ObjectMeta
 
 
 class PolicyRule(View):
@@ -18,7 +18,7 @@ class PolicyRule(View):
     verbs: tuple[str, ...] = ()
 
 
-class Role(View):
+class Role(KubeObject):
     resource: ClassVar[Resource] = builtin("rbac.authorization.k8s.io", "v1", "roles")
 
     api_version: str = ""
@@ -40,7 +40,7 @@ class Subject(View):
     namespace: str = ""
 
 
-class RoleBinding(View):
+class RoleBinding(KubeObject):
     resource: ClassVar[Resource] = builtin("rbac.authorization.k8s.io", "v1", "rolebindings")
 
     api_version: str = ""
@@ -54,7 +54,7 @@ class AggregationRule(View):
     cluster_role_selectors: tuple[LabelSelector, ...] = ()
 
 
-class ClusterRole(View):
+class ClusterRole(KubeObject):
     resource: ClassVar[Resource] = builtin("rbac.authorization.k8s.io", "v1", "clusterroles")
 
     aggregation_rule: AggregationRule | None = None
@@ -64,7 +64,7 @@ class ClusterRole(View):
     rules: tuple[PolicyRule, ...] = ()
 
 
-class ClusterRoleBinding(View):
+class ClusterRoleBinding(KubeObject):
     resource: ClassVar[Resource] = builtin("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
 
     api_version: str = ""

@@ -6,11 +6,10 @@ from typing import ClassVar
 
 from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
-from kutter.api.types.base import View
-from kutter.api.types.meta_v1 import ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, ObjectMeta
 
 
-class PriorityClass(View):
+class PriorityClass(KubeObject):
     resource: ClassVar[Resource] = builtin("scheduling.k8s.io", "v1", "priorityclasses")
 
     api_version: str = ""

@@ -8,10 +8,10 @@ from kutter.api.catalog import builtin
 from kutter.api.resources import Resource
 from kutter.api.types.base import View
 from kutter.api.types.core_v1 import PersistentVolumeSpec, TopologySelectorTerm
-from kutter.api.types.meta_v1 import LabelSelector, ObjectMeta
+from kutter.api.types.meta_v1 import KubeObject, LabelSelector, ObjectMeta
 
 
-class StorageClass(View):
+class StorageClass(KubeObject):
     resource: ClassVar[Resource] = builtin("storage.k8s.io", "v1", "storageclasses")
 
     allow_volume_expansion: bool | None = None
@@ -45,7 +45,7 @@ class CSIDriverSpec(View):
     volume_lifecycle_modes: tuple[str, ...] = ()
 
 
-class CSIDriver(View):
+class CSIDriver(KubeObject):
     resource: ClassVar[Resource] = builtin("storage.k8s.io", "v1", "csidrivers")
 
     api_version: str = ""
@@ -69,7 +69,7 @@ class CSINodeSpec(View):
     drivers: tuple[CSINodeDriver, ...] = ()
 
 
-class CSINode(View):
+class CSINode(KubeObject):
     resource: ClassVar[Resource] = builtin("storage.k8s.io", "v1", "csinodes")
 
     api_version: str = ""
@@ -102,7 +102,7 @@ class VolumeAttachmentStatus(View):
     detach_error: VolumeError | None = None
 
 
-class VolumeAttachment(View):
+class VolumeAttachment(KubeObject):
     resource: ClassVar[Resource] = builtin("storage.k8s.io", "v1", "volumeattachments")
 
     api_version: str = ""
@@ -112,7 +112,7 @@ class VolumeAttachment(View):
     status: VolumeAttachmentStatus = VolumeAttachmentStatus()
 
 
-class CSIStorageCapacity(View):
+class CSIStorageCapacity(KubeObject):
     resource: ClassVar[Resource] = builtin("storage.k8s.io", "v1", "csistoragecapacities")
 
     api_version: str = ""
