@@ -1,0 +1,151 @@
+"""Between certificate files and :class:`ssl.SSLContext`, for both sides.
+
+A server's certificate and client CA bundle are looked at again on each handshake (at most once
+a second): renewed files take effect without a restart and with no work while idle. Session
+tickets are off, so a changed CA bundle is never bypassed by a resumed session.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from kutter.base.clock import SYSTEM_CLOCK, Clock
+from kutter.base.log import get_logger
+
+_log = get_logger("http.tls")
+_CHECK_EVERY_S = 1.0
+
+
+class ServerTls:
+    """A server's identity and whom it trusts; hand ``context`` to :func:`kutter.http.serve`.
+
+    Client certificates are optional and verified when given, if ``client_ca_file`` is set.
+    Raises OSError or ssl.SSLError at construction if the files cannot be used.
+    """
+
+    def __init__(
+        self,
+        cert_file: Path,
+        key_file: Path,
+        *,
+        client_ca_file: Path | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._cert_file = cert_file
+        self._key_file = key_file
+        self._client_ca_file = client_ca_file
+        self._clock = clock
+        self._state = self._look()
+        self._current = self._build()
+        self._checked = clock.monotonic()
+        self.context = self._build()
+        self.context.sni_callback = self._on_client_hello
+
+    def reload(self) -> bool:
+        """Read the files again if they changed; answers whether new ones are in use.
+
+        Half-written or mismatched files keep the old identity until they are whole.
+        """
+        try:
+            state = self._look()
+            if state == self._state:
+                return False
+            self._current = self._build()
+        except (OSError, ssl.SSLError) as error:
+            _log.warning(
+                "renewed certificate not usable yet", file=str(self._cert_file), error=repr(error)
+            )
+            return False
+        self._state = state
+        _log.info("certificate reloaded", file=str(self._cert_file))
+        return True
+
+    def _on_client_hello(self, connection: object, name: str | None, _: object) -> None:
+        now = self._clock.monotonic()
+        if now - self._checked >= _CHECK_EVERY_S:
+            self._checked = now
+            self.reload()
+        connection.context = self._current  # type: ignore[attr-defined]
+
+    def _look(self) -> list[tuple[int, int, int]]:
+        files = [self._cert_file, self._key_file]
+        if self._client_ca_file is not None:
+            files.append(self._client_ca_file)
+        stats = [os.stat(f) for f in files]
+        return [(s.st_ino, s.st_mtime_ns, s.st_size) for s in stats]
+
+    def _build(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+        context.num_tickets = 0
+        context.set_alpn_protocols(["http/1.1"])
+        context.load_cert_chain(self._cert_file, self._key_file)
+        if self._client_ca_file is not None:
+            context.load_verify_locations(self._client_ca_file)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+
+def client_context(
+    *,
+    ca_file: Path | None = None,
+    ca_data: bytes = b"",
+    cert_file: Path | None = None,
+    key_file: Path | None = None,
+    cert_data: bytes = b"",
+    key_data: bytes = b"",
+    insecure: bool = False,
+    alpn: Sequence[str] = ("http/1.1",),
+) -> ssl.SSLContext:
+    """A client's TLS: its own certificate and the CA it trusts (the system's when none given).
+
+    ``*_data`` are PEM bytes and win over files. ``insecure`` checks nothing about the server.
+    Raises OSError or ssl.SSLError for unusable files.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(list(alpn))
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif ca_data:
+        context.load_verify_locations(cadata=ca_data.decode("ascii", "replace"))
+    elif ca_file is not None:
+        context.load_verify_locations(ca_file)
+    else:
+        context.load_default_certs()
+    if cert_data or key_data:
+        _load_pem(context, cert_data, key_data, cert_file, key_file)
+    elif cert_file is not None:
+        context.load_cert_chain(cert_file, key_file)
+    return context
+
+
+def _load_pem(
+    context: ssl.SSLContext,
+    cert_data: bytes,
+    key_data: bytes,
+    cert_file: Path | None,
+    key_file: Path | None,
+) -> None:
+    # OpenSSL's chain loader wants paths; a memory file keeps the key off every disk.
+    cert = cert_data or (cert_file.read_bytes() if cert_file else b"")
+    key = key_data or (key_file.read_bytes() if key_file else b"")
+    pem = cert.rstrip() + b"\n" + key
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("client-identity", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, pem)
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pem)
+        file.flush()
+        context.load_cert_chain(file.name)
