@@ -1,0 +1,131 @@
+"""Who calls: client certificate, then bearer token, then nobody where nobody may look.
+
+Between the HTTP request and everything that trusts a :class:`User`. Laws:
+
+* Credentials that do not hold are 401 everywhere, also where none are needed.
+* The caller's token leaves the request here, so that nothing behind can pass it on.
+* Further kinds of tokens (OpenID Connect, webhooks, bootstrap) are further entries of ``tokens``.
+
+https://kubernetes.io/docs/reference/access-authn-authz/authentication/
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from kutter.api.errors import unauthorized
+from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
+from kutter.apiserver.authn.identity import (
+    ANONYMOUS,
+    GROUP_AUTHENTICATED,
+    GROUP_UNAUTHENTICATED,
+    User,
+)
+from kutter.apiserver.authn.service_accounts import Verified
+from kutter.apiserver.authn.token_keys import InvalidTokenError
+from kutter.base.log import get_logger
+from kutter.http.messages import Request
+
+ANONYMOUS_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/version"})
+_WEBSOCKET_PROTOCOLS = "sec-websocket-protocol"
+_WEBSOCKET_BEARER = "base64url.bearer.authorization.k8s.io."
+
+_log = get_logger("authn")
+
+
+class TokenAuthenticator(Protocol):
+    """One kind of bearer token."""
+
+    def verify(self, token: str, audiences: Sequence[str] = ()) -> Verified | None:
+        """None for a token of another kind. Raises InvalidTokenError."""
+        ...
+
+
+class RequestAuthenticator:
+    """The ``Authenticator`` of the API server."""
+
+    def __init__(
+        self,
+        *,
+        certificates: CertificateAuthenticator,
+        tokens: Sequence[TokenAuthenticator],
+        anonymous_paths: frozenset[str] = ANONYMOUS_PATHS,
+    ) -> None:
+        self._certificates = certificates
+        self._tokens = tuple(tokens)
+        self._anonymous_paths = anonymous_paths
+
+    async def authenticate(self, request: Request) -> User | None:
+        """The caller. Raises 401 Unauthorized."""
+        token = take_bearer_token(request)
+        if request.peer_certificate is not None:
+            user = self._certificates.authenticate(request.peer_certificate.der)
+            if user is not None:
+                return with_authenticated(user)
+        if token is not None:
+            verified = self.authenticate_token(token)
+            if verified is None:
+                raise unauthorized()
+            return with_authenticated(verified.user)
+        if request.peer_certificate is not None:  # it named nobody or is out of date
+            raise unauthorized()
+        return ANONYMOUS if request.path in self._anonymous_paths else None
+
+    def authenticate_token(self, token: str, audiences: Sequence[str] = ()) -> Verified | None:
+        """Whose token this is; None when it does not hold, for whatever reason."""
+        for tokens in self._tokens:
+            try:
+                verified = tokens.verify(token, audiences)
+            except InvalidTokenError as error:
+                _log.info("token refused", reason=str(error))
+                return None
+            if verified is not None:
+                return verified
+        return None
+
+
+def with_authenticated(user: User) -> User:
+    """``user`` in the group of everybody who proved an identity."""
+    if GROUP_AUTHENTICATED in user.groups or GROUP_UNAUTHENTICATED in user.groups:
+        return user
+    return replace(user, groups=(*user.groups, GROUP_AUTHENTICATED))
+
+
+def take_bearer_token(request: Request) -> str | None:
+    """Remove the caller's token from the request's headers and answer it; None without one."""
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, token = header.strip().partition(" ")
+        if scheme.lower() == "bearer":
+            del request.headers["authorization"]
+            if request.header_list:
+                request.header_list = [
+                    pair for pair in request.header_list if pair[0].lower() != "authorization"
+                ]
+            token = token.strip()
+            return token or None
+    protocols = request.headers.get(_WEBSOCKET_PROTOCOLS)
+    if protocols is not None and _WEBSOCKET_BEARER in protocols:
+        return _take_websocket_token(request, protocols)
+    return None
+
+
+def _take_websocket_token(request: Request, protocols: str) -> str | None:
+    """The token browsers send as a subprotocol, as they can set no headers."""
+    offered = [p.strip() for p in protocols.split(",")]
+    kept = [p for p in offered if not p.startswith(_WEBSOCKET_BEARER)]
+    if not kept:  # the peer must be able to choose another protocol
+        raise unauthorized()
+    request.headers[_WEBSOCKET_PROTOCOLS] = ", ".join(kept)
+    if request.header_list:
+        rest = [pair for pair in request.header_list if pair[0].lower() != _WEBSOCKET_PROTOCOLS]
+        request.header_list = [*rest, (_WEBSOCKET_PROTOCOLS, ", ".join(kept))]
+    encoded = next(p for p in offered if p.startswith(_WEBSOCKET_BEARER))[len(_WEBSOCKET_BEARER) :]
+    try:
+        return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        raise unauthorized() from None
