@@ -31,6 +31,7 @@ _EARLY_LIMIT_BYTES = 256 * 1024  # bytes read before an upgrade is decided
 _JOIN_LIMIT_BYTES = 64 * 1024  # bigger bodies are not copied behind their head
 _WRITE_HIGH_BYTES = 256 * 1024
 _LINGER_S = 1.0
+_EOF_GRACE_S = 1.0
 _NEVER = float("inf")
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -162,7 +163,13 @@ class ServerConnection(asyncio.Protocol):
             self._task.cancel()
         if self._task is None:
             return False
+        # A client that only half-closed gets a moment for its answer; most are just gone.
+        self._server.loop.call_later(_EOF_GRACE_S, self._cancel_read)
         return self._transport.get_extra_info("ssl_object") is None
+
+    def _cancel_read(self) -> None:
+        if self._task is not None and self._method in _READS:
+            self._task.cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
@@ -399,6 +406,7 @@ class ServerConnection(asyncio.Protocol):
                 if item.upgrade:
                     await self._run_upgrade(response)
                     return True
+                await _close_stream(response)
                 response = plain_error(400, "this request needs an upgrade")
             if response.stream is not None:
                 keep_alive = await self._send_stream(item, response, keep_alive)
@@ -605,7 +613,8 @@ def _declared_length(response: Response) -> str:
 
 
 async def _close_stream(response: Response) -> None:
-    close = getattr(response.stream, "aclose", None)
+    """Let go of what an answer holds: its iterator, or an upgrade that will not run."""
+    close = getattr(response.stream or response.upgrade, "aclose", None)
     if close is not None:
         try:
             await close()
