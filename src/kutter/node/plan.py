@@ -198,8 +198,9 @@ def _plan_containers(facts: PodFacts, draft: _Draft) -> Plan:
     # Containers start one after another, as the first one's postStart may expect.
     starting = any(key.startswith("start/") for key in facts.busy)
     waiting: list[str] = []
-    for spec in [*facts.pod.spec.containers, *facts.pod.spec.ephemeral_containers]:
-        ephemeral = spec not in facts.pod.spec.containers
+    specs: list[tuple[AnyContainerSpec, bool]] = [(s, False) for s in facts.pod.spec.containers]
+    specs += [(s, True) for s in facts.pod.spec.ephemeral_containers]
+    for spec, ephemeral in specs:
         wanted = _plan_one(facts, draft, spec, ephemeral=ephemeral)
         if wanted is None:
             continue
