@@ -17,9 +17,11 @@ from pathlib import Path
 
 from kutter.linux.links import (
     SCOPE_HOST,
+    SCOPE_LINK,
     Link,
     add_address,
     add_bridge,
+    add_route,
     delete_address,
     find_link,
     find_uplink,
@@ -59,6 +61,9 @@ def ensure_bridge(kernel: NetlinkSocket, config: NetworkConfig, gateway: str, pr
         delete_address(kernel, link.index, address, length)
     add_address(kernel, link.index, gateway, prefix)
     add_address(kernel, link.index, config.cluster_dns, 32, scope=SCOPE_HOST)
+    # A node without a default route reaches cluster addresses too, and no packet to one that
+    # nobody serves ever leaves by the uplink.
+    add_route(kernel, link.index, config.service_cidr, scope=SCOPE_LINK)
     _write_switches(name)
     return link
 
