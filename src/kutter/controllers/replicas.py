@@ -19,7 +19,7 @@ from kutter.api.errors import ApiError, is_reason
 from kutter.api.selectors import LabelSelector
 from kutter.api.types.apps_v1 import ReplicaSet
 from kutter.api.types.core_v1 import Pod, ReplicationController
-from kutter.base.clock import Clock, parse_time, render_time
+from kutter.base.clock import Clock, render_time
 from kutter.client.client import Client
 from kutter.controllers.pods import (
     BURST,
@@ -363,4 +363,3 @@ def _controller_uid(view: Any) -> Sequence[str]:
     return (owner.uid,) if owner is not None else ()
 
 
-__all__ = ["Plan", "ReplicaController", "parse_time", "plan"]
