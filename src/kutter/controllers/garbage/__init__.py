@@ -1,0 +1,1 @@
+"""Garbage collection by owner references: ``graph`` (pure) knows, ``collector`` acts."""

@@ -1,0 +1,1 @@
+"""Nodes: address ranges (``ranges``), health and taints (``lifecycle``), eviction by taint."""
