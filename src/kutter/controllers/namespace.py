@@ -46,8 +46,7 @@ def plan_conditions(
         f"{name} has {count} resource instances" for name, count in sorted(found.counts.items())
     )
     holders = ", ".join(
-        f"{name} in {count} resource instances"
-        for name, count in sorted(found.finalizers.items())
+        f"{name} in {count} resource instances" for name, count in sorted(found.finalizers.items())
     )
     wanted = [
         (
@@ -146,7 +145,7 @@ class NamespaceController:
     def _contents(self) -> list[Resource]:
         """Every kind that lives in namespaces; pods last, so that nothing makes new ones."""
         found: dict[str, Resource] = {}
-        for resource in self._catalog.resources():
+        for resource in self._catalog:
             if resource.namespaced and {"list", "delete"} <= set(resource.verbs):
                 found.setdefault(resource.group_resource, resource)
         # Core and events.k8s.io events are the same objects.

@@ -123,5 +123,3 @@ class PodGarbageCollector:
         except ApiError as error:
             if not is_reason(error, "NotFound", "Conflict"):
                 raise
-
-

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from kutter.api.errors import ApiError, is_reason
-from kutter.api.selectors import LabelSelector
+from kutter.api.selectors import NOTHING, Selector, from_map, from_view
 from kutter.api.types.apps_v1 import ReplicaSet
 from kutter.api.types.core_v1 import Pod, ReplicationController
 from kutter.base.clock import Clock, render_time
@@ -173,11 +173,11 @@ class ReplicaController:
                 ]
         return keys
 
-    def _selector(self, item: ReplicaOwner) -> LabelSelector:
+    def _selector(self, item: ReplicaOwner) -> Selector:
         if isinstance(item, ReplicationController):
             # A controller without a selector selects nothing (never everything).
-            return LabelSelector.from_labels(item.spec.selector, empty_matches=False)
-        return LabelSelector.from_view(item.spec.selector)
+            return from_map(item.spec.selector) if item.spec.selector else NOTHING
+        return from_view(item.spec.selector)
 
     async def reconcile(self, key: str) -> Result:
         item = self._sets.get(key)
@@ -318,7 +318,7 @@ class ReplicaController:
             and old.ready_replicas == status["readyReplicas"]
             and old.available_replicas == status["availableReplicas"]
             and old.observed_generation == status["observedGeneration"]
-            and (old.terminating_replicas or 0) == status.get("terminatingReplicas", 0)
+            and _terminating(item) == status.get("terminatingReplicas", 0)
             and [(c.type, c.status, c.reason) for c in old.conditions]
             == [(c["type"], c["status"], c.get("reason", "")) for c in status["conditions"]]
         )
@@ -363,3 +363,6 @@ def _controller_uid(view: Any) -> Sequence[str]:
     return (owner.uid,) if owner is not None else ()
 
 
+def _terminating(item: ReplicaOwner) -> int:
+    """The reported count of terminating pods; ReplicationControllers do not report one."""
+    return (item.status.terminating_replicas or 0) if isinstance(item, ReplicaSet) else 0

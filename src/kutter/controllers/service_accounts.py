@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from kutter.api.errors import ApiError, is_reason
 from kutter.api.types.core_v1 import ConfigMap, Namespace, ServiceAccount
-from kutter.client.client import Client
+from kutter.client.client import Client, Tree
 from kutter.controllers.pods import is_namespace_terminating
 from kutter.machinery.controller import Change, Result, Source, own_key
 from kutter.machinery.informer import InformerFactory
@@ -44,7 +44,7 @@ class ServiceAccountController:
             return Result()
         if self._accounts.get(f"{key}/default") is not None:
             return Result()
-        body = {
+        body: Tree = {
             "kind": "ServiceAccount",
             "apiVersion": "v1",
             "metadata": {"name": "default", "namespace": key},
@@ -77,7 +77,7 @@ class RootCaPublisher:
         data = {"ca.crt": self._root_ca}
         known = self._config_maps.get(f"{key}/{ROOT_CA_NAME}")
         if known is None:
-            body = {
+            body: Tree = {
                 "kind": "ConfigMap",
                 "apiVersion": "v1",
                 "metadata": {
@@ -104,7 +104,7 @@ class RootCaPublisher:
 async def create_unless_there(
     client: Client,
     view: type[ServiceAccount] | type[ConfigMap],
-    body: dict[str, object],
+    body: Tree,
     namespace: str,
 ) -> None:
     """Create; someone else's equal creation and a namespace on its way out are fine."""
@@ -116,8 +116,6 @@ async def create_unless_there(
         raise
 
 
-def _namespace_of(
-    change: Change[ServiceAccount] | Change[ConfigMap], name: str
-) -> Sequence[str]:
+def _namespace_of(change: Change[ServiceAccount] | Change[ConfigMap], name: str) -> Sequence[str]:
     meta = change.any.metadata
     return (meta.namespace,) if meta.name == name else ()

@@ -45,9 +45,7 @@ def plan_ingress(service: Service, nodes: Sequence[Node]) -> list[dict[str, Any]
 class ServiceLoadBalancer:
     name = "service-lb"
 
-    def __init__(
-        self, client: Client, informers: InformerFactory, recorder: EventRecorder
-    ) -> None:
+    def __init__(self, client: Client, informers: InformerFactory, recorder: EventRecorder) -> None:
         self._client = client
         self._recorder = recorder
         self._services = informers.informer(Service)
@@ -79,17 +77,13 @@ class ServiceLoadBalancer:
         body = {"status": {"loadBalancer": {"ingress": wanted or None}}}
         meta = service.metadata
         try:
-            await self._client.patch(
-                Service, meta.name, body, meta.namespace, subresource="status"
-            )
+            await self._client.patch(Service, meta.name, body, meta.namespace, subresource="status")
         except ApiError as error:
             if not is_reason(error, "NotFound", "Conflict"):
                 raise
             return Result()
         if wanted and not known:
-            self._recorder.event(
-                service, "Normal", "EnsuredLoadBalancer", "Ensured load balancer"
-            )
+            self._recorder.event(service, "Normal", "EnsuredLoadBalancer", "Ensured load balancer")
         return Result(f"answered on {len(wanted)} node addresses")
 
 

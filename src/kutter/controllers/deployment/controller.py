@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kutter.api.errors import ApiError, is_reason
-from kutter.api.selectors import LabelSelector
+from kutter.api.selectors import Selector, from_view
 from kutter.api.types.apps_v1 import Deployment, ReplicaSet
 from kutter.api.types.base import convert
 from kutter.api.types.core_v1 import Pod
@@ -89,7 +89,7 @@ class DeploymentController:
             keys = [
                 key_of(d)
                 for d in self._deployments.items(new.metadata.namespace)
-                if LabelSelector.from_view(d.spec.selector).matches(new.metadata.labels)
+                if from_view(d.spec.selector).matches(new.metadata.labels)
             ]
         return keys
 
@@ -121,8 +121,8 @@ class DeploymentController:
                 return Result("it is gone")
             raise
         deployment = convert(Deployment, tree)
-        selector = LabelSelector.from_view(deployment.spec.selector)
-        if selector.matches_everything:
+        selector = from_view(deployment.spec.selector)
+        if selector.empty:
             self._recorder.event(
                 deployment,
                 "Warning",
@@ -141,7 +141,7 @@ class DeploymentController:
             return await self._recreate(work)
         return await self._roll(work)
 
-    async def _claim(self, deployment: Deployment, selector: LabelSelector) -> list[ReplicaSet]:
+    async def _claim(self, deployment: Deployment, selector: Selector) -> list[ReplicaSet]:
         candidates = [
             s
             for s in self._sets.items(deployment.metadata.namespace)
@@ -156,12 +156,8 @@ class DeploymentController:
         """Find the set of the current template among ``sets``."""
         collisions = deployment.status.collision_count
         wanted = template_hash(tree["spec"]["template"], collisions or 0)
-        oldest_first = sorted(
-            sets, key=lambda s: (s.metadata.creation_timestamp, s.metadata.name)
-        )
-        new = next(
-            (s for s in oldest_first if s.metadata.labels.get(HASH_LABEL) == wanted), None
-        )
+        oldest_first = sorted(sets, key=lambda s: (s.metadata.creation_timestamp, s.metadata.name))
+        new = next((s for s in oldest_first if s.metadata.labels.get(HASH_LABEL) == wanted), None)
         if new is None:
             # Made by another version or another controller: its hash is not ours, compare.
             for item in oldest_first:
@@ -312,19 +308,13 @@ class DeploymentController:
         if is_namespace_terminating(error):
             return
         if is_reason(error, "AlreadyExists"):
-            other = await self._client.get_tree(
-                ReplicaSet, name, deployment.metadata.namespace
-            )
+            other = await self._client.get_tree(ReplicaSet, name, deployment.metadata.namespace)
             owner = controller_of(convert(ReplicaSet, other))
             mine = owner is not None and owner.uid == deployment.metadata.uid
-            if mine and same_template(
-                work.tree["spec"]["template"], other["spec"]["template"]
-            ):
+            if mine and same_template(work.tree["spec"]["template"], other["spec"]["template"]):
                 return  # our informer has not seen it yet; the retry will
             # The name belongs to another template: count up so that the next hash differs.
-            await self._write_status(
-                work, {"collisionCount": (work.collision_count or 0) + 1}
-            )
+            await self._write_status(work, {"collisionCount": (work.collision_count or 0) + 1})
             return
         message = f'Failed to create new replica set "{name}": {error.message}'
         self._recorder.event(deployment, "Warning", "ReplicaSetCreateError", message)
@@ -457,9 +447,9 @@ class DeploymentController:
         )
         known = work.tree.get("status") or {}
         keys = set(computed.status) | {k for k in known if k != "conditions"}
-        if any((known.get(k) or 0) != (computed.status.get(k) or 0) for k in keys - {"conditions"}) or (
-            (known.get("conditions") or []) != computed.status["conditions"]
-        ):
+        if any(
+            (known.get(k) or 0) != (computed.status.get(k) or 0) for k in keys - {"conditions"}
+        ) or ((known.get("conditions") or []) != computed.status["conditions"]):
             await self._write_status(work, computed.status)
         return Result(why, computed.requeue_after_s)
 

@@ -128,7 +128,7 @@ def compute(
 
 def is_complete(deployment: Deployment, status: dict[str, Any]) -> bool:
     size = wanted(deployment)
-    return (
+    return bool(
         status["updatedReplicas"] == size
         and status["replicas"] == size
         and status["availableReplicas"] == size
@@ -177,9 +177,7 @@ def _progressing(
         else f'Deployment "{deployment.metadata.name}"'
     )
     if is_complete(deployment, status):
-        conditions.set(
-            "Progressing", "True", AVAILABLE, f"{subject} has successfully progressed."
-        )
+        conditions.set("Progressing", "True", AVAILABLE, f"{subject} has successfully progressed.")
         return None
     if has_progressed(deployment, status):
         conditions.touch("Progressing", "True", "ReplicaSetUpdated", f"{subject} is progressing.")
@@ -201,8 +199,6 @@ def _copy_failure(
     for item in ([new] if new is not None else []) + list(old):
         for condition in item.status.conditions:
             if condition.type == "ReplicaFailure" and condition.status == "True":
-                conditions.set(
-                    "ReplicaFailure", "True", condition.reason, condition.message
-                )
+                conditions.set("ReplicaFailure", "True", condition.reason, condition.message)
                 return
     conditions.remove("ReplicaFailure")

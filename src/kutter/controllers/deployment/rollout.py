@@ -55,9 +55,7 @@ def limits_of(deployment: Deployment) -> Limits:
     rolling = deployment.spec.strategy.rolling_update
     replicas = wanted(deployment)
     surge = resolve(rolling.max_surge if rolling else None, replicas, round_up=True)
-    unavailable = resolve(
-        rolling.max_unavailable if rolling else None, replicas, round_up=False
-    )
+    unavailable = resolve(rolling.max_unavailable if rolling else None, replicas, round_up=False)
     if surge == 0 and unavailable == 0:
         unavailable = 1  # both rounded to nothing: the rollout must still be able to move
     return Limits(surge, min(unavailable, replicas))
@@ -81,9 +79,7 @@ def is_scaling(deployment: Deployment, sets: Sequence[ReplicaSet]) -> bool:
 def is_saturated(deployment: Deployment, item: ReplicaSet) -> bool:
     """Whether the new set has all the pods it should and all are available."""
     size = wanted(deployment)
-    return (
-        size_of(item) == size == item.status.available_replicas and desired_of(item) == size
-    )
+    return size_of(item) == size == item.status.available_replicas and desired_of(item) == size
 
 
 def new_set_size(deployment: Deployment, new: ReplicaSet | None, old: Sequence[ReplicaSet]) -> int:
@@ -168,7 +164,7 @@ def plan_scaling(
 
 
 def _proportion(item: ReplicaSet, allowed: int, change: int, spread: int) -> int:
-    """This set's share of ``change``, of which ``spread`` is already given out."""
+    """The set's share of ``change``, of which ``spread`` is already given out."""
     size = size_of(item)
     if not size or change == spread:
         return 0
@@ -184,6 +180,4 @@ def _age(item: ReplicaSet) -> tuple[str, str]:
 
 
 def _changes(sets: Sequence[ReplicaSet], sizes: Mapping[str, int]) -> list[Scale]:
-    return [
-        Scale(s, sizes[s.metadata.uid]) for s in sets if sizes[s.metadata.uid] != size_of(s)
-    ]
+    return [Scale(s, sizes[s.metadata.uid]) for s in sets if sizes[s.metadata.uid] != size_of(s)]

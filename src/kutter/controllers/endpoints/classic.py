@@ -117,9 +117,7 @@ class EndpointsController:
                     return Result("its namespace is being deleted")
                 raise
             return Result(f"created endpoints with {len(members)} addresses")
-        same_notes = known.metadata.annotations.get(OVER_CAPACITY) == annotations.get(
-            OVER_CAPACITY
-        )
+        same_notes = known.metadata.annotations.get(OVER_CAPACITY) == annotations.get(OVER_CAPACITY)
         if known.metadata.labels == labels and same_notes and _subsets_of(known) == subsets:
             return Result()
         metadata["resourceVersion"] = known.metadata.resource_version

@@ -111,7 +111,7 @@ def plan_slices(
                 and [p.tree() for p in s.ports] == ports_tree(ports)
             ]
             used |= {s.metadata.name for s in fitting}
-            _fit(plan, fitting, endpoints, ports, family, labels)
+            _fit(plan, fitting, endpoints, ports=ports, family=family, labels=labels)
     plan.delete += [s for s in existing if s.metadata.name not in used]
     return plan
 
@@ -120,6 +120,7 @@ def _fit(
     plan: SlicePlan,
     fitting: list[EndpointSlice],
     endpoints: dict[tuple[str, str], dict[str, Any]],
+    *,
     ports: Sequence[Port],
     family: str,
     labels: dict[str, str],
@@ -183,9 +184,7 @@ class EndpointSliceController:
         self._slices.add_index("service", _service_key)
 
     def sources(self) -> Sequence[Source]:
-        return service_sources(
-            self._services, self._pods, Source(self._slices, self._slice_keys)
-        )
+        return service_sources(self._services, self._pods, Source(self._slices, self._slice_keys))
 
     def _slice_keys(self, change: Change[EndpointSlice]) -> Sequence[str]:
         item = change.any
@@ -247,9 +246,7 @@ class EndpointSliceController:
 
     async def _delete(self, item: EndpointSlice) -> None:
         try:
-            await self._client.delete(
-                EndpointSlice, item.metadata.name, item.metadata.namespace
-            )
+            await self._client.delete(EndpointSlice, item.metadata.name, item.metadata.namespace)
         except ApiError as error:
             if not is_reason(error, "NotFound"):
                 raise
@@ -274,8 +271,9 @@ def _wanted_labels(service: Service) -> dict[str, str]:
 
 def _declared_ports(service: Service) -> tuple[Port, ...]:
     """The ports of the empty slice: those whose target is a number."""
-    return tuple(
-        (p.name, p.protocol, p.target_port if p.target_port else p.port, p.app_protocol or "")
-        for p in service.spec.ports
-        if isinstance(p.target_port if p.target_port else p.port, int)
-    )
+    declared = []
+    for port in service.spec.ports:
+        target = port.target_port or port.port
+        if isinstance(target, int):
+            declared.append((port.name, port.protocol, target, port.app_protocol or ""))
+    return tuple(declared)

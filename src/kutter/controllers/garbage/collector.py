@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import orjson
@@ -33,7 +33,7 @@ ABSENT_LIMIT = 500
 
 def metadata_view(resource: Resource) -> type[KubeObject]:
     """A view of nothing but the metadata of one resource."""
-    view: type[KubeObject] = msgspec.defstruct(
+    view = msgspec.defstruct(
         f"{resource.kind}Metadata",
         [],
         bases=(KubeObject,),
@@ -41,7 +41,7 @@ def metadata_view(resource: Resource) -> type[KubeObject]:
         frozen=True,
         kw_only=True,
     )
-    return view
+    return cast("type[KubeObject]", view)
 
 
 @dataclass(slots=True)
@@ -148,7 +148,7 @@ class GarbageCollector:
     async def _is_absent(self, entry: Entry, reference: OwnerReference) -> bool:
         """Ask the API server whether an owner we do not know exists."""
         group, _, version = reference.api_version.rpartition("/")
-        resource = self._catalog.by_kind(group, version, reference.kind)
+        resource = self._catalog.find_kind(group, version, reference.kind)
         if resource is None:
             # Not served (yet): nothing can be said, so nothing is deleted.
             return False
@@ -249,7 +249,7 @@ class GarbageCollector:
 def collectable(catalog: Catalog) -> list[Resource]:
     """One resource of each stored kind that can be listed, watched and deleted."""
     found: dict[str, Resource] = {}
-    for resource in catalog.resources():
+    for resource in catalog:
         if {"list", "watch", "delete"} <= set(resource.verbs) and resource.plural != "events":
             found.setdefault(resource.group_resource, resource)
     return list(found.values())

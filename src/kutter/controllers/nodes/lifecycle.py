@@ -63,8 +63,7 @@ def plan_taints(node: Node, *, evict: bool, now: str) -> list[dict[str, Any]] | 
     if down is not None:
         wanted.append((down, "NoSchedule"))
         was_there = any(
-            t.effect == "NoExecute" and t.key in (NOT_READY, UNREACHABLE)
-            for t in node.spec.taints
+            t.effect == "NoExecute" and t.key in (NOT_READY, UNREACHABLE) for t in node.spec.taints
         )
         if evict or was_there:
             wanted.append((down, "NoExecute"))
@@ -132,7 +131,9 @@ class NodeLifecycleController:
         if ready != "True":
             await self._mark_pods(node)
         delays = [d for d in (wait, left if left > 0 else None) if d is not None]
-        return Result(f"it is {'ready' if ready == 'True' else 'not ready'}", min(delays, default=None))
+        return Result(
+            f"it is {'ready' if ready == 'True' else 'not ready'}", min(delays, default=None)
+        )
 
     async def _mark_silent(self, node: Node) -> Node:
         now = render_time(self._clock.now())
@@ -206,9 +207,7 @@ class NodeLifecycleController:
             body = {
                 "metadata": {"uid": pod.metadata.uid},
                 "status": {
-                    "conditions": [
-                        {"type": "Ready", "status": "False", "lastTransitionTime": now}
-                    ]
+                    "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": now}]
                 },
             }
             try:

@@ -22,7 +22,7 @@ def next_block(cluster_cidr: str, used: Iterable[str], prefix: int = BLOCK_PREFI
     """The first free block of the range; None when all are taken. Pure."""
     taken = {ipaddress.ip_network(u) for u in used}
     for block in ipaddress.ip_network(cluster_cidr).subnets(new_prefix=prefix):
-        if block not in taken and not any(block.overlaps(t) for t in taken):  # type: ignore[arg-type]
+        if block not in taken and not any(block.overlaps(t) for t in taken):
             return str(block)
     return None
 
