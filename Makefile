@@ -1,0 +1,58 @@
+# Bare `make` lists the tasks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := src tests tools bench
+
+.DEFAULT_GOAL := help
+.PHONY: help up down install dev-install check format-check lint types imports test unit fix bench clean
+
+help: ## List the tasks
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+up: install ## Start a cluster on this machine (root); installs what is missing first
+	@$(BIN)/kutter up
+
+down: ## Stop the cluster; state is kept (kutter down --purge forgets it)
+	@$(BIN)/kutter down
+
+install: $(VENV)/.installed ## Distribution packages and the virtual environment for running
+$(VENV)/.installed: pyproject.toml tools/install.sh
+	@tools/install.sh run
+	@touch $@
+
+dev-install: $(VENV)/.dev ## ... and what tests and checks need
+$(VENV)/.dev: pyproject.toml tools/install.sh
+	@tools/install.sh test
+	@touch $@ $(VENV)/.installed
+
+check: dev-install format-check lint types imports ## Formatter, linter, types, import direction, house rules
+	@$(BIN)/python -m pytest -q tests/house
+
+format-check:
+	@$(BIN)/ruff format --check $(wildcard $(PACKAGES))
+
+lint:
+	@$(BIN)/ruff check $(wildcard $(PACKAGES))
+
+types:
+	@$(BIN)/mypy
+
+imports:
+	@$(BIN)/lint-imports
+
+test: dev-install ## Run every test (root for those that need the kernel)
+	@tools/run-tests.sh
+
+unit: dev-install ## Run the tests that need no root
+	@$(BIN)/python -m pytest -q -m "not root and not e2e"
+
+fix: dev-install ## Repair what can be repaired by itself
+	@$(BIN)/ruff format $(wildcard $(PACKAGES))
+	@$(BIN)/ruff check --fix $(wildcard $(PACKAGES))
+
+bench: dev-install ## Measure (WHAT=api to choose)
+	@$(BIN)/python -m bench $(WHAT)
+
+clean: ## Remove what was built here
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info
