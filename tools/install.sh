@@ -1,0 +1,43 @@
+#!/bin/sh
+# Install what Kutter needs: distribution packages, then a virtual environment.
+# Usage: tools/install.sh run|test
+set -eu
+cd "$(dirname "$0")/.."
+what=${1:-run}
+packages="runc conmon nftables"
+python=${PYTHON:-python3}
+$python -c 'import venv, ensurepip' 2>/dev/null || packages="$packages python3-venv"
+if [ "$what" = test ]; then
+    packages="$packages busybox-static skopeo docker-registry iproute2 curl"
+    # Any upstream kubectl will do; the distribution's is used where there is none.
+    command -v kubectl >/dev/null || packages="$packages kubernetes-client"
+fi
+
+missing=""
+for package in $packages; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' \
+        || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" != 0 ]; then
+        echo "Missing packages:$missing. Run this once as root (sudo make up) to install them." >&2
+        exit 1
+    fi
+    if ! command -v apt-get >/dev/null; then
+        echo "This is no Debian or Ubuntu. Install these yourself and try again:$missing" >&2
+        exit 1
+    fi
+    echo "Installing from the distribution:$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    # A fresh machine's package list may be empty or old: refresh it when the first try fails.
+    apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1 || {
+        apt-get update -qq
+        apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    }
+fi
+
+[ -x .venv/bin/python ] || $python -m venv .venv
+extras=""
+[ "$what" = test ] && extras="[test,dev]"
+echo "Installing Python packages into .venv"
+.venv/bin/python -m pip install -q --disable-pip-version-check -e ".$extras"
