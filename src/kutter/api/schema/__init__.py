@@ -1,0 +1,76 @@
+"""Schemas as data: tables of the built-in kinds, and the walk that cleans a tree by them.
+
+Usual use, in the write pipeline::
+
+    schema = schema_for(resource.group, resource.version, resource.kind)
+    warnings = schema.clean(tree, report=field_validation != "Ignore")
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from kutter.api.errors import bad_request
+from kutter.api.schema.duplicates import find_duplicates
+from kutter.api.schema.loader import find_type
+from kutter.api.schema.node import Findings, Node, locate
+from kutter.api.schema.walk import Mismatch
+
+__all__ = ["KindSchema", "Node", "find_duplicates", "schema_for"]
+
+# Upstream stops collecting strict decoding errors there.
+_REPORT_LIMIT = 100
+
+
+class KindSchema:
+    """The schema of one kind in one group-version."""
+
+    __slots__ = ("group", "kind", "node", "version")
+
+    def __init__(self, group: str, version: str, kind: str, node: Node) -> None:
+        self.group = group
+        self.version = version
+        self.kind = kind
+        self.node = node
+
+    def clean(
+        self, tree: dict[str, Any], *, report: bool = False, source: bytes | None = None
+    ) -> list[str]:
+        """Prune, check and normalise ``tree`` in place, in one walk.
+
+        Unknown fields, explicit nulls and empty optional lists and maps go; quantities and times
+        get their canonical text. With ``report`` the answer lists what a strict decoder would
+        refuse, in upstream's words (``unknown field "spec.foo"``); ``source``, the JSON text
+        ``tree`` was decoded from, adds fields given twice.
+
+        Raises ApiError BadRequest for a value of a wrong type; the tree is then half-walked and
+        of no use.
+        """
+        doubled = find_duplicates(source, tree) if report and source is not None else []
+        findings = Findings() if report else None
+        try:
+            self.node.visit(tree, findings)
+        except Mismatch as mismatch:
+            raise bad_request(self._refusal(str(mismatch))) from None
+        found = [f'duplicate field "{path}"' for path in doubled]
+        if findings is not None and findings.unknown:
+            found += [f'unknown field "{path}"' for path in locate(tree, findings)]
+        return found[:_REPORT_LIMIT]
+
+    def clean_strict(self, tree: dict[str, Any], *, source: bytes | None = None) -> None:
+        """Like :meth:`clean`; what it would report is a BadRequest (``fieldValidation=Strict``)."""
+        found = self.clean(tree, report=True, source=source)
+        if found:
+            raise bad_request(self._refusal(f"strict decoding error: {', '.join(found)}"))
+
+    def _refusal(self, detail: str) -> str:
+        kind, version = self.kind, self.version
+        return f'{kind} in version "{version}" cannot be handled as a {kind}: {detail}'
+
+
+@lru_cache(maxsize=1024)
+def schema_for(group: str, version: str, kind: str) -> KindSchema | None:
+    """The schema of a built-in kind, or None."""
+    node = find_type(group, version, kind)
+    return KindSchema(group, version, kind, node) if node is not None else None
