@@ -414,3 +414,8 @@ def _bind(kind: str, role: str, subjects: tuple[str, ...]) -> Tree:
     if trees:
         fields["subjects"] = trees
     return fields
+
+
+def node_rules() -> list[Tree]:
+    """What every node may do, whatever its name; the node authorizer adds what depends on it."""
+    return parse_rules(_NODE)

@@ -1,0 +1,49 @@
+"""The admission chain: every plugin's mutate in order, later every plugin's validate.
+
+Which plugins a request concerns is worked out once per (resource, subresource, operation), so that
+a request pays only for plugins that look at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from kutter.apiserver.admission.plugin import Plugin
+from kutter.apiserver.ports import AdmissionRequest, Operation
+
+_Hook = Callable[[AdmissionRequest], Awaitable[None]]
+_Key = tuple[str, str, Operation]
+
+
+class AdmissionChain:
+    """The ``Admission`` of the API server: ``plugins`` in their order."""
+
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        self.plugins = tuple(plugins)
+        self._mutate: dict[_Key, tuple[_Hook, ...]] = {}
+        self._validate: dict[_Key, tuple[_Hook, ...]] = {}
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        key = (request.resource.group_resource, request.subresource, request.operation)
+        hooks = self._mutate.get(key)
+        if hooks is None:
+            hooks = self._mutate[key] = tuple(
+                p.mutate for p in self._concerned(key) if type(p).mutate is not Plugin.mutate
+            )
+        for hook in hooks:
+            await hook(request)
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        key = (request.resource.group_resource, request.subresource, request.operation)
+        hooks = self._validate.get(key)
+        if hooks is None:
+            hooks = self._validate[key] = tuple(
+                p.validate for p in self._concerned(key) if type(p).validate is not Plugin.validate
+            )
+        for hook in hooks:
+            await hook(request)
+
+    def _concerned(self, key: _Key) -> list[Plugin]:
+        resource, subresource, operation = key
+        full = f"{resource}/{subresource}" if subresource else resource
+        return [plugin for plugin in self.plugins if plugin.wants(full, operation)]

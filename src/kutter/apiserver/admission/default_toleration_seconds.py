@@ -1,0 +1,45 @@
+"""Pods stay five minutes on a node that went away, unless they say otherwise.
+
+https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#defaulttolerationseconds
+"""
+
+from __future__ import annotations
+
+from kutter.apiserver.admission.plugin import Plugin
+from kutter.apiserver.ports import AdmissionRequest, Operation, Tree
+
+_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_SECONDS = 300
+
+
+class DefaultTolerationSeconds(Plugin):
+    name = "DefaultTolerationSeconds"
+
+    def wants(self, resource: str, operation: Operation) -> bool:
+        return resource == "pods" and operation in ("CREATE", "UPDATE")
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        assert request.object is not None
+        spec: Tree = request.object.setdefault("spec", {})
+        tolerations: list[Tree] = spec.get("tolerations") or []
+        lacking = [t for t in _TAINTS if not any(_tolerates(own, t) for own in tolerations)]
+        if lacking:
+            spec["tolerations"] = [
+                *tolerations,
+                *(
+                    {
+                        "key": taint,
+                        "operator": "Exists",
+                        "effect": "NoExecute",
+                        "tolerationSeconds": _SECONDS,
+                    }
+                    for taint in lacking
+                ),
+            ]
+
+
+def _tolerates(toleration: Tree, taint: str) -> bool:
+    return toleration.get("key", "") in (taint, "") and toleration.get("effect", "") in (
+        "NoExecute",
+        "",
+    )

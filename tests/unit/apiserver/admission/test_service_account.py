@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from typing import Any
+
+from tests.unit.apiserver.admission.admission_kit import admit, pod, refused, request
+from tests.unit.apiserver.fake_reader import FakeReader
+
+from kutter.apiserver.admission.service_account import MOUNT_PATH, ServiceAccount
+from kutter.base.rng import Rng
+
+
+def reader(**account: Any) -> FakeReader:
+    made = FakeReader()
+    made.put("serviceaccounts", {"metadata": {"name": "default", "namespace": "blue"}, **account})
+    return made
+
+
+def plugin() -> ServiceAccount:
+    return ServiceAccount(Rng(1))
+
+
+async def test_a_pod_gets_account_token_ca_and_namespace() -> None:
+    asked = request(
+        "pods", pod(initContainers=[{"name": "i", "image": "i"}]),
+        reader(imagePullSecrets=[{"name": "registry"}]),
+    )  # fmt: skip
+    spec = (await admit(plugin(), asked))["spec"]
+    assert spec["serviceAccountName"] == spec["serviceAccount"] == "default"
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    (volume,) = spec["volumes"]
+    assert volume["name"].startswith("kube-api-access-")
+    assert len(volume["name"]) == len("kube-api-access-") + 5
+    sources = volume["projected"]["sources"]
+    assert sources[0] == {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}}
+    assert sources[1]["configMap"]["name"] == "kube-root-ca.crt"
+    assert sources[2]["downwardAPI"]["items"][0]["path"] == "namespace"
+    assert volume["projected"]["defaultMode"] == 420
+    mount = {"name": volume["name"], "readOnly": True, "mountPath": MOUNT_PATH}
+    assert spec["containers"][0]["volumeMounts"] == [mount]
+    assert spec["initContainers"][0]["volumeMounts"] == [mount]
+
+
+async def test_doing_it_twice_changes_nothing() -> None:
+    first = await admit(plugin(), request("pods", pod(), reader()))
+    volumes = [dict(v) for v in first["spec"]["volumes"]]
+    second = await admit(plugin(), request("pods", first, reader()))
+    assert second["spec"]["volumes"] == volumes
+    assert len(second["spec"]["containers"][0]["volumeMounts"]) == 1
+
+
+async def test_own_mount_at_the_place_wins() -> None:
+    mine = {"name": "mine", "mountPath": MOUNT_PATH}
+    given = pod(containers=[{"name": "c", "volumeMounts": [mine]}])
+    spec = (await admit(plugin(), request("pods", given, reader())))["spec"]
+    assert spec["containers"][0]["volumeMounts"] == [mine]
+    assert "volumes" not in spec
+
+
+async def test_automount_can_be_declined_and_the_pod_has_the_last_word() -> None:
+    no = reader(automountServiceAccountToken=False)
+    spec = (await admit(plugin(), request("pods", pod(), no)))["spec"]
+    assert "volumes" not in spec
+    given = pod(automountServiceAccountToken=True)
+    assert (await admit(plugin(), request("pods", given, no)))["spec"]["volumes"]
+    given = pod(automountServiceAccountToken=False)
+    assert "volumes" not in (await admit(plugin(), request("pods", given, reader())))["spec"]
+
+
+async def test_unknown_account() -> None:
+    error = await refused(plugin(), request("pods", pod(serviceAccountName="x"), reader()))
+    assert (error.code, error.message) == (
+        403,
+        (
+            'pods "p" is forbidden: error looking up service account blue/x: '
+            'serviceaccount "x" not found'
+        ),
+    )
+
+
+async def test_mirror_pods_use_no_account() -> None:
+    mirror = pod()
+    mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    spec = (await admit(plugin(), request("pods", mirror, FakeReader())))["spec"]
+    assert "serviceAccountName" not in spec
+    mirror["spec"]["serviceAccountName"] = "default"
+    error = await refused(plugin(), request("pods", mirror, reader()))
+    assert error.message.endswith("a mirror pod may not reference service accounts")
