@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ class Child:
 
     async def wait(self) -> int:
         """Wait for the end; the exit code, negative for a signal."""
-        if self._popen.returncode is None:
+        if self._popen.poll() is None:
             descriptor = os.pidfd_open(self.pid)
             gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             watch = ExitWatch(descriptor, lambda: _settle(gone))
@@ -142,6 +143,11 @@ class Child:
             finally:
                 watch.close()
         return self._popen.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet (an ended one is reaped by asking)."""
+        return self._popen.poll() is None
 
     def send_signal(self, number: int) -> None:
         """Signal it; nothing happens when it has ended."""
@@ -223,6 +229,11 @@ class PipeWriter:
                 view = view[os.write(self._descriptor, view) :]
             except BlockingIOError:
                 await _wait_ready(self._loop.add_writer, self._loop.remove_writer, self._descriptor)
+
+    def shutdown(self) -> None:
+        """Of a socket: say that no more will come."""
+        with socket.socket(fileno=os.dup(self._descriptor)) as connection:
+            connection.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close the descriptor; idempotent."""

@@ -31,16 +31,17 @@ from kutter.runtime.cri import (
     CreateContainerError,
     CriError,
     NamespaceMode,
+    Resources,
     StartContainerError,
 )
 from kutter.runtime.embedded.host import list_device_nodes, resolve_devices
 from kutter.runtime.embedded.images import EmbeddedImages, ImageRecord
-from kutter.runtime.embedded.monitor import MonitorRequest, start_monitor
+from kutter.runtime.embedded.monitor import MonitorRequest, send_control, start_monitor
 from kutter.runtime.embedded.oci import OciRuntime
 from kutter.runtime.embedded.paths import RuntimePaths
 from kutter.runtime.embedded.records import ContainerRecord, Phase, SandboxRecord, write_record
 from kutter.runtime.embedded.sandbox import SandboxHouse
-from kutter.runtime.embedded.spec import Host, Surroundings, render_spec
+from kutter.runtime.embedded.spec import Host, Surroundings, render_resources, render_spec
 from kutter.runtime.embedded.users import ResolvedUser, read_in_root, resolve_user
 
 _log = get_logger("containers")
@@ -355,6 +356,42 @@ class LiveContainer:
         shutil.rmtree(self.bundle, ignore_errors=True)
         throw_away(self.home, self._tools.paths.trash)
 
+    # While it runs
+
+    async def update_resources(self, resources: Resources) -> None:
+        """Change limits, also of a running container. Raises CriError."""
+        rendered = render_resources(resources, (), host=self._tools.host)
+        if self.record.phase is Phase.READY:
+            spec = self.read_spec()
+            kept = {"devices": spec["linux"]["resources"].get("devices", [])}
+            spec["linux"]["resources"] = {**kept, **rendered}
+            (self.bundle / "config.json").write_text(json.dumps(spec))
+        elif self.record.phase is Phase.RUNNING:
+            path = self.bundle / "resources.json"
+            path.write_text(json.dumps(rendered))
+            await self.runtime.run("update", f"--resources={path}", self.record.id)
+        else:
+            raise CriError(f"container {self.record.id} has ended")
+        config = dataclasses.replace(self.record.config, resources=resources)
+        self.record.config = config
+        self.save()
+
+    async def reopen_log(self) -> None:
+        """Make the monitor write to a new file; returns when it is there. Raises CriError."""
+        if self.record.phase is not Phase.RUNNING or not self.record.log_path:
+            raise CriError(f"container {self.record.id} writes no log")
+        path = Path(self.record.log_path)
+        old = _inode(path)
+        try:
+            send_control(self.bundle, "2 0 0\n")
+        except OSError as error:
+            raise CriError(f"cannot reach the monitor: {error.strerror}") from None
+        for _ in range(400):
+            if _inode(path) not in (0, old):
+                return
+            await asyncio.sleep(0.005)
+        raise CriError("the monitor does not reopen its log")
+
     def close(self) -> None:
         """Forget the watch; the container runs on."""
         if self._watch is not None:
@@ -384,6 +421,13 @@ class LiveContainer:
             annotations=record.config.annotations,
             user=record.user,
         )
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def throw_away(folder: Path, trash: Path) -> None:

@@ -122,7 +122,7 @@ async def _read_answer(reader: PipeReader) -> dict[str, object]:
     return answer if isinstance(answer, dict) else {}
 
 
-async def send_control(bundle: Path, line: str) -> None:
+def send_control(bundle: Path, line: str) -> None:
     """Write a line to the monitor's control pipe (terminal size, log rotation).
 
     Raises OSError when the monitor is gone.

@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kutter.base.clock import SYSTEM_CLOCK, Clock
@@ -25,15 +25,21 @@ from kutter.runtime.cri import (
     Container,
     ContainerConfig,
     ContainerEvent,
+    ContainerStats,
     CreateContainerError,
     CriError,
+    ExecIo,
     NamespaceMode,
     NotFoundError,
+    Resources,
     Sandbox,
     SandboxConfig,
     SandboxNetwork,
+    SandboxStats,
 )
+from kutter.runtime.embedded.attach import PortConnection, attach, connect_port
 from kutter.runtime.embedded.containers import LiveContainer, Tools, throw_away
+from kutter.runtime.embedded.exec import run_streams, run_sync, run_terminal
 from kutter.runtime.embedded.host import inspect_host
 from kutter.runtime.embedded.images import EmbeddedImages
 from kutter.runtime.embedded.oci import OciRuntime, find_runtimes
@@ -46,6 +52,7 @@ from kutter.runtime.embedded.records import (
     read_record,
 )
 from kutter.runtime.embedded.sandbox import SandboxHouse
+from kutter.runtime.embedded.stats import StatsReader
 
 _log = get_logger("runtime")
 _VERSION = "0.1.0"
@@ -87,6 +94,7 @@ class EmbeddedRuntime:
             clock=clock,
             announce=self._announce,
         )
+        self._stats = StatsReader(self._cgroups, clock)
         self._sandboxes: dict[str, SandboxRecord] = {}
         self._sandbox_locks: dict[str, asyncio.Lock] = {}
         self._containers: dict[str, LiveContainer] = {}
@@ -377,6 +385,7 @@ class EmbeddedRuntime:
                 return
             await live.remove()
             del self._containers[container_id]
+            self._stats.forget(container_id)
         self._announce(ContainerEvent(live.record.sandbox_id, container_id, "deleted"))
 
     async def list_containers(self, sandbox_id: str = "") -> list[Container]:
@@ -389,3 +398,43 @@ class EmbeddedRuntime:
 
     async def container(self, container_id: str) -> Container:
         return self._container(container_id).view()
+
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        live = self._container(container_id)
+        async with live.lock:
+            await live.update_resources(resources)
+
+    async def reopen_log(self, container_id: str) -> None:
+        await self._container(container_id).reopen_log()
+
+    # Processes
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], timeout_s: float
+    ) -> tuple[int, bytes, bytes]:
+        return await run_sync(self._container(container_id), command, timeout_s)
+
+    async def exec(
+        self, container_id: str, command: Sequence[str], io: ExecIo, *, tty: bool, stdin: bool
+    ) -> int:
+        run = run_terminal if tty else run_streams
+        return await run(self._container(container_id), command, io, stdin=stdin)
+
+    async def attach(self, container_id: str, io: ExecIo, *, tty: bool, stdin: bool) -> None:
+        await attach(self._container(container_id), io, tty=tty, stdin=stdin)
+
+    async def connect_port(self, sandbox_id: str, port: int) -> PortConnection:
+        record = self._sandbox(sandbox_id)
+        if not self._house.is_up(record):
+            raise CriError(f"sandbox {sandbox_id} is not ready")
+        return await connect_port(self._house.network_namespace(record), port)
+
+    # Figures
+
+    async def container_stats(self, container_id: str) -> ContainerStats:
+        return await self._stats.container(self._container(container_id))
+
+    async def sandbox_stats(self, sandbox_id: str) -> SandboxStats:
+        record = self._sandbox(sandbox_id)
+        namespace = self._house.network_namespace(record)
+        return await self._stats.sandbox(sandbox_id, namespace, self._of_sandbox(sandbox_id))

@@ -1,0 +1,126 @@
+"""Connects to a running container's main process through its monitor.
+
+conmon listens on a SOCK_SEQPACKET socket in the bundle: what it sends starts with one byte
+naming the stream (2 stdout, 3 stderr), what it gets is standard input. Sizes go by its control
+pipe. https://github.com/containers/conmon/blob/main/src/conn_sock.c
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from kutter.linux.namespaces import open_socket
+from kutter.linux.process import PipeReader, PipeWriter
+from kutter.runtime.cri import CriError, ExecIo
+from kutter.runtime.embedded.containers import LiveContainer
+from kutter.runtime.embedded.monitor import send_control
+from kutter.runtime.embedded.records import Phase
+
+_STDERR = 3
+# conmon reads its attach sockets into a buffer of this size.
+_STDIN_PACKET_BYTES = 8192
+_PACKET_MAX_BYTES = 65536
+_CONNECT_TIMEOUT_S = 5.0
+
+PortConnection = tuple[
+    Callable[[int], Awaitable[bytes]], Callable[[bytes], Awaitable[None]], Callable[[], None]
+]
+
+
+def _connect(bundle: Path) -> socket.socket:
+    """Connect by a short name: a bundle's path may be longer than a socket address."""
+    folder = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{folder}/attach")
+    except OSError:
+        connection.close()
+        raise
+    finally:
+        os.close(folder)
+    return connection
+
+
+async def attach(live: LiveContainer, io: ExecIo, *, tty: bool, stdin: bool) -> None:
+    """Move bytes until the process ends; cancelling detaches. Raises CriError."""
+    if live.record.phase is not Phase.RUNNING:
+        raise CriError(f"container {live.record.id} is not running")
+    try:
+        connection = _connect(live.bundle)
+    except OSError as error:
+        raise CriError(f"cannot attach: {error.strerror}") from None
+    writer = PipeWriter(os.dup(connection.fileno()))
+    reader = PipeReader(connection.detach())
+    loop = asyncio.get_running_loop()
+    side = []
+    if stdin:
+        side.append(loop.create_task(_pump_stdin(io, writer)))
+    if tty:
+        side.append(loop.create_task(_pump_sizes(io, live.bundle)))
+    try:
+        while packet := await reader.read(_PACKET_MAX_BYTES):
+            write = io.write_stderr if packet[0] == _STDERR else io.write_stdout
+            if len(packet) > 1:
+                await write(packet[1:])
+    finally:
+        for task in side:
+            task.cancel()
+        await asyncio.gather(*side, return_exceptions=True)
+        writer.close()
+        reader.close()
+
+
+async def _pump_stdin(io: ExecIo, writer: PipeWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await io.read_stdin():
+            for start in range(0, len(data), _STDIN_PACKET_BYTES):
+                await writer.write(data[start : start + _STDIN_PACKET_BYTES])
+        writer.shutdown()
+
+
+async def _pump_sizes(io: ExecIo, bundle: Path) -> None:
+    while (size := await io.next_resize()) is not None:
+        columns, rows = size
+        with contextlib.suppress(OSError):
+            send_control(bundle, f"1 {rows} {columns}\n")
+
+
+async def connect_port(namespace: Path | None, port: int) -> PortConnection:
+    """A TCP connection to localhost:port in a network namespace. Raises CriError."""
+    loop = asyncio.get_running_loop()
+    failure: OSError | None = None
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        connection = None
+        try:
+            connection = await asyncio.to_thread(open_socket, namespace, family, socket.SOCK_STREAM)
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                await loop.sock_connect(connection, (address, port))
+        except OSError as error:  # TimeoutError is one
+            failure = failure or error
+            if connection is not None:
+                connection.close()
+        else:
+            return _wrap(connection, loop)
+    raise CriError(f"failed to connect to localhost:{port} inside the sandbox: {failure}")
+
+
+def _wrap(connection: socket.socket, loop: asyncio.AbstractEventLoop) -> PortConnection:
+    async def read(limit: int) -> bytes:
+        try:
+            return await loop.sock_recv(connection, limit)
+        except ConnectionError:
+            return b""
+
+    async def write(data: bytes) -> None:
+        if not data:  # the caller's end: half-close
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_WR)
+            return
+        await loop.sock_sendall(connection, data)
+
+    return read, write, connection.close
