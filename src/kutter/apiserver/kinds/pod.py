@@ -1,0 +1,201 @@
+"""Pods and pod templates (``pkg/registry/core/pod/strategy.go``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from kutter.api.errors import FieldError
+from kutter.apiserver.kinds.pod_defaults import (
+    default_pod,
+    default_pod_spec,
+    mirror_service_account,
+)
+from kutter.apiserver.kinds.pod_status import mirror_addresses, qos_class
+from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
+from kutter.apiserver.kinds.strategy import StrategyContext
+from kutter.apiserver.ports import Tree
+from kutter.apiserver.validation.metadata import immutable
+from kutter.apiserver.validation.pod_spec import validate_pod_create, validate_pod_template
+from kutter.apiserver.validation.pod_update import (
+    validate_pod_status_update,
+    validate_pod_update,
+)
+
+_FIELDS: dict[str, tuple[str, str]] = {
+    "spec.nodeName": ("spec", "nodeName"),
+    "spec.restartPolicy": ("spec", "restartPolicy"),
+    "spec.schedulerName": ("spec", "schedulerName"),
+    "spec.serviceAccountName": ("spec", "serviceAccountName"),
+    "status.phase": ("status", "phase"),
+    "status.podIP": ("status", "podIP"),
+    "status.nominatedNodeName": ("status", "nominatedNodeName"),
+}
+
+
+class PodKind(SpecKind):
+    field_labels: ClassVar[frozenset[str]] = frozenset(_FIELDS) | {"spec.hostNetwork"}
+
+    def default(self, tree: Tree) -> None:
+        spec = spec_of(tree)
+        default_pod_spec(spec)
+        default_pod(spec)
+        status = tree.get("status")
+        if status:
+            mirror_addresses(status)
+
+    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
+        spec = spec_of(tree)
+        conditions = []
+        if spec.get("schedulingGates"):
+            conditions.append(
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "lastTransitionTime": context.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                }
+            )
+        tree["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+        if conditions:
+            tree["status"]["conditions"] = conditions
+
+    def canonicalize(self, tree: Tree) -> None:
+        # Admission may have named the service account meanwhile.
+        mirror_service_account(tree["spec"])
+
+    def prepare_for_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
+        super().prepare_for_update(context, new, old)
+        # Only the subresource may touch these.
+        kept = (old.get("spec") or {}).get("ephemeralContainers")
+        spec = spec_of(new)
+        if kept:
+            spec["ephemeralContainers"] = kept
+        else:
+            spec.pop("ephemeralContainers", None)
+
+    def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
+        owners = (old.get("metadata") or {}).get("ownerReferences")
+        super().prepare_for_status_update(context, new, old)
+        metadata = new.setdefault("metadata", {})
+        metadata.pop("deletionTimestamp", None)
+        gone = (old.get("metadata") or {}).get("deletionTimestamp")
+        if gone:
+            metadata["deletionTimestamp"] = gone
+        # A node may report status; it may not take pods from their owners.
+        if owners:
+            metadata["ownerReferences"] = owners
+        else:
+            metadata.pop("ownerReferences", None)
+        status = new.get("status")
+        if status is not None:
+            mirror_addresses(status)
+            if not status.get("qosClass"):
+                status["qosClass"] = qos_class(new.get("spec") or {})
+
+    def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
+        return validate_pod_create(tree)
+
+    def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
+        return list(dict.fromkeys(validate_pod_update(new, old)))
+
+    def validate_status_update(
+        self, context: StrategyContext, new: Tree, old: Tree
+    ) -> list[FieldError]:
+        return validate_pod_status_update(new, old)
+
+    def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
+        return pod_warnings(new.get("spec") or {}, "spec") if old is None else []
+
+    def grace_period_s(self, tree: Tree, requested_s: int | None) -> int | None:
+        """The request's, else the pod's own; none for pods no node knows or that have ended."""
+        spec, status = tree.get("spec") or {}, tree.get("status") or {}
+        period = requested_s
+        if period is None:
+            period = spec.get("terminationGracePeriodSeconds")
+            if period is None:
+                period = 0
+        if not spec.get("nodeName") or status.get("phase") in ("Failed", "Succeeded"):
+            return 0
+        return 1 if period < 0 else period
+
+    def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
+        spec, status = tree.get("spec") or {}, tree.get("status") or {}
+        values = {
+            label: (spec if part == "spec" else status).get(field) or ""
+            for label, (part, field) in _FIELDS.items()
+        }
+        values["spec.hostNetwork"] = "true" if spec.get("hostNetwork") else "false"
+        return values
+
+
+class PodTemplateKind(Standard):
+    has_status: ClassVar[bool] = False
+    generation_paths: ClassVar[tuple[str, ...]] = ("template",)
+
+    def default(self, tree: Tree) -> None:
+        template = setdefault(tree, "template", {})
+        default_pod_spec(setdefault(template, "spec", {}))
+
+    def check(self, tree: Tree) -> list[FieldError]:
+        errors: list[FieldError] = []
+        validate_pod_template(errors, tree.get("template") or {}, "template")
+        return errors
+
+
+class BindingKind(Standard):
+    """A binding is acted upon, not stored."""
+
+    has_status: ClassVar[bool] = False
+
+    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
+        return immutable(new.get("target"), old.get("target"), "target")
+
+
+_DEPRECATED_SELECTORS = {
+    "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
+    "beta.kubernetes.io/os": 'deprecated since v1.14; use "kubernetes.io/os" instead',
+    "failure-domain.beta.kubernetes.io/region": (
+        'deprecated since v1.17; use "topology.kubernetes.io/region" instead'
+    ),
+    "failure-domain.beta.kubernetes.io/zone": (
+        'deprecated since v1.17; use "topology.kubernetes.io/zone" instead'
+    ),
+    "beta.kubernetes.io/instance-type": (
+        'deprecated since v1.17; use "node.kubernetes.io/instance-type" instead'
+    ),
+}
+
+
+def pod_warnings(spec: Tree, path: str) -> list[str]:
+    """Doubtful things a pod's specification may hold (``pkg/api/pod/warnings.go``)."""
+    texts: list[str] = []
+    for key in spec.get("nodeSelector") or ():
+        if key in _DEPRECATED_SELECTORS:
+            texts.append(f"{path}.nodeSelector[{key}]: {_DEPRECATED_SELECTORS[key]}")
+    for i, volume in enumerate(spec.get("volumes") or ()):
+        if volume.get("gitRepo") is not None:
+            texts.append(
+                f"{path}.volumes[{i}].gitRepo: deprecated in v1.11, and disabled by default in "
+                "v1.33+"
+            )
+    ports: dict[str, str] = {}
+    for c, container in enumerate(spec.get("containers") or ()):
+        names: set[str] = set()
+        for e, variable in enumerate(container.get("env") or ()):
+            name = variable.get("name")
+            if name in names:
+                texts.append(
+                    f'{path}.containers[{c}].env[{e}]: hides previous definition of "{name}", '
+                    "which may be dropped when using apply"
+                )
+            names.add(name)
+        for p, port in enumerate(container.get("ports") or ()):
+            key = f"{port.get('containerPort')}/{port.get('protocol')}"
+            here = f"{path}.containers[{c}].ports[{p}]"
+            if key in ports:
+                texts.append(f"{here}: duplicate port definition with {ports[key]}")
+            else:
+                ports[key] = here
+    return texts

@@ -1,0 +1,57 @@
+"""What the server itself says in a pod's status: its quality-of-service class, its addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kutter.apiserver.validation import quantities
+
+Tree = dict[str, Any]
+
+_COMPUTE = ("cpu", "memory")
+
+
+def qos_class(spec: Tree) -> str:
+    """Guaranteed, Burstable or BestEffort (``pkg/apis/core/helper/qos``)."""
+    whole = spec.get("resources")
+    if whole and (whole.get("requests") or whole.get("limits")):
+        parts = [whole]
+    else:
+        parts = [
+            container.get("resources") or {}
+            for field in ("containers", "initContainers")
+            for container in spec.get(field) or ()
+        ]
+    requests: dict[str, int] = {}
+    limits: dict[str, int] = {}
+    guaranteed = True
+    for resources in parts:
+        for name, value in (resources.get("requests") or {}).items():
+            if name in _COMPUTE and (nanos := quantities.amount(value)) > 0:
+                requests[name] = requests.get(name, 0) + nanos
+        found = 0
+        for name, value in (resources.get("limits") or {}).items():
+            if name in _COMPUTE and (nanos := quantities.amount(value)) > 0:
+                found += 1
+                limits[name] = limits.get(name, 0) + nanos
+        if found != len(_COMPUTE):
+            guaranteed = False
+    if not requests and not limits:
+        return "BestEffort"
+    if guaranteed and all(limits.get(n) == v for n, v in requests.items()):
+        if len(requests) == len(limits):
+            return "Guaranteed"
+    return "Burstable"
+
+
+def mirror_addresses(status: Tree) -> None:
+    """``podIP`` and ``hostIP`` repeat the first of their lists, whichever was written."""
+    for single, many in (("podIP", "podIPs"), ("hostIP", "hostIPs")):
+        listed = status.get(many)
+        if listed:
+            if not status.get(single) and single == "podIP":
+                status[single] = listed[0].get("ip")
+            elif single == "podIP" and status.get(single) != listed[0].get("ip"):
+                status[many] = [{"ip": status[single]}]
+        elif status.get(single) and single == "podIP":
+            status[many] = [{"ip": status[single]}]

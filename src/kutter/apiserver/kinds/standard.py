@@ -1,0 +1,86 @@
+"""What all built-in kinds share: metadata rules, status apart from specification.
+
+:class:`Standard` is complete for kinds with nothing particular; the others derive from it and
+override the three hooks ``default``, ``check`` (what holds for an object at any time) and
+``check_change`` (what holds between two states of it).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from kutter.api.errors import FieldError
+from kutter.apiserver.kinds.strategy import Strategy, StrategyContext
+from kutter.apiserver.ports import Tree
+from kutter.apiserver.validation import text
+from kutter.apiserver.validation.metadata import validate_metadata, validate_metadata_update
+
+
+class Standard(Strategy):
+    """A kind as most are: ``name_check`` says which names it accepts."""
+
+    name_check: ClassVar[text.Check] = staticmethod(text.dns_subdomain)
+
+    def check(self, tree: Tree) -> list[FieldError]:
+        """What is wrong with an object whatever it was before. Metadata is checked elsewhere."""
+        return []
+
+    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
+        """What is wrong with the step from ``old`` to ``new``."""
+        return []
+
+    def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
+        """What is wrong with a new status."""
+        return []
+
+    def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
+        return self.check_metadata(tree) + self.check(tree)
+
+    def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
+        errors = self.check_metadata_change(new, old)
+        errors += self.check_change(new, old)
+        errors += self.check(new)
+        return _once(errors)
+
+    def validate_status_update(
+        self, context: StrategyContext, new: Tree, old: Tree
+    ) -> list[FieldError]:
+        return _once(self.check_metadata_change(new, old) + self.check_status(new, old))
+
+    def check_metadata(self, tree: Tree) -> list[FieldError]:
+        return validate_metadata(
+            tree.get("metadata") or {},
+            namespaced=self.resource.namespaced,
+            name_check=type(self).name_check,
+        )
+
+    def check_metadata_change(self, new: Tree, old: Tree) -> list[FieldError]:
+        return validate_metadata_update(new.get("metadata") or {}, old.get("metadata") or {})
+
+
+class SpecKind(Standard):
+    """A kind with a specification: its generation counts the specification's changes."""
+
+    generation_paths: ClassVar[tuple[str, ...]] = ("spec",)
+
+
+def _once(errors: list[FieldError]) -> list[FieldError]:
+    """Each error once: object and change may find the same fault."""
+    return list(dict.fromkeys(errors)) if len(errors) > 1 else errors
+
+
+def spec_of(tree: Tree) -> dict[str, Any]:
+    """The specification, created if absent."""
+    spec = tree.get("spec")
+    if spec is None:
+        spec = tree["spec"] = {}
+    return spec  # type: ignore[no-any-return]
+
+
+def setdefault(tree: Tree, field: str, value: Any) -> Any:
+    """As ``dict.setdefault``, an explicit null counting as absent."""
+    present = tree.get(field)
+    if present is None:
+        tree[field] = value
+        return value
+    return present
