@@ -10,9 +10,8 @@ for by hand (KEP-3070, KEP-3668). All methods are synchronous: no race within on
 from __future__ import annotations
 
 import ipaddress
-import random
 
-from kutter.base.rng import default_rng
+from kutter.base.rng import SYSTEM_RNG, Rng
 
 TAKEN_ADDRESS = "provided IP is already allocated"
 TAKEN_PORT = "provided port is already allocated"
@@ -25,7 +24,7 @@ class AllocationError(Exception):
 class _Range:
     """``size`` numbers from ``first``, the lowest ``static`` of them kept for explicit use."""
 
-    def __init__(self, first: int, size: int, static: int, rng: random.Random) -> None:
+    def __init__(self, first: int, size: int, static: int, rng: Rng) -> None:
         self.first, self.size, self.static = first, size, static
         self._owners: dict[int, str] = {}
         self._rng = rng
@@ -50,7 +49,7 @@ class _Range:
             count = high - low
             if count <= 0:
                 continue
-            start = self._rng.randrange(count)
+            start = self._rng.choice_index(count)
             for step in range(count):
                 number = self.first + low + (start + step) % count
                 if number not in self._owners:
@@ -65,7 +64,7 @@ class _Range:
 class AddressRange:
     """A range of cluster addresses; network and broadcast address excluded."""
 
-    def __init__(self, cidr: str, rng: random.Random | None = None) -> None:
+    def __init__(self, cidr: str, rng: Rng | None = None) -> None:
         self.network = ipaddress.ip_network(cidr)
         self.family = "IPv4" if self.network.version == 4 else "IPv6"
         # IPv6 ranges are huge: upstream uses the first 2**16 addresses as well.
@@ -74,7 +73,7 @@ class AddressRange:
         size = max(size - last, 0)
         static = 0 if size < 16 else min(max(16, size // 16), 256)
         first = int(self.network.network_address) + 1
-        self._range = _Range(first, size, static, rng or default_rng())
+        self._range = _Range(first, size, static, rng or SYSTEM_RNG)
 
     def take(self, owner: str) -> str:
         """A free address, held for ``owner``."""
@@ -119,12 +118,12 @@ class AddressRange:
 class PortRange:
     """A range of node ports, ``30000-32767``; one owner per number, whatever the protocol."""
 
-    def __init__(self, text: str, rng: random.Random | None = None) -> None:
+    def __init__(self, text: str, rng: Rng | None = None) -> None:
         low, _, high = text.partition("-")
         self.text = text
         size = int(high) - int(low) + 1
         static = 0 if size < 16 else min(max(16, size // 32), 128)
-        self._range = _Range(int(low), size, static, rng or default_rng())
+        self._range = _Range(int(low), size, static, rng or SYSTEM_RNG)
 
     def take(self, owner: str) -> int:
         number = self._range.next_free()

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from kutter.api.errors import FieldError, duplicate, forbidden_field, invalid, not_supported, required
+from kutter.api.errors import (
+    FieldError,
+    duplicate,
+    forbidden_field,
+    invalid,
+    not_supported,
+    required,
+)
 from kutter.apiserver.kinds.pod_defaults import default_pod_spec
 from kutter.apiserver.kinds.standard import SpecKind, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
@@ -83,8 +90,13 @@ class JobKind(SpecKind):
         started = (old.get("status") or {}).get("startTime") is not None
         may_move = bool(before.get("suspend")) and not started
         errors += _template(after, before, may_move)
-        for field in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy",
-                      "successPolicy"):
+        for field in (
+            "completionMode",
+            "podFailurePolicy",
+            "backoffLimitPerIndex",
+            "managedBy",
+            "successPolicy",
+        ):
             errors += immutable(after.get(field), before.get(field), f"spec.{field}")
         return errors
 
@@ -163,9 +175,7 @@ def validate_job_spec(errors: Errors, spec: Tree, path: str) -> None:
     parallelism = spec.get("parallelism") or 0
     if mode == "Indexed":
         if spec.get("completions") is None:
-            errors.append(
-                required(f"{path}.completions", "when completion mode is Indexed")
-            )
+            errors.append(required(f"{path}.completions", "when completion mode is Indexed"))
         if parallelism > _INDEXED_MAX_PARALLELISM:
             errors.append(
                 invalid(
@@ -179,15 +189,11 @@ def validate_job_spec(errors: Errors, spec: Tree, path: str) -> None:
         for field in ("backoffLimitPerIndex", "successPolicy"):
             if spec.get(field) is not None:
                 errors.append(
-                    invalid(
-                        f"{path}.{field}", spec[field], "requires indexed completion mode"
-                    )
+                    invalid(f"{path}.{field}", spec[field], "requires indexed completion mode")
                 )
     if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
         errors.append(
-            required(
-                f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified"
-            )
+            required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
         )
     validate_pod_template(errors, spec.get("template") or {}, f"{path}.template")
     restart = ((spec.get("template") or {}).get("spec") or {}).get("restartPolicy") or ""
@@ -198,16 +204,14 @@ def validate_job_spec(errors: Errors, spec: Tree, path: str) -> None:
         errors.append(not_supported(here, restart, ["OnFailure", "Never"]))
     elif spec.get("podFailurePolicy") is not None and restart != "Never":
         errors.append(
-            invalid(here, restart, "only \"Never\" is supported when podFailurePolicy is specified")
+            invalid(here, restart, 'only "Never" is supported when podFailurePolicy is specified')
         )
     _failure_policy(errors, spec.get("podFailurePolicy"), f"{path}.podFailurePolicy")
     replacement = spec.get("podReplacementPolicy")
     if replacement is not None:
         allowed = ["Failed"] if spec.get("podFailurePolicy") else ["Failed", "TerminatingOrFailed"]
         if replacement not in allowed:
-            errors.append(
-                not_supported(f"{path}.podReplacementPolicy", replacement, allowed)
-            )
+            errors.append(not_supported(f"{path}.podReplacementPolicy", replacement, allowed))
 
 
 def _failure_policy(errors: Errors, policy: Tree | None, path: str) -> None:
@@ -269,9 +273,7 @@ def _completions(after: Tree, before: Tree) -> list[FieldError]:
     if after.get("completionMode") != "Indexed" or new is None or old is None:
         return immutable(new, old, path)
     if new != after.get("parallelism") or old != before.get("parallelism"):
-        return [
-            invalid(path, new, "can only be modified in tandem with spec.parallelism")
-        ]
+        return [invalid(path, new, "can only be modified in tandem with spec.parallelism")]
     return []
 
 
@@ -314,9 +316,7 @@ class CronJobKind(SpecKind):
         errors = super().check_metadata(tree)
         name = (tree.get("metadata") or {}).get("name") or ""
         if len(name) > 52:
-            errors.append(
-                invalid("metadata.name", name, "must be no more than 52 characters")
-            )
+            errors.append(invalid("metadata.name", name, "must be no more than 52 characters"))
         return errors
 
     def check(self, tree: Tree) -> list[FieldError]:

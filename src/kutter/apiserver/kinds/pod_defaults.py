@@ -94,7 +94,7 @@ def mirror_service_account(spec: Tree) -> None:
 def pull_policy(image: str) -> str:
     """Always for images that may change under their name: tagged latest, or not at all."""
     name, _, digest = image.partition("@")
-    head, colon, tag = name.rpartition(":")
+    _, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
         tag = "" if digest else "latest"
     return "Always" if tag == "latest" else "IfNotPresent"

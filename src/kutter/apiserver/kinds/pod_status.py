@@ -38,10 +38,7 @@ def qos_class(spec: Tree) -> str:
             guaranteed = False
     if not requests and not limits:
         return "BestEffort"
-    if guaranteed and all(limits.get(n) == v for n, v in requests.items()):
-        if len(requests) == len(limits):
-            return "Guaranteed"
-    return "Burstable"
+    return "Guaranteed" if guaranteed and requests == limits else "Burstable"
 
 
 def mirror_addresses(status: Tree) -> None:

@@ -74,7 +74,7 @@ def spec_of(tree: Tree) -> dict[str, Any]:
     spec = tree.get("spec")
     if spec is None:
         spec = tree["spec"] = {}
-    return spec  # type: ignore[no-any-return]
+    return spec
 
 
 def setdefault(tree: Tree, field: str, value: Any) -> Any:

@@ -354,9 +354,7 @@ class StatefulSetKind(_TemplateKind):
         pod = template.get("spec") or {}
         names = [(c.get("metadata") or {}).get("name") or "" for c in claims]
         volumes = [v for v in pod.get("volumes") or () if v.get("name") not in names]
-        volumes += [
-            {"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names
-        ]
+        volumes += [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names]
         return {**spec, "template": {**template, "spec": {**pod, "volumes": volumes}}}
 
     def _strategy(self, errors: Errors, strategy: Tree, path: str) -> None:
@@ -381,14 +379,10 @@ class StatefulSetKind(_TemplateKind):
                     at_most_whole(errors, value, f"{path}.rollingUpdate.maxUnavailable")
                     if value is not None and is_zero(value):
                         errors.append(
-                            invalid(
-                                f"{path}.rollingUpdate.maxUnavailable", value, "cannot be 0"
-                            )
+                            invalid(f"{path}.rollingUpdate.maxUnavailable", value, "cannot be 0")
                         )
             case _:
-                errors.append(
-                    invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")
-                )
+                errors.append(invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'"))
 
     def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
         after, before = new.get("spec") or {}, old.get("spec") or {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import zoneinfo
 
 _RANGES = (("minute", 0, 59), ("hour", 0, 23), ("dom", 1, 31), ("month", 1, 12), ("dow", 0, 6))
-_MONTHS = {m: i for i, m in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-_DAYS = {d: i for i, d in enumerate("sun mon tue wed thu fri sat".split())}
+_MONTH_NAMES = "jan feb mar apr may jun jul aug sep oct nov dec"
+_MONTHS = {m: i for i, m in enumerate(_MONTH_NAMES.split(), 1)}
+_DAYS = {d: i for i, d in enumerate(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])}
 _DESCRIPTORS = frozenset(
     {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 )
@@ -37,7 +38,9 @@ def _part_problem(part: str, low: int, high: int, names: dict[str, int]) -> str:
     span, slash, step = part.partition("/")
     if slash:
         if not step.isascii() or not step.isdigit():
-            return f"failed to parse int from {step}: strconv.Atoi: parsing \"{step}\": invalid syntax"
+            return (
+                f'failed to parse int from {step}: strconv.Atoi: parsing "{step}": invalid syntax'
+            )
         if int(step) == 0:
             return f"step of range should be a positive number: {part}"
     if span in ("*", "?"):
@@ -48,8 +51,7 @@ def _part_problem(part: str, low: int, high: int, names: dict[str, int]) -> str:
         if number is None:
             if not end.isascii() or not end.isdigit():
                 return (
-                    f"failed to parse int from {end}: strconv.Atoi: parsing \"{end}\": "
-                    "invalid syntax"
+                    f'failed to parse int from {end}: strconv.Atoi: parsing "{end}": invalid syntax'
                 )
             number = int(end)
         ends.append(number)
@@ -69,8 +71,7 @@ def time_zone_problem(zone: str) -> str:
         return "timeZone must be nil or non-empty string"
     if zone.lower() == "local":
         return (
-            "timeZone must be an explicit time zone as defined in "
-            "https://www.iana.org/time-zones"
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
         )
     try:
         zoneinfo.ZoneInfo(zone)

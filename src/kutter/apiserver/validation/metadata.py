@@ -234,7 +234,7 @@ def checked(
 
 def mask_prefix(prefix: str) -> str:
     """A name prefix as it may be checked: a trailing dash stands for what follows."""
-    return prefix[:-1] + "a" if len(prefix) > 1 and prefix.endswith("-") else prefix
+    return prefix[:-2] + "a" if len(prefix) > 1 and prefix.endswith("-") else prefix
 
 
 def immutable(new: Any, old: Any, path: str) -> list[FieldError]:

@@ -182,7 +182,7 @@ def _common(errors: Errors, container: Tree, path: str, rules: ContainerRules) -
         _env_from(errors, container["envFrom"], f"{path}.envFrom")
     mounts, devices = container.get("volumeMounts"), container.get("volumeDevices")
     if mounts:
-        _mounts(errors, mounts, devices or [], container, f"{path}.volumeMounts", rules)
+        _mounts(errors, mounts, devices or [], container, f"{path}.volumeMounts", rules=rules)
     if devices:
         _devices(errors, devices, mounts or [], f"{path}.volumeDevices", rules)
     pull = container.get("imagePullPolicy") or ""
@@ -330,6 +330,7 @@ def _mounts(
     devices: list[Tree],
     container: Tree,
     path: str,
+    *,
     rules: ContainerRules,
 ) -> None:
     places: set[str] = set()

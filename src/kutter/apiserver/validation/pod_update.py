@@ -238,9 +238,13 @@ def validate_pod_status_update(new: Tree, old: Tree) -> list[FieldError]:
         for c in spec.get("initContainers") or ()
         if c.get("restartPolicy") == "Always"
     }
-    _states(errors, status, old_status, "containerStatuses", policy, _own_policies(spec))
-    _states(errors, status, old_status, "initContainerStatuses", policy, sidecars)
-    _states(errors, status, old_status, "ephemeralContainerStatuses", "Never", set())
+    _states(
+        errors, status, old_status, "containerStatuses", policy=policy, excepted=_own_policies(spec)
+    )
+    _states(errors, status, old_status, "initContainerStatuses", policy=policy, excepted=sidecars)
+    _states(
+        errors, status, old_status, "ephemeralContainerStatuses", policy="Never", excepted=set()
+    )
     _addresses(errors, status)
     return errors
 
@@ -253,7 +257,7 @@ def _own_policies(spec: Tree) -> set[Any]:
 
 
 def _states(
-    errors: Errors, new: Tree, old: Tree, field: str, policy: str, excepted: set[Any]
+    errors: Errors, new: Tree, old: Tree, field: str, *, policy: str, excepted: set[Any]
 ) -> None:
     if policy == "Always" or new.get(field) == old.get(field):
         return

@@ -65,9 +65,7 @@ def validate_template(
     pod = template.get("spec") or {}
     if pod.get("restartPolicy") != "Always":
         errors.append(
-            not_supported(
-                f"{here}.spec.restartPolicy", pod.get("restartPolicy") or "", ["Always"]
-            )
+            not_supported(f"{here}.spec.restartPolicy", pod.get("restartPolicy") or "", ["Always"])
         )
     if pod.get("activeDeadlineSeconds") is not None:
         errors.append(
@@ -115,9 +113,7 @@ def validate_replica_status(
     for field in fields:
         value = status.get(field) or 0
         if value > whole:
-            errors.append(
-                invalid(f"status.{field}", value, f"cannot be greater than status.{top}")
-            )
+            errors.append(invalid(f"status.{field}", value, f"cannot be greater than status.{top}"))
     available, ready = status.get("availableReplicas") or 0, status.get("readyReplicas") or 0
     if available > ready:
         errors.append(

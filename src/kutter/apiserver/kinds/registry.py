@@ -1,0 +1,130 @@
+"""Which strategy serves which resource: every kind's entry, in one table.
+
+Resources without an entry are plain: metadata rules, the schema's required fields (checked by
+the schema tables before), specification apart from status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kutter.api.resources import Resource
+from kutter.apiserver.kinds import (
+    batch,
+    core,
+    discovery,
+    networking,
+    pod,
+    policy,
+    rbac,
+    storage,
+    workloads,
+)
+from kutter.apiserver.kinds.service import ServiceKind, ServiceRanges
+from kutter.apiserver.kinds.standard import SpecKind, Standard
+from kutter.apiserver.kinds.strategy import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class KindOptions:
+    """What of a cluster the kinds depend on.
+
+    ``service_cidrs``: one range, or one per family. ``event_ttl_s``: how long events are kept.
+    """
+
+    service_cidrs: tuple[str, ...] = ("10.43.0.0/16",)
+    node_ports: str = "30000-32767"
+    event_ttl_s: float = discovery.EVENT_TTL_S
+
+
+_RBAC = "rbac.authorization.k8s.io"
+_ADMISSION = "admissionregistration.k8s.io"
+_FLOW = "flowcontrol.apiserver.k8s.io"
+
+_KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
+    ("", "pods"): pod.PodKind,
+    ("", "podtemplates"): pod.PodTemplateKind,
+    ("", "namespaces"): core.NamespaceKind,
+    ("", "nodes"): core.NodeKind,
+    ("", "configmaps"): core.ConfigMapKind,
+    ("", "secrets"): core.SecretKind,
+    ("", "serviceaccounts"): core.ServiceAccountKind,
+    ("", "limitranges"): core.LimitRangeKind,
+    ("", "resourcequotas"): core.ResourceQuotaKind,
+    ("", "endpoints"): discovery.EndpointsKind,
+    ("", "persistentvolumes"): storage.PersistentVolumeKind,
+    ("", "persistentvolumeclaims"): storage.PersistentVolumeClaimKind,
+    ("", "replicationcontrollers"): workloads.ReplicationControllerKind,
+    ("apps", "replicasets"): workloads.ReplicaSetKind,
+    ("apps", "deployments"): workloads.DeploymentKind,
+    ("apps", "daemonsets"): workloads.DaemonSetKind,
+    ("apps", "statefulsets"): workloads.StatefulSetKind,
+    ("apps", "controllerrevisions"): workloads.ControllerRevisionKind,
+    ("batch", "jobs"): batch.JobKind,
+    ("batch", "cronjobs"): batch.CronJobKind,
+    ("discovery.k8s.io", "endpointslices"): discovery.EndpointSliceKind,
+    ("coordination.k8s.io", "leases"): discovery.LeaseKind,
+    (_RBAC, "roles"): rbac.RoleKind,
+    (_RBAC, "clusterroles"): rbac.RoleKind,
+    (_RBAC, "rolebindings"): rbac.BindingKind,
+    (_RBAC, "clusterrolebindings"): rbac.BindingKind,
+    ("policy", "poddisruptionbudgets"): policy.PodDisruptionBudgetKind,
+    ("autoscaling", "horizontalpodautoscalers"): policy.HorizontalPodAutoscalerKind,
+    ("certificates.k8s.io", "certificatesigningrequests"): policy.CertificateSigningRequestKind,
+    ("scheduling.k8s.io", "priorityclasses"): core.PriorityClassKind,
+    ("node.k8s.io", "runtimeclasses"): core.RuntimeClassKind,
+    ("storage.k8s.io", "storageclasses"): storage.StorageClassKind,
+    ("storage.k8s.io", "csidrivers"): storage.CSIDriverKind,
+    ("storage.k8s.io", "csinodes"): storage.CSINodeKind,
+    ("storage.k8s.io", "volumeattachments"): storage.VolumeAttachmentKind,
+    ("networking.k8s.io", "ingresses"): networking.IngressKind,
+    ("networking.k8s.io", "ingressclasses"): networking.IngressClassKind,
+    ("networking.k8s.io", "networkpolicies"): networking.NetworkPolicyKind,
+    ("networking.k8s.io", "servicecidrs"): networking.ServiceCIDRKind,
+    ("networking.k8s.io", "ipaddresses"): networking.IPAddressKind,
+    (_ADMISSION, "mutatingwebhookconfigurations"): policy.WebhookConfigurationKind,
+    (_ADMISSION, "validatingwebhookconfigurations"): policy.WebhookConfigurationKind,
+    (_FLOW, "flowschemas"): policy.FlowSchemaKind,
+    (_FLOW, "prioritylevelconfigurations"): policy.PriorityLevelKind,
+}
+
+
+class Kinds:
+    """The strategies of one server; each resource's is made once."""
+
+    def __init__(self, options: KindOptions | None = None) -> None:
+        self.options = options or KindOptions()
+        self.service_ranges = ServiceRanges(self.options.service_cidrs, self.options.node_ports)
+        self._made: dict[Resource | tuple[str, str, str], Strategy] = {}
+
+    def strategy_for(self, resource: Resource) -> Strategy:
+        """The strategy of a resource; a plain one for kinds nothing particular is known of."""
+        key = (resource.group, resource.version, resource.plural)
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._make(resource)
+        return made
+
+    def _make(self, resource: Resource) -> Strategy:
+        if resource.plural == "events" and resource.group in ("", "events.k8s.io"):
+            return discovery.EventKind(resource, self.options.event_ttl_s)
+        if (resource.group, resource.plural) == ("", "services"):
+            return ServiceKind(resource, self.service_ranges)
+        make = _KINDS.get((resource.group, resource.plural))
+        if make is not None:
+            return make(resource)
+        if "status" in resource.subresources:
+            return SpecKind(resource)
+        return Standard(resource)
+
+
+_default: Kinds | None = None
+
+
+def strategy_for(resource: Resource) -> Strategy:
+    """The strategy with default options; servers with their own make a :class:`Kinds`."""
+    global _default  # noqa: PLW0603  (one per process, made at first use)
+    if _default is None:
+        _default = Kinds()
+    return _default.strategy_for(resource)
