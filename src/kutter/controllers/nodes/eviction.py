@@ -12,23 +12,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from kutter.api.errors import ApiError, is_reason
+from kutter.api.taints import tolerates
 from kutter.api.types.core_v1 import Node, Pod, Taint, Toleration
 from kutter.base.clock import Clock, parse_time, render_time
 from kutter.client.client import Client
 from kutter.machinery.controller import Change, Result, Source, own_key
 from kutter.machinery.events import EventRecorder
 from kutter.machinery.informer import InformerFactory, key_of
-
-
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """Whether one toleration matches one taint. Pure."""
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if not toleration.key and toleration.operator != "Exists":
-        return False
-    return toleration.operator == "Exists" or toleration.value == taint.value
 
 
 def eviction_deadline(

@@ -1,0 +1,1 @@
+"""One module per plugin; ``registry`` lists them in order."""
