@@ -1,6 +1,6 @@
 """Queries per second of the name server on one core, over loopback:
 
-    python bench/network_dns.py
+python bench/network_dns.py
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Laws: an address is never handed out twice while taken; a released one is reused last, in order
 of release; what was answered survives kill -9. One file per address: ``taken/<address>`` holds
-the owner as JSON, a release renames it to ``free/<address>`` and the file's time is the order.
+the owner as JSON, a release renames it to ``free/<address>@<number>``, numbers in order.
 Nothing is fsynced: after a power cut no sandbox is alive, and ``keep`` then releases them all.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -46,6 +45,8 @@ class AddressPool:
         self._never_used = 2  # host number of the next address that was never leased
         self._used: set[int] = set()
         self._released: deque[str] = deque()
+        self._free_files: dict[str, Path] = {}
+        self._sequence = 0
         self._load()
 
     def _load(self) -> None:
@@ -59,13 +60,17 @@ class AddressPool:
             self._used.add(number)
         released = []
         for path in self._free_folder.iterdir():
-            number = self._number(path.name)
-            if number is None or number in self._used:
+            address, _, order = path.name.partition("@")
+            number = self._number(address)
+            if number is None or number in self._used or not order.isdigit():
                 path.unlink()
                 continue
-            released.append((path.stat().st_mtime_ns, number, path.name))
+            released.append((int(order), address))
+            self._free_files[address] = path
             self._used.add(number)
-        self._released.extend(name for _, _, name in sorted(released))
+        released.sort()
+        self._released.extend(address for _, address in released)
+        self._sequence = released[-1][0] if released else 0
 
     def _number(self, name: str) -> int | None:
         try:
@@ -110,7 +115,9 @@ class AddressPool:
         fresh = self._taken_folder / f".{lease.address}"
         fresh.write_text(json.dumps(content))
         fresh.rename(path)
-        (self._free_folder / lease.address).unlink(missing_ok=True)
+        before = self._free_files.pop(lease.address, None)
+        if before is not None:
+            before.unlink(missing_ok=True)
 
     def release(self, sandbox_id: str) -> Lease | None:
         """Take the address back; answers what it was, None when there was none."""
@@ -118,8 +125,10 @@ class AddressPool:
         if lease is None:
             return None
         path = self._taken_folder / lease.address
-        os.utime(path)
-        path.rename(self._free_folder / lease.address)
+        self._sequence += 1
+        target = self._free_folder / f"{lease.address}@{self._sequence}"
+        path.rename(target)
+        self._free_files[lease.address] = target
         self._released.append(lease.address)
         return lease
 
@@ -136,6 +145,7 @@ class AddressPool:
             folder.rmdir()
         self._by_sandbox.clear()
         self._released.clear()
+        self._free_files.clear()
 
 
 def _read_lease(path: Path) -> Lease | None:

@@ -1,0 +1,47 @@
+"""Rules of the pod network as text."""
+
+from __future__ import annotations
+
+from kutter.network.addresses.bridge import stable_mac
+from kutter.network.addresses.ipam import Lease
+from kutter.network.addresses.pods import interface_name
+from kutter.network.addresses.rules import render_base, render_host_ports
+from kutter.network.interface import NetworkConfig
+
+
+def test_host_ports_come_and_go() -> None:
+    lease = Lease(
+        "a", "10.42.0.5", ((80, 8080, "TCP", ""), (53, 53, "UDP", "192.0.2.1"), (9, 0, "TCP", ""))
+    )
+    added = render_host_ports(lease).splitlines()
+    assert "host-ports { tcp . 8080 : 10.42.0.5 . 80 }" in added[0]
+    assert "host-address-ports { 192.0.2.1 . udp . 53 : 10.42.0.5 . 53 }" in added[1]
+    assert "hairpins { 10.42.0.5 . 10.42.0.5 }" in added[2]
+    removed = render_host_ports(lease, "delete").splitlines()
+    assert removed[0] == "delete element inet kutter-pods host-ports { tcp . 8080 }"
+    assert len(removed) == len(added) == 3
+
+
+def test_wildcards_and_other_families() -> None:
+    for wildcard in ("", "0.0.0.0", "::"):
+        lease = Lease("a", "10.42.0.5", ((80, 8080, "", wildcard),))
+        assert "host-ports { tcp . 8080" in render_host_ports(lease)
+    assert render_host_ports(Lease("a", "10.42.0.5", ((80, 80, "TCP", "fd00::1"),))) == ""
+
+
+def test_table_is_replaced_in_one_go() -> None:
+    text = render_base(NetworkConfig(), [Lease("a", "10.42.0.5", ((80, 8080, "TCP", ""),))])
+    assert text.splitlines()[:2] == [
+        "add table inet kutter-pods",
+        "delete table inet kutter-pods",
+    ]
+    assert 'iifname "kutter0" ip daddr 127.0.0.0/8 drop' in text
+    assert text.count("host-ports { tcp . 8080") == 1
+
+
+def test_names_and_hardware_addresses() -> None:
+    assert len(interface_name("x" * 64)) == 15
+    mac = bytes.fromhex(stable_mac("10.42.0.5").replace(":", ""))
+    assert len(mac) == 6
+    assert mac[0] & 0b11 == 0b10  # local, one receiver
+    assert stable_mac("a") != stable_mac("b")
