@@ -91,7 +91,7 @@ class _UdpEcho(asyncio.DatagramProtocol):
         self.transport = transport
 
     def datagram_received(self, data, peer) -> None:
-        self.transport.sendto(f"{self.name} {peer[0]}".encode(), peer)
+        self.transport.sendto(f"{self.name} {peer[0]} {data.decode()}".encode(), peer)
 
 
 class Node:
@@ -105,6 +105,7 @@ class Node:
         self.host = Host()
         self.client = Namespace("client")
         self._servers: list = []
+        self._asked = 0
 
     def connect_outside(self) -> None:
         with NetlinkSocket() as kernel:
@@ -189,11 +190,15 @@ class Node:
         try:
             await loop.sock_connect(own, (address, port))
             for _ in range(3):  # the first datagram may meet an unresolved neighbour
-                await loop.sock_sendall(own, b"?")
+                self._asked += 1
+                await loop.sock_sendall(own, str(self._asked).encode())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(1):
-                        who, seen = (await loop.sock_recv(own, 512)).decode().split()
-                        return who, seen
+                        while True:
+                            data = await loop.sock_recv(own, 512)
+                            who, seen, number = data.decode().split()
+                            if int(number) == self._asked:  # not a late one
+                                return who, seen
             raise TimeoutError
         finally:
             if made is None:

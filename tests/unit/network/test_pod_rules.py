@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kutter.network.addresses.bridge import stable_mac
 from kutter.network.addresses.ipam import Lease
 from kutter.network.addresses.pods import interface_name
@@ -27,6 +29,12 @@ def test_wildcards_and_other_families() -> None:
         lease = Lease("a", "10.42.0.5", ((80, 8080, "", wildcard),))
         assert "host-ports { tcp . 8080" in render_host_ports(lease)
     assert render_host_ports(Lease("a", "10.42.0.5", ((80, 80, "TCP", "fd00::1"),))) == ""
+
+
+def test_odd_values_are_refused() -> None:
+    for port in ((80, 80, "TCP }; flush", ""), (80, 80, "TCP", "1.2.3.4; flush")):
+        with pytest.raises(ValueError, match="flush"):
+            render_host_ports(Lease("a", "10.42.0.5", (port,)))
 
 
 def test_table_is_replaced_in_one_go() -> None:

@@ -116,3 +116,17 @@ def test_udp_answers() -> None:
         ("10.43.1.2", 53): frozenset({("10.42.0.6", 53), ("10.42.1.6", 53)}),
         ("", 30053): frozenset({("10.42.0.6", 53), ("10.42.1.6", 53)}),
     }
+
+
+def test_nothing_odd_reaches_the_script() -> None:
+    odd = replace(
+        EDGE,
+        name="x; flush ruleset",
+        endpoints=(("10.0.0.1; flush ruleset", 80, True), ("10.42.0.7", 80, True)),
+        external_ips=("1.2.3.4 }; flush ruleset",),
+        load_balancer_source_ranges=("0.0.0.0/0; flush ruleset", " 10.1.2.3/8 "),
+    )
+    text = render_full(render_services([odd, replace(PLAIN, protocol="X; drop")], CONFIG))
+    assert "flush" not in text.replace("flush-ruleset", "")
+    assert ";" not in text.replace(" ; ", "").split("add rule", 1)[1]
+    assert "ip saddr 10.0.0.0/8 return" in text

@@ -63,18 +63,21 @@ def render_host_ports(lease: Lease, verb: str = "add") -> str:
     """Add or delete the elements of one lease; empty when it has no host ports.
 
     A host address of a family the pod has no address of is passed over, as upstream's
-    port-mapping plugin does.
+    port-mapping plugin does. Raises ValueError for an address or protocol that is none.
     """
     lines = []
     for container_port, host_port, protocol, host_ip in lease.ports:
         if not host_port:
             continue
+        if protocol not in ("", "TCP", "UDP", "SCTP"):
+            raise ValueError(f"host port {host_port} has protocol {protocol!r}")
         key = f"{protocol.lower() or 'tcp'} . {host_port}"
         name = "host-ports"
         if host_ip not in ("", "0.0.0.0", "::"):  # noqa: S104
-            if ipaddress.ip_address(host_ip).version != 4:
+            host = ipaddress.ip_address(host_ip)
+            if host.version != 4:
                 continue
-            name, key = "host-address-ports", f"{host_ip} . {key}"
+            name, key = "host-address-ports", f"{host} . {key}"
         value = f" : {lease.address} . {container_port}" if verb == "add" else ""
         lines.append(f"{verb} element {_T} {name} {{ {key}{value} }}")
     if lines:

@@ -19,7 +19,10 @@ when other rules change. Semantics: https://kubernetes.io/docs/reference/network
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from kutter.network.interface import NetworkConfig, ServicePort
 from kutter.network.services.ruleset import Ruleset
@@ -52,8 +55,27 @@ _HOOKS = {
 Endpoint = tuple[str, int, bool]
 
 
+_ODD = re.compile(r"[^a-z0-9./-]")
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
+
+
+@lru_cache(maxsize=65536)
 def _is_ipv4(address: str) -> bool:
-    return "." in address and ":" not in address
+    """Strict: what passes here becomes part of a script."""
+    try:
+        return str(ipaddress.IPv4Address(address)) == address
+    except ValueError:
+        return False
+
+
+def _ipv4_ranges(ranges: Sequence[str]) -> list[str]:
+    found = []
+    for text in ranges:
+        try:
+            found.append(str(ipaddress.IPv4Network(text.strip(), strict=False)))
+        except ValueError:
+            continue
+    return found
 
 
 def _label(port: ServicePort) -> str:
@@ -61,7 +83,7 @@ def _label(port: ServicePort) -> str:
     protocol = port.protocol.lower()
     whole = f"{port.namespace}/{port.name}/{protocol}/{port.port_name}"
     digest = hashlib.blake2b(whole.encode(), digest_size=6).hexdigest()
-    return f"{digest}-{whole[:80].rstrip('/')}"
+    return f"{digest}-{_ODD.sub('-', whole[:80].rstrip('/'))}"
 
 
 class _Table:
@@ -153,7 +175,7 @@ class _Table:
         return ""
 
     def _add_firewall(self, port: ServicePort, label: str) -> None:
-        ranges = [r for r in port.load_balancer_source_ranges if _is_ipv4(r)]
+        ranges = _ipv4_ranges(port.load_balancer_source_ranges)
         if not port.load_balancer_source_ranges or not port.load_balancer_ips:
             return
         name = f"firewall-{label}"
@@ -255,7 +277,8 @@ def render_services(ports: Sequence[ServicePort], config: NetworkConfig) -> Rule
     table.chains.update(_base_chains(config))
     order = sorted(ports, key=lambda p: (p.namespace, p.name, p.port_name, p.protocol, p.port))
     for port in order:
-        table.add_port(port)
+        if port.protocol in _PROTOCOLS:
+            table.add_port(port)
     return Ruleset(
         table=TABLE,
         chains=table.chains,
