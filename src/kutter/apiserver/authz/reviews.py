@@ -1,0 +1,174 @@
+"""Questions about rights, answered and not stored: the SubjectAccessReviews.
+
+https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/
+"""
+
+from __future__ import annotations
+
+from kutter.api.errors import FieldError, bad_request, invalid, invalid_object
+from kutter.apiserver.authn.identity import GROUP_MASTERS, User
+from kutter.apiserver.authz.node import is_node
+from kutter.apiserver.authz.rbac import RbacIndex
+from kutter.apiserver.ports import Attributes, Authorizer, Tree
+
+GROUP = "authorization.k8s.io"
+
+
+class SelfSubjectAccessReview:
+    """May I?"""
+
+    kind = "SelfSubjectAccessReview"
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    async def review(self, tree: Tree, user: User, namespace: str) -> Tree:
+        """``tree`` with its status. Raises 422."""
+        spec = tree.get("spec") or {}
+        _raise_if_any(self.kind, _check_question(spec))
+        tree["status"] = await _answer(self._authorizer, attributes_of(spec, user))
+        return tree
+
+
+class SubjectAccessReview:
+    """May somebody?"""
+
+    kind = "SubjectAccessReview"
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    async def review(self, tree: Tree, user: User, namespace: str) -> Tree:
+        """``tree`` with its status. Raises 422."""
+        spec = tree.get("spec") or {}
+        _raise_if_any(self.kind, [*_check_question(spec), *_check_subject(spec)])
+        tree["status"] = await _answer(self._authorizer, attributes_of(spec, _subject_of(spec)))
+        return tree
+
+
+class LocalSubjectAccessReview:
+    """May somebody in this namespace?"""
+
+    kind = "LocalSubjectAccessReview"
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    async def review(self, tree: Tree, user: User, namespace: str) -> Tree:
+        """``tree`` with its status. Raises 400 and 422."""
+        spec = tree.get("spec") or {}
+        _raise_if_any(self.kind, [*_check_question(spec), *_check_subject(spec)])
+        asked = spec.get("resourceAttributes")
+        if not asked:
+            path = "spec.nonResourceAttributes"
+            text = "disallowed on this kind of request"
+            given = spec.get("nonResourceAttributes")
+            raise invalid_object(self.kind, "", [invalid(path, given, text)], GROUP)
+        if asked.get("namespace", "") != namespace:
+            raise bad_request(
+                f"spec.resourceAttributes.namespace must match namespace: {namespace}"
+            )
+        tree["status"] = await _answer(self._authorizer, attributes_of(spec, _subject_of(spec)))
+        return tree
+
+
+class SelfSubjectRulesReview:
+    """What may I do here?"""
+
+    kind = "SelfSubjectRulesReview"
+
+    def __init__(self, index: RbacIndex) -> None:
+        self._index = index
+
+    async def review(self, tree: Tree, user: User, namespace: str) -> Tree:
+        """``tree`` with its status. Raises 400 without a namespace."""
+        where = (tree.get("spec") or {}).get("namespace")
+        if not where:
+            raise bad_request("no namespace on request")
+        rules = [dict(rule) for rule in self._index.rules_for(user, where)]
+        if GROUP_MASTERS in user.groups:
+            rules.append({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})
+            rules.append({"verbs": ["*"], "nonResourceURLs": ["*"]})
+        fields = ("verbs", "apiGroups", "resources", "resourceNames")
+        status: Tree = {
+            "resourceRules": [
+                {f: list(r[f]) for f in fields if r.get(f)} for r in rules if r.get("resources")
+            ],
+            "nonResourceRules": [
+                {"verbs": list(r["verbs"]), "nonResourceURLs": list(r["nonResourceURLs"])}
+                for r in rules
+                if r.get("nonResourceURLs")
+            ],
+            "incomplete": False,
+        }
+        if is_node(user):
+            status["incomplete"] = True
+            status["evaluationError"] = "node authorizer does not support user rule resolution"
+        tree["status"] = status
+        return tree
+
+
+def attributes_of(spec: Tree, user: User) -> Attributes:
+    """What a review's spec asks, about ``user``."""
+    asked = spec.get("resourceAttributes")
+    if asked:
+        return Attributes(
+            user,
+            asked.get("verb", ""),
+            group=asked.get("group", ""),
+            version=asked.get("version", ""),
+            resource=asked.get("resource", ""),
+            subresource=asked.get("subresource", ""),
+            namespace=asked.get("namespace", ""),
+            name=asked.get("name", ""),
+            is_resource=True,
+            field_selector=(asked.get("fieldSelector") or {}).get("rawSelector", "")
+            or _render_requirements(asked.get("fieldSelector")),
+        )
+    path = spec.get("nonResourceAttributes") or {}
+    return Attributes(user, path.get("verb", ""), path=path.get("path", ""))
+
+
+def _render_requirements(selector: Tree | None) -> str:
+    terms = (selector or {}).get("requirements") or ()
+    return ",".join(
+        f"{t['key']}={t['values'][0]}"
+        for t in terms
+        if t.get("operator") == "In" and len(t.get("values") or ()) == 1
+    )
+
+
+def _subject_of(spec: Tree) -> User:
+    extra = {key: tuple(values) for key, values in (spec.get("extra") or {}).items()}
+    return User(spec.get("user", ""), spec.get("uid", ""), tuple(spec.get("groups") or ()), extra)
+
+
+async def _answer(authorizer: Authorizer, attributes: Attributes) -> Tree:
+    decision = await authorizer.authorize(attributes)
+    status: Tree = {"allowed": decision.allowed}
+    if decision.reason:
+        status["reason"] = decision.reason
+    return status
+
+
+def _check_question(spec: Tree) -> list[FieldError]:
+    resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if resource and path:
+        text = "cannot be specified in combination with resourceAttributes"
+        return [invalid("spec.nonResourceAttributes", path, text)]
+    if not resource and not path:
+        text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        return [invalid("spec.resourceAttributes", path, text)]
+    return []
+
+
+def _check_subject(spec: Tree) -> list[FieldError]:
+    if spec.get("user") or spec.get("groups"):
+        return []
+    text = "at least one of user or group must be specified"
+    return [invalid("spec.user", spec.get("user", ""), text)]
+
+
+def _raise_if_any(kind: str, errors: list[FieldError]) -> None:
+    if errors:
+        raise invalid_object(kind, "", errors, GROUP)
