@@ -14,7 +14,7 @@ from typing import cast
 import httptools
 
 from kutter.http.heads import BODILESS, render_request_head
-from kutter.http.stream import TransportStream
+from kutter.http.stream import TransportStream, detect_dead_peer
 
 HIGH_BYTES = 1024 * 1024
 _HEAD_LIMIT_BYTES = 1024 * 1024
@@ -175,6 +175,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        detect_dead_peer(transport)
 
     def data_received(self, data: bytes) -> None:
         if self._upgraded:

@@ -19,7 +19,7 @@ import httptools
 from kutter.base.log import get_logger
 from kutter.http.heads import BODILESS, render_response_head
 from kutter.http.messages import PeerCertificate, Request, Response, parse_target
-from kutter.http.stream import TransportStream
+from kutter.http.stream import TransportStream, detect_dead_peer
 
 if TYPE_CHECKING:
     from kutter.http.server import HttpServer
@@ -136,6 +136,7 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(_WRITE_HIGH_BYTES)
+        detect_dead_peer(transport)
         peername = transport.get_extra_info("peername")
         if isinstance(peername, tuple):
             self._remote = str(peername[0])
