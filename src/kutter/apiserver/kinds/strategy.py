@@ -45,6 +45,7 @@ class Strategy:
     ``generation_paths``: top-level fields whose change bumps ``metadata.generation``
     (empty: the kind has no generation). ``field_labels``: what ``selectable_fields`` answers
     beside metadata.name and metadata.namespace; others are refused with 400.
+    ``return_deleted_object``: a finished DELETE answers the object instead of a Status (pods).
     """
 
     allow_create_on_update: ClassVar[bool] = False
@@ -52,6 +53,7 @@ class Strategy:
     generation_paths: ClassVar[tuple[str, ...]] = ()
     field_labels: ClassVar[frozenset[str]] = frozenset()
     has_status: ClassVar[bool] = True
+    return_deleted_object: ClassVar[bool] = False
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
@@ -121,8 +123,14 @@ class Strategy:
         return None
 
     def default_garbage_collection(self, tree: Tree) -> str:
-        """What happens to dependents if the request does not say: "background" or "orphan"."""
+        """What happens to dependents if the request does not say: "background", "orphan", or "none"
+        where the kind takes no part in garbage collection (events).
+        """
         return "background"
+
+    def holds_deletion(self, tree: Tree) -> bool:
+        """Whether something beside metadata.finalizers keeps it (Namespace: spec.finalizers)."""
+        return False
 
     def check_delete(self, context: StrategyContext, tree: Tree) -> None:
         """Refuse a deletion by raising ApiError."""
