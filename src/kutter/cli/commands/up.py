@@ -24,7 +24,7 @@ def run(parsed: argparse.Namespace) -> int:
     from kutter.cluster.lifecycle import StartError, bring_up
 
     config = config_from(parsed)
-    say = (lambda text: None) if parsed.quiet else _say
+    say = _say_nothing if parsed.quiet else _say
     try:
         bring_up(config, with_agent=not parsed.no_agent, timeout_s=parsed.wait, say=say)
     except StartError as error:
@@ -34,6 +34,10 @@ def run(parsed: argparse.Namespace) -> int:
 
         print(next_steps(config))
     return 0
+
+
+def _say_nothing(text: str) -> None:
+    """For ``--quiet``."""
 
 
 def _say(text: str) -> None:
@@ -51,7 +55,6 @@ COMMAND = Command(
     run=run,
     examples=(
         "sudo kutter up",
-        "sudo kutter up --cluster-cidr 10.128.0.0/16 --service-cidr 10.129.0.0/16"
-        " --cluster-dns 10.129.0.10",
+        "sudo kutter up --cluster-cidr 10.128.0.0/16",
     ),
 )
