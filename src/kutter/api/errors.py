@@ -98,13 +98,15 @@ class ApiError(Exception):
         self.message = message
         self.details = details
         self.headers = headers or {}
+        # The Status' ListMeta: an expired list says how to go on in ``continue``.
+        self.metadata: dict[str, Any] = {}
 
     def to_status(self) -> dict[str, Any]:
         """The ``metav1.Status`` body."""
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
         }

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from kutter.api.resources import Resource
+from kutter.api.errors import path_not_found
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.request_info import RequestInfo
+from kutter.apiserver.writing import WriteContext, read_write_options
 from kutter.http.messages import Request
 
 if TYPE_CHECKING:
+    from kutter.apiserver.served import Served
     from kutter.apiserver.server import ApiServer
 
 
@@ -20,8 +22,7 @@ class Call:
     """A request that passed authorization and found its resource.
 
     ``warnings`` become ``Warning: 299`` headers. ``query`` holds the first value of each
-    parameter. ``resource`` is the resource of the requested group-version; for a legacy
-    version that is converted, ``stored`` differs from it.
+    parameter; ``request.params(name)`` gives all of them.
     """
 
     server: ApiServer
@@ -29,7 +30,33 @@ class Call:
     info: RequestInfo
     user: User
     now: datetime
-    resource: Resource
     query: dict[str, str]
+    served: Served
     audit_id: str = ""
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def accept(self) -> str:
+        return self.request.headers.get("accept", "")
+
+    def write_context(self, options_kind: str, *, subresource: str = "") -> WriteContext:
+        """The context of a write by this caller, its options read from the query."""
+        query = self.query
+        dry_run = self.request.params("dryRun") if "dryRun" in query else []
+        force = query.get("force", "") if options_kind == "PatchOptions" else ""
+        options, dry = read_write_options(options_kind, query, dry_run, force=force)
+        return WriteContext(
+            user=self.user,
+            now=self.now,
+            options=options,
+            warnings=self.warnings,
+            dry_run=dry,
+            subresource=subresource,
+        )
+
+    def served_of(self, group: str, plural: str) -> Served:
+        """Another resource of this server, in its preferred version. Raises 404."""
+        resource = self.server.catalog.find_group_resource(group, plural)
+        if resource is None:
+            raise path_not_found()
+        return self.server.served_for(resource)

@@ -1,7 +1,207 @@
-"""Composes the API server (being built)."""
+"""Composes the API server: one store, one catalog, the ports, one entry.
+
+``handle`` is what the HTTP server and the local transport call. Nothing here serves sockets.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kutter.api.catalog import Catalog
+from kutter.api.errors import path_not_found
+from kutter.api.resources import Resource
+from kutter.apiserver.caches import Caches
+from kutter.apiserver.discovery import Discovery
+from kutter.apiserver.encoders import PlainPrinter
+from kutter.apiserver.health import Health
+from kutter.apiserver.kinds.strategy import Strategy, StrategyFor
+from kutter.apiserver.openapi import OpenApi
+from kutter.apiserver.pipeline import Pipeline
+from kutter.apiserver.ports import (
+    Admission,
+    Authenticator,
+    Authorizer,
+    CallHandler,
+    PrinterFor,
+)
+from kutter.apiserver.request_info import RequestInfo
+from kutter.apiserver.served import Served
+from kutter.apiserver.server_metrics import ServerMetrics
+from kutter.apiserver.storage import ObjectStorage
+from kutter.apiserver.subresources.registry import core_handlers
+from kutter.apiserver.versions import older_versions, schema_of, version_of
+from kutter.apiserver.watching import Broadcaster
+from kutter.base.clock import SYSTEM_CLOCK, Clock
+from kutter.base.metrics import Registry
+from kutter.base.rng import SYSTEM_RNG, Rng
+from kutter.http.client import HttpClient
+from kutter.http.messages import Request, Response
+from kutter.store.interface import Store
+
+# (group, plural, subresource); the subresource is empty for resources that are not stored.
+HandlerKey = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class ServerParts:
+    """What an :class:`ApiServer` is made of. Everything but the store and ports has a default.
+
+    ``handlers`` adds to (or replaces) the core's subresource and virtual-resource handlers;
+    ``documents`` are fixed answers by path (OpenID discovery): content type and body.
+    ``node_client`` reaches node agents; without one, logs and exec answer 503.
+    """
+
+    store: Store
+    authenticator: Authenticator
+    authorizer: Authorizer
+    admission: Admission
+    strategy_for: StrategyFor = Strategy
+    printer_for: PrinterFor | None = None
+    catalog: Catalog | None = None
+    handlers: Mapping[HandlerKey, CallHandler] = field(default_factory=dict)
+    documents: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    node_client: HttpClient | None = None
+    advertised_address: str = "127.0.0.1:6443"
+    clock: Clock = SYSTEM_CLOCK
+    rng: Rng = SYSTEM_RNG
+    metrics: Registry | None = None
+
 
 class ApiServer:
-    """One API server over one store."""
+    """``await start()`` once, then ``await handle(request)`` for every request."""
+
+    def __init__(self, parts: ServerParts) -> None:
+        self.store = parts.store
+        self.authenticator = parts.authenticator
+        self.authorizer = parts.authorizer
+        self.admission = parts.admission
+        self.clock = parts.clock
+        self.rng = parts.rng
+        self.node_client = parts.node_client
+        self.advertised_address = parts.advertised_address
+        self.catalog = parts.catalog or Catalog()
+        self._strategy_for = parts.strategy_for
+        self._printer_for = parts.printer_for
+        self._documents = dict(parts.documents)
+        self._handlers: dict[HandlerKey, CallHandler] = {**core_handlers(), **parts.handlers}
+        for resource in older_versions(self.catalog):
+            if self.catalog.find(resource.group, resource.version, resource.plural) is None:
+                self.catalog.add(resource)
+        self.caches = Caches(self.store, (r for r in self.catalog if r.storage_prefix))
+        self.metrics = ServerMetrics(parts.metrics or Registry())
+        self._served: dict[tuple[str, str, str], Served] = {}
+        self._storages: dict[str, tuple[ObjectStorage, Broadcaster]] = {}
+        self.health = Health(self)
+        self._discovery = Discovery(self)
+        self._openapi = OpenApi(self)
+        self._pipeline = Pipeline(self)
+        self.handle: Callable[[Request], Any] = self._pipeline.handle
+
+    async def start(self) -> None:
+        """Fill the read caches; from then on the server is ready."""
+        await self.caches.start()
+        self.health.started = True
+
+    async def stop(self) -> None:
+        """End every watch and let the store go on without us."""
+        self.health.stopping = True
+        for _, broadcaster in self._storages.values():
+            broadcaster.close()
+        self.caches.stop()
+
+    # -- resources ------------------------------------------------------------
+
+    def served_for(self, resource: Resource) -> Served:
+        """How one group-version's resource is served; made when first asked for."""
+        key = (resource.group, resource.version, resource.plural)
+        served = self._served.get(key)
+        if served is None or served.resource is not resource:
+            served = self._served[key] = self._make_served(resource)
+        return served
+
+    def storage_of(self, group: str, plural: str) -> ObjectStorage:
+        """The storage of a resource by group and plural; KeyError when it is not stored."""
+        resource = self.catalog.find_group_resource(group, plural)
+        if resource is None or not resource.storage_prefix:
+            raise KeyError(f"{plural}.{group}")
+        return self._storage_for(resource)[0]
+
+    def _make_served(self, resource: Resource) -> Served:
+        handler = self._handlers.get((resource.group, resource.plural, ""))
+        printer = self._printer_for(resource) if self._printer_for is not None else None
+        common: dict[str, Any] = {
+            "printer": printer or PlainPrinter(),
+            "clock": self.clock,
+            "handler": handler,
+            "schema": schema_of(resource),
+        }
+        if not resource.storage_prefix:
+            return Served(resource, storage=None, broadcaster=None, **common)
+        storage, broadcaster = self._storage_for(resource)
+        version = version_of(resource, storage.resource)
+        return Served(
+            resource,
+            storage=storage,
+            broadcaster=broadcaster,
+            convert_in=version.to_stored,
+            convert_out=version.to_served,
+            deprecation=version.deprecation,
+            **common,
+        )
+
+    def _storage_for(self, resource: Resource) -> tuple[ObjectStorage, Broadcaster]:
+        found = self._storages.get(resource.storage_prefix)
+        if found is None:
+            cache = self.caches.add(resource)
+            storage = ObjectStorage(
+                self.store,
+                self.caches,
+                cache,
+                self._strategy_for(cache.resource),
+                admission=self.admission,
+                rng=self.rng,
+            )
+            found = self._storages[resource.storage_prefix] = (storage, Broadcaster(cache))
+        return found
+
+    def subresource_handler(self, resource: Resource, subresource: str) -> CallHandler | None:
+        """The handler of a subresource; None where it is a part of its object (status)."""
+        found = self._handlers.get((resource.group, resource.plural, subresource))
+        if found is None and resource.storage_prefix:
+            # An older version is handled like the stored one.
+            stored = self._storage_for(resource)[0].resource
+            found = self._handlers.get((stored.group, stored.plural, subresource))
+        return found
+
+    # -- paths that are no resource -------------------------------------------
+
+    async def answer_path(self, request: Request, info: RequestInfo) -> Response:
+        """Discovery, health, metrics, OpenAPI and fixed documents. Raises 404."""
+        path = info.path
+        document = self._documents.get(path)
+        if document is not None:
+            return Response(200, [("Content-Type", document[0])], document[1])
+        for source in (self._discovery, self.health, self._openapi):
+            response = source.answer(request, path)
+            if response is not None:
+                return response
+        if path == "/metrics":
+            return self._answer_metrics()
+        raise path_not_found()
+
+    def paths(self) -> list[str]:
+        """Every path that is no resource, for the list at ``/``."""
+        own = ["/metrics", *self._documents]
+        return sorted(
+            {*own, *self._discovery.paths(), *self.health.paths(), *self._openapi.paths()}
+        )
+
+    def _answer_metrics(self) -> Response:
+        for resource in self.catalog:
+            if resource.storage_prefix:
+                cache = self.caches.add(resource)
+                self.metrics.count_objects(cache.resource.group_resource, len(cache))
+        text = "text/plain; version=0.0.4; charset=utf-8"
+        return Response(200, [("Content-Type", text)], self.metrics.registry.render())

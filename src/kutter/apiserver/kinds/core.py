@@ -85,6 +85,9 @@ class NamespaceKind(Standard):
             return [invalid("status.Phase", phase, detail)]
         return []
 
+    def holds_deletion(self, tree: Tree) -> bool:
+        return bool((tree.get("spec") or {}).get("finalizers"))
+
     def begin_delete(self, context: StrategyContext, tree: Tree) -> None:
         setdefault(tree, "status", {})["phase"] = "Terminating"
 
@@ -306,6 +309,7 @@ def _json_key(errors: Errors, data: Tree, key: str) -> None:
 
 
 class ServiceAccountKind(Standard):
+    return_deleted_object: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
 
 
@@ -442,6 +446,8 @@ _SCOPES = frozenset(
 
 
 class ResourceQuotaKind(Standard):
+    return_deleted_object: ClassVar[bool] = True
+
     def default(self, tree: Tree) -> None:
         quantities.canonicalize_list(spec_of(tree).get("hard"))
         for field in ("hard", "used"):

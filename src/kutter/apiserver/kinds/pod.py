@@ -34,6 +34,7 @@ _FIELDS: dict[str, tuple[str, str]] = {
 
 
 class PodKind(SpecKind):
+    return_deleted_object: ClassVar[bool] = True
     field_labels: ClassVar[frozenset[str]] = frozenset(_FIELDS) | {"spec.hostNetwork"}
 
     def default(self, tree: Tree) -> None:
@@ -131,6 +132,7 @@ class PodKind(SpecKind):
 
 
 class PodTemplateKind(Standard):
+    return_deleted_object: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
     generation_paths: ClassVar[tuple[str, ...]] = ("template",)
 

@@ -151,6 +151,7 @@ class _Attempt:
 
 
 class ServiceKind(Standard):
+    return_deleted_object: ClassVar[bool] = True
     name_check: ClassVar[text.Check] = text.dns_label_1035
     field_labels: ClassVar[frozenset[str]] = frozenset({"spec.clusterIP", "spec.type"})
 

@@ -25,6 +25,8 @@ Errors = list[FieldError]
 
 
 class PersistentVolumeKind(Standard):
+    return_deleted_object: ClassVar[bool] = True
+
     def default(self, tree: Tree) -> None:
         spec = spec_of(tree)
         if not spec.get("persistentVolumeReclaimPolicy"):
@@ -50,6 +52,8 @@ class PersistentVolumeKind(Standard):
 
 
 class PersistentVolumeClaimKind(Standard):
+    return_deleted_object: ClassVar[bool] = True
+
     def default(self, tree: Tree) -> None:
         default_claim_spec(spec_of(tree))
         status = setdefault(tree, "status", {})

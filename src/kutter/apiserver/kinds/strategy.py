@@ -109,6 +109,15 @@ class Strategy:
         """What is wrong with a change through ``/status``."""
         return []
 
+    def validate_part_update(
+        self, context: StrategyContext, part: str, new: Tree, old: Tree
+    ) -> list[FieldError]:
+        """What is wrong with a change through another subresource (``resize``, ``binding``).
+
+        The handler has seen to it that only the subresource's own part differs.
+        """
+        return []
+
     def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
         """Texts for ``Warning`` headers: deprecated fields, doubtful values."""
         return []

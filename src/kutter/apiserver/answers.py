@@ -1,0 +1,87 @@
+"""Making responses: media type, compression, pretty printing, errors as Status.
+
+Between encoded bodies and :class:`kutter.http.messages.Response`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from typing import Any
+
+import orjson
+import yaml
+
+from kutter.api.errors import ApiError
+from kutter.apiserver.context import Call
+from kutter.apiserver.negotiation import JSON, YAML, Accepted
+from kutter.apiserver.ports import Tree
+from kutter.http.messages import Request, Response
+
+GZIP_THRESHOLD_BYTES = 128 * 1024
+# Above this compressing takes long enough to be moved off the loop.
+_THREAD_THRESHOLD_BYTES = 1024 * 1024
+_JSON_HEADER = ("Content-Type", JSON)
+_GZIP_LEVEL = 1
+# Terminals and browsers read answers with their eyes (as upstream).
+_PRETTY_AGENTS = ("curl", "Wget", "Mozilla/5.0")
+
+
+async def answer(call: Call, body: bytes, accepted: Accepted, status: int = 200) -> Response:
+    """A response with an encoded JSON ``body`` in the negotiated media type."""
+    request = call.request
+    if accepted.media == YAML:
+        body = render_yaml(orjson.loads(body))
+        headers = [("Content-Type", YAML)]
+    else:
+        headers = [_JSON_HEADER]
+        if _wants_pretty(request, call.query.get("pretty")):
+            body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2) + b"\n"
+    if len(body) > GZIP_THRESHOLD_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        if len(body) > _THREAD_THRESHOLD_BYTES:
+            body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL)
+        else:
+            body = gzip.compress(body, _GZIP_LEVEL)
+        headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+    return Response(status, headers, body)
+
+
+def _wants_pretty(request: Request, parameter: str | None) -> bool:
+    if parameter is not None:
+        return parameter not in ("false", "0")
+    return request.headers.get("user-agent", "").startswith(_PRETTY_AGENTS)
+
+
+def render_yaml(tree: Any) -> bytes:
+    text: str = yaml.dump(tree, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    return text.encode()
+
+
+def json_answer(tree: Tree, status: int = 200) -> Response:
+    """A small JSON answer without negotiation."""
+    return Response(status, [_JSON_HEADER], orjson.dumps(tree))
+
+
+def success(status: int = 200, *, details: Tree | None = None, message: str = "") -> Response:
+    """A ``Status`` that says it worked."""
+    tree: Tree = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    if message:
+        tree["message"] = message
+    if details:
+        tree["details"] = details
+    if status != 200:
+        tree["code"] = status
+    return json_answer(tree, status)
+
+
+def error_answer(error: ApiError) -> Response:
+    """An error as its Status. A page that does not exist is plain text, as upstream's."""
+    if error.code == 404 and error.details == {}:
+        text = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        return Response(404, text, b"404 page not found\n")
+    response = json_answer(error.to_status(), error.code)
+    response.headers += error.headers.items()
+    return response

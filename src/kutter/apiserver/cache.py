@@ -1,0 +1,235 @@
+"""The read cache: every object as bytes, ready to be spliced into answers.
+
+Between the store's commits and get, list and watch. Laws: a resource's cache is as new as the
+store's last acknowledged write (it is fed before the acknowledgement); bytes are kept once, as
+the *tail* of the object, everything after ``{"kind":...,"apiVersion":...,`` with the revision
+stamped in, so that one copy serves every head (list items without a head, older versions with
+another); labels and fields are decoded only for those who select by them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+import msgspec
+import orjson
+
+from kutter.api.resources import Resource
+from kutter.apiserver.ports import Tree
+from kutter.store.interface import Event, Record
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+# Events kept per resource for watches that start in the past; upstream keeps between 100 and
+# 102400 by age, we by count.
+HISTORY_LIMIT = 4096
+
+
+class _Labels(msgspec.Struct):
+    labels: dict[str, str] | None = None
+
+
+class _Labelled(msgspec.Struct):
+    metadata: _Labels
+
+
+_labels_decoder = msgspec.json.Decoder(_Labelled)
+
+
+def head_of(resource: Resource) -> bytes:
+    """How an object of ``resource`` starts on the wire."""
+    return b'{"kind":"%s","apiVersion":"%s",' % (
+        resource.kind.encode(),
+        resource.api_version.encode(),
+    )
+
+
+def stamp(revision: int) -> bytes:
+    return b'"metadata":{"resourceVersion":"%d",' % revision
+
+
+_METADATA = b'"metadata":{'
+
+
+def make_tail(value: bytes, head: bytes, revision: int) -> bytes:
+    """The tail of a stored value, stamped. Values not in our key order are re-encoded."""
+    start = len(head)
+    if value.startswith(head) and value.startswith(_METADATA, start):
+        return stamp(revision) + value[start + len(_METADATA) :]
+    return encode_tail(orjson.loads(value), revision)
+
+
+def encode_tail(tree: Tree, revision: int) -> bytes:
+    """Encode a tree as a tail, stamped with ``revision`` (0: without a resourceVersion)."""
+    metadata = {k: v for k, v in tree.get("metadata", {}).items() if k != "resourceVersion"}
+    rest = {"metadata": metadata}
+    rest.update({k: v for k, v in tree.items() if k not in ("kind", "apiVersion", "metadata")})
+    encoded = orjson.dumps(rest)[1:]
+    if not revision:
+        return encoded
+    return stamp(revision) + encoded[len(_METADATA) :]
+
+
+class Entry:
+    """One object in one state. Immutable but for what is decoded lazily."""
+
+    __slots__ = ("_fields", "_labels", "head", "name", "namespace", "revision", "tail")
+
+    def __init__(self, head: bytes, tail: bytes, namespace: str, name: str, revision: int) -> None:
+        self.head = head
+        self.tail = tail
+        self.namespace = namespace
+        self.name = name
+        self.revision = revision
+        self._labels: dict[str, str] | None = None
+        self._fields: dict[str, str] | None = None
+
+    @property
+    def tree(self) -> Tree:
+        """The object, decoded anew on each call: the caller may change it."""
+        tree: Tree = orjson.loads(self.head + self.tail)
+        return tree
+
+    @property
+    def data(self) -> bytes:
+        """The whole object as answered by get."""
+        return self.head + self.tail
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        if self._labels is None:
+            self._labels = _labels_decoder.decode(b"{" + self.tail).metadata.labels or {}
+        return self._labels
+
+    def fields(self, select: Callable[[Tree], Any]) -> dict[str, str]:
+        """The selectable fields, by the strategy's ``selectable_fields``."""
+        if self._fields is None:
+            self._fields = dict(select(self.tree))
+        return self._fields
+
+    def restamped(self, revision: int) -> bytes:
+        """The tail with another revision: what a DELETED event carries."""
+        return stamp(revision) + self.tail[len(stamp(self.revision)) :]
+
+
+class CacheEvent:
+    """One change as the cache saw it; also a :class:`kutter.apiserver.ports.Change`.
+
+    For DELETED ``current`` is the last state stamped with the deletion's revision.
+    """
+
+    __slots__ = ("current", "previous", "revision", "type")
+
+    def __init__(
+        self, type: EventType, current: Entry, previous: Entry | None, revision: int
+    ) -> None:
+        self.type: EventType = type
+        self.current = current
+        self.previous = previous
+        self.revision = revision
+
+
+class ResourceCache:
+    """All objects of one stored resource, its recent history and its listeners."""
+
+    def __init__(self, resource: Resource, *, history_limit: int = HISTORY_LIMIT) -> None:
+        self.resource = resource
+        self.head = head_of(resource)
+        self.prefix = resource.storage_prefix + "/"
+        self.revision = 0  # of the newest change of this resource
+        self.history_floor = 0  # every event after this revision is still in the history
+        self._history: deque[CacheEvent] = deque()
+        self._history_limit = history_limit
+        self._entries: dict[str, Entry] = {}
+        self._keys: list[str] = []
+        self.listeners: list[Callable[[CacheEvent], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, namespace: str, name: str) -> Entry | None:
+        return self._entries.get(f"{namespace}/{name}" if namespace else name)
+
+    def bounds(self, namespace: str, after: str = "") -> tuple[int, int]:
+        """Positions in key order of a namespace's entries (all if empty), from ``after`` on."""
+        keys = self._keys
+        if namespace:
+            low, high = bisect_left(keys, namespace + "/"), bisect_left(keys, namespace + "0")
+        else:
+            low, high = 0, len(keys)
+        if after:
+            low = max(low, bisect_left(keys, after, low, high))
+        return low, high
+
+    def entries(self, namespace: str = "", after: str = "") -> list[Entry]:
+        """Entries in key order."""
+        low, high = self.bounds(namespace, after)
+        entries = self._entries
+        if low == 0 and high == len(self._keys):
+            return [entries[key] for key in self._keys]
+        return [entries[key] for key in self._keys[low:high]]
+
+    def slice(self, low: int, high: int) -> list[Entry]:
+        """Entries by position, see :meth:`bounds`."""
+        entries = self._entries
+        return [entries[key] for key in self._keys[low:high]]
+
+    def entry_of(self, record: Record) -> Entry:
+        """An entry made from a stored record (of an older revision)."""
+        namespace, _, name = record.key[len(self.prefix) :].rpartition("/")
+        tail = make_tail(record.value, self.head, record.mod_revision)
+        return Entry(self.head, tail, namespace, name, record.mod_revision)
+
+    def load(self, records: Iterable[Record], revision: int) -> None:
+        """Fill at start, records in key order."""
+        for record in records:
+            entry = self.entry_of(record)
+            self._entries[entry.key] = entry
+            self.revision = max(self.revision, entry.revision)
+        self._keys = sorted(self._entries)
+        self.history_floor = revision
+
+    def apply(self, event: Event) -> CacheEvent:
+        """Take one store event and tell the listeners."""
+        key = event.key[len(self.prefix) :]
+        namespace, _, name = key.rpartition("/")
+        previous = self._entries.get(key)
+        revision = event.revision
+        if event.kind == "put":
+            tail = make_tail(event.value, self.head, revision)
+            entry = Entry(self.head, tail, namespace, name, revision)
+            if previous is None:
+                insort(self._keys, key)
+            self._entries[key] = entry
+            change = CacheEvent("MODIFIED" if previous else "ADDED", entry, previous, revision)
+        else:
+            if previous is not None:
+                del self._entries[key]
+                del self._keys[bisect_left(self._keys, key)]
+            else:
+                tail = make_tail(event.value, self.head, revision)
+                previous = Entry(self.head, tail, namespace, name, revision)
+            last = Entry(self.head, previous.restamped(revision), namespace, name, revision)
+            change = CacheEvent("DELETED", last, previous, revision)
+        self.revision = revision
+        self._history.append(change)
+        if len(self._history) > self._history_limit:
+            self.history_floor = self._history.popleft().revision
+        for listener in self.listeners:
+            listener(change)
+        return change
+
+    def history_after(self, revision: int) -> Iterator[CacheEvent]:
+        """Events with a greater revision. The caller checks ``history_floor`` first."""
+        history = self._history
+        start = len(history)
+        while start and history[start - 1].revision > revision:
+            start -= 1
+        for index in range(start, len(history)):
+            yield history[index]

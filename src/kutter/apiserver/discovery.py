@@ -1,0 +1,246 @@
+"""Discovery: which groups, versions and resources there are, and the server's version.
+
+Between the catalog and ``/api``, ``/apis`` and below. Both forms are served: the older, one
+document per group-version, and the aggregated one (``apidiscovery.k8s.io/v2``).
+Upstream: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
+"""
+
+from __future__ import annotations
+
+import platform
+from hashlib import sha512
+from typing import TYPE_CHECKING
+
+import orjson
+
+from kutter.api.resources import Resource, Subresource
+from kutter.apiserver.negotiation import JSON, YAML, negotiate, wants_aggregated_discovery
+from kutter.apiserver.ports import Tree
+from kutter.http.messages import Request, Response
+
+if TYPE_CHECKING:
+    from kutter.apiserver.server import ApiServer
+
+KUBERNETES_VERSION = "v1.36.0"
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class Discovery:
+    """Answers kept until the catalog changes."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+        self._generation = -1
+        self._answers: dict[tuple[str, bool], tuple[bytes, str]] = {}
+
+    def paths(self) -> list[str]:
+        """Discovery's own paths."""
+        catalog = self._server.catalog
+        found = ["/", "/version", "/api", "/apis"]
+        for group, version in catalog.group_versions():
+            found += (
+                [f"/apis/{group}", f"/apis/{group}/{version}"] if group else [f"/api/{version}"]
+            )
+        return found
+
+    def answer(self, request: Request, path: str) -> Response | None:
+        """The answer to a discovery path, None for other paths."""
+        if request.method != "GET":
+            return None
+        accept = request.headers.get("accept", "")
+        aggregated = path in ("/api", "/apis") and wants_aggregated_discovery(accept) == "v2"
+        catalog = self._server.catalog
+        if self._generation != catalog.generation:
+            self._generation = catalog.generation
+            self._answers.clear()
+        key = (path, aggregated)
+        found = self._answers.get(key)
+        if found is None:
+            tree = self._aggregated(path) if aggregated else self._tree(path.rstrip("/") or "/")
+            if tree is None:
+                return None
+            body = orjson.dumps(tree)
+            found = self._answers[key] = (body, sha512(body).hexdigest()[:64].upper())
+        body, etag = found
+        if aggregated:
+            headers = [("Content-Type", _AGGREGATED), ("ETag", f'"{etag}"'), ("Vary", "Accept")]
+            if request.headers.get("if-none-match", "").strip('"') == etag:
+                return Response(304, headers)
+            return Response(200, headers, body)
+        accepted = negotiate(accept, convertible=False)
+        if accepted.media == YAML:
+            from kutter.apiserver.answers import render_yaml
+
+            return Response(200, [("Content-Type", YAML)], render_yaml(orjson.loads(body)))
+        return Response(200, [("Content-Type", JSON)], body)
+
+    def _tree(self, path: str) -> Tree | None:
+        if path == "/":
+            return {"paths": self._server.paths()}
+        if path == "/version":
+            return version_info()
+        if path == "/api":
+            return self._core_versions()
+        if path == "/apis":
+            groups = [self._group(g) for g in self._server.catalog.groups() if g]
+            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+        parts = path.strip("/").split("/")
+        if parts[0] == "api" and len(parts) == 2:
+            return self._resource_list("", parts[1])
+        if parts[0] != "apis" or len(parts) not in (2, 3):
+            return None
+        if len(parts) == 3:
+            return self._resource_list(parts[1], parts[2])
+        if not parts[1] or not self._server.catalog.versions(parts[1]):
+            return None
+        return {"kind": "APIGroup", "apiVersion": "v1", **self._group(parts[1])}
+
+    def _core_versions(self) -> Tree:
+        return {
+            "kind": "APIVersions",
+            "versions": self._server.catalog.versions(""),
+            "serverAddressByClientCIDRs": [
+                {"clientCIDR": "0.0.0.0/0", "serverAddress": self._server.advertised_address}
+            ],
+        }
+
+    def _group(self, group: str) -> Tree:
+        versions = [
+            {"groupVersion": f"{group}/{version}", "version": version}
+            for version in self._server.catalog.versions(group)
+        ]
+        return {"name": group, "versions": versions, "preferredVersion": versions[0]}
+
+    def _resource_list(self, group: str, version: str) -> Tree | None:
+        resources = self._server.catalog.resources(group, version)
+        if not resources:
+            return None
+        found: list[Tree] = []
+        for resource in resources:
+            found.append(_resource(resource))
+            found += [
+                _subresource(resource, sub) for _, sub in sorted(resource.subresources.items())
+            ]
+        return {
+            "kind": "APIResourceList",
+            "apiVersion": "v1",
+            "groupVersion": f"{group}/{version}" if group else version,
+            "resources": found,
+        }
+
+    def _aggregated(self, path: str) -> Tree:
+        catalog = self._server.catalog
+        groups = [g for g in catalog.groups() if bool(g) is (path == "/apis")]
+        items = []
+        for group in groups:
+            metadata: Tree = {"creationTimestamp": None}
+            if group:
+                metadata = {"name": group, "creationTimestamp": None}
+            versions = [
+                {
+                    "version": version,
+                    "resources": [
+                        _aggregated_resource(r) for r in catalog.resources(group, version)
+                    ],
+                    "freshness": "Current",
+                }
+                for version in catalog.versions(group)
+            ]
+            items.append({"metadata": metadata, "versions": versions})
+        return {
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": "apidiscovery.k8s.io/v2",
+            "metadata": {},
+            "items": items,
+        }
+
+
+def version_info() -> Tree:
+    """``/version``: the version of Kubernetes spoken, and who speaks."""
+    machine = platform.machine()
+    return {
+        "major": "1",
+        "minor": "36",
+        "emulationMajor": "1",
+        "emulationMinor": "36",
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": "35",
+        "gitVersion": KUBERNETES_VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": f"linux/{_MACHINES.get(machine, machine)}",
+    }
+
+
+def _resource(resource: Resource) -> Tree:
+    tree: Tree = {
+        "name": resource.plural,
+        "singularName": resource.singular or resource.kind.lower(),
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": list(resource.verbs),
+    }
+    if resource.short_names:
+        tree["shortNames"] = list(resource.short_names)
+    if resource.categories:
+        tree["categories"] = list(resource.categories)
+    if resource.storage_prefix:
+        digest = sha512(resource.storage_prefix.encode() + resource.kind.encode()).digest()
+        tree["storageVersionHash"] = _base64(digest[:8])
+    return tree
+
+
+def _base64(data: bytes) -> str:
+    from base64 import b64encode
+
+    return b64encode(data).decode()
+
+
+def _subresource(resource: Resource, subresource: Subresource) -> Tree:
+    tree: Tree = {
+        "name": f"{resource.plural}/{subresource.name}",
+        "singularName": "",
+        "namespaced": resource.namespaced,
+    }
+    if subresource.version is not None:
+        tree["group"] = subresource.group or ""
+        tree["version"] = subresource.version
+    tree["kind"] = subresource.kind
+    tree["verbs"] = list(subresource.verbs)
+    return tree
+
+
+def _aggregated_resource(resource: Resource) -> Tree:
+    tree: Tree = {
+        "resource": resource.plural,
+        "responseKind": {
+            "group": resource.group,
+            "version": resource.version,
+            "kind": resource.kind,
+        },
+        "scope": "Namespaced" if resource.namespaced else "Cluster",
+        "singularResource": resource.singular or resource.kind.lower(),
+        "verbs": list(resource.verbs),
+    }
+    if resource.short_names:
+        tree["shortNames"] = list(resource.short_names)
+    if resource.categories:
+        tree["categories"] = list(resource.categories)
+    if resource.subresources:
+        tree["subresources"] = [
+            {
+                "subresource": sub.name,
+                "responseKind": {
+                    "group": resource.group if sub.group is None else sub.group,
+                    "version": sub.version or resource.version,
+                    "kind": sub.kind,
+                },
+                "verbs": list(sub.verbs),
+            }
+            for _, sub in sorted(resource.subresources.items())
+        ]
+    return tree

@@ -1,0 +1,231 @@
+"""From cache entries to answers: plain objects, lists, Tables and metadata-only forms.
+
+Between the read cache's bytes and the wire. Plain answers are spliced, never decoded; the
+others decode the entry once. Two encoders with equal ``key`` produce equal bytes, so that
+watchers share frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import orjson
+
+from kutter.api.resources import Resource
+from kutter.apiserver.cache import Entry, head_of
+from kutter.apiserver.ports import TablePrinter, Tree
+
+
+class ListMeta:
+    """A list's metadata: revision, and what continues it."""
+
+    __slots__ = ("continue_token", "remaining", "revision")
+
+    def __init__(self, revision: int, continue_token: str = "", remaining: int = 0) -> None:
+        self.revision = revision
+        self.continue_token = continue_token
+        self.remaining = remaining
+
+    def encode(self) -> bytes:
+        meta: Tree = {"resourceVersion": str(self.revision)}
+        if self.continue_token:
+            meta["continue"] = self.continue_token
+            if self.remaining:
+                meta["remainingItemCount"] = self.remaining
+        return orjson.dumps(meta)
+
+
+class Encoder(Protocol):
+    """``key`` tells encoders of equal output apart from others."""
+
+    key: object
+
+    def encode(self, entry: Entry) -> bytes: ...
+
+    def encode_list(self, entries: Sequence[Entry], meta: ListMeta) -> bytes: ...
+
+    def bookmark(self, revision: int, annotations: dict[str, str] | None) -> bytes: ...
+
+
+class ObjectEncoder:
+    """Objects as they are, under the head of the requested version."""
+
+    def __init__(self, resource: Resource, convert: Callable[[Tree], Tree] | None = None) -> None:
+        self.key: object = ("object", resource.group, resource.version, resource.kind)
+        self._head = head_of(resource)
+        self._convert = convert
+        self._list_head = b'{"kind":"%s","apiVersion":"%s","metadata":' % (
+            (resource.list_kind or resource.kind + "List").encode(),
+            resource.api_version.encode(),
+        )
+        # Upstream's built-in lists leave kind and apiVersion out of their items.
+        self._separator = b",{"
+
+    def _tail(self, entry: Entry) -> bytes:
+        if self._convert is None:
+            return entry.tail
+        tree = self._convert(entry.tree)
+        tree.pop("kind", None)
+        tree.pop("apiVersion", None)
+        return orjson.dumps(tree)[1:]
+
+    def encode(self, entry: Entry) -> bytes:
+        return self._head + self._tail(entry)
+
+    def encode_list(self, entries: Sequence[Entry], meta: ListMeta) -> bytes:
+        parts = [self._list_head, meta.encode(), b',"items":[']
+        if entries:
+            if self._convert is None:
+                tails = [entry.tail for entry in entries]
+            else:
+                tails = [self._tail(entry) for entry in entries]
+            tails[0] = b"{" + tails[0]
+            parts.append(self._separator.join(tails))
+        parts.append(b"]}")
+        return b"".join(parts)
+
+    def bookmark(self, revision: int, annotations: dict[str, str] | None) -> bytes:
+        meta: Tree = {"resourceVersion": str(revision), "creationTimestamp": None}
+        if annotations:
+            meta["annotations"] = annotations
+        return self._head + b'"metadata":' + orjson.dumps(meta) + b"}"
+
+
+class PartialEncoder:
+    """``PartialObjectMetadata``: only an object's metadata."""
+
+    def __init__(self, version: str) -> None:
+        self.key: object = ("partial", version)
+        self._version = f"meta.k8s.io/{version}"
+
+    def _tree(self, entry: Entry) -> Tree:
+        return {
+            "kind": "PartialObjectMetadata",
+            "apiVersion": self._version,
+            "metadata": entry.tree["metadata"],
+        }
+
+    def encode(self, entry: Entry) -> bytes:
+        return orjson.dumps(self._tree(entry))
+
+    def encode_list(self, entries: Sequence[Entry], meta: ListMeta) -> bytes:
+        return orjson.dumps(
+            {
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": self._version,
+                "metadata": orjson.Fragment(meta.encode()),
+                "items": [self._tree(entry) for entry in entries],
+            }
+        )
+
+    def bookmark(self, revision: int, annotations: dict[str, str] | None) -> bytes:
+        meta: Tree = {"resourceVersion": str(revision), "creationTimestamp": None}
+        if annotations:
+            meta["annotations"] = annotations
+        return orjson.dumps(
+            {"kind": "PartialObjectMetadata", "apiVersion": self._version, "metadata": meta}
+        )
+
+
+class TableEncoder:
+    """``Table``: what ``kubectl get`` prints. ``include`` is None, Metadata or Object."""
+
+    def __init__(
+        self, printer: TablePrinter, version: str, include: str, now: Callable[[], datetime]
+    ) -> None:
+        self.key: object = ("table", version, include)
+        self._printer = printer
+        self._version = version
+        self._include = include
+        self._now = now
+        self._watching = False
+
+    def for_watch(self) -> TableEncoder:
+        """One for watches, whose frames carry the column definitions each time."""
+        self._watching = True
+        return self
+
+    def _row(self, entry: Entry, now: datetime) -> Tree:
+        tree = entry.tree
+        row: Tree = {"cells": self._printer.cells(tree, now)}
+        conditions = self._printer.conditions(tree)
+        if conditions:
+            row["conditions"] = conditions
+        if self._include == "Object":
+            row["object"] = tree
+        elif self._include == "Metadata":
+            row["object"] = {
+                "kind": "PartialObjectMetadata",
+                "apiVersion": f"meta.k8s.io/{self._version}",
+                "metadata": tree["metadata"],
+            }
+        else:
+            row["object"] = None
+        return row
+
+    def _table(self, meta: Any, rows: list[Tree]) -> bytes:
+        return orjson.dumps(
+            {
+                "kind": "Table",
+                "apiVersion": f"meta.k8s.io/{self._version}",
+                "metadata": meta,
+                "columnDefinitions": self._printer.columns,
+                "rows": rows,
+            }
+        )
+
+    def encode(self, entry: Entry) -> bytes:
+        meta = {"resourceVersion": str(entry.revision)}
+        return self._table(meta, [self._row(entry, self._now())])
+
+    def encode_list(self, entries: Sequence[Entry], meta: ListMeta) -> bytes:
+        now = self._now()
+        rows = [self._row(entry, now) for entry in entries]
+        return self._table(orjson.Fragment(meta.encode()), rows)
+
+    def bookmark(self, revision: int, annotations: dict[str, str] | None) -> bytes:
+        row: Tree = {"cells": []}
+        meta: Tree = {"resourceVersion": str(revision), "creationTimestamp": None}
+        if annotations:
+            meta["annotations"] = annotations
+        row["object"] = {
+            "kind": "PartialObjectMetadata",
+            "apiVersion": f"meta.k8s.io/{self._version}",
+            "metadata": meta,
+        }
+        return self._table({"resourceVersion": str(revision)}, [row])
+
+
+_PLAIN_COLUMNS: list[Tree] = [
+    {
+        "name": "Name",
+        "type": "string",
+        "format": "name",
+        "description": "Name must be unique within a namespace.",
+        "priority": 0,
+    },
+    {
+        "name": "Created At",
+        "type": "date",
+        "format": "",
+        "description": "When the server first stored the object, in UTC.",
+        "priority": 0,
+    },
+]
+
+
+class PlainPrinter:
+    """Name and Created At: columns of kinds without a printer of their own."""
+
+    @property
+    def columns(self) -> list[Tree]:
+        return _PLAIN_COLUMNS
+
+    def cells(self, tree: Tree, now: datetime) -> list[Any]:
+        metadata = tree["metadata"]
+        return [metadata.get("name", ""), metadata.get("creationTimestamp")]
+
+    def conditions(self, tree: Tree) -> list[Tree]:
+        return []

@@ -1,0 +1,89 @@
+"""One resource as one group-version serves it.
+
+Between a path's resource and the stored one: usually the same, for older or parallel versions
+with a conversion each way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kutter.api.resources import Resource
+from kutter.api.schema import KindSchema
+from kutter.apiserver.encoders import Encoder, ObjectEncoder, PartialEncoder, TableEncoder
+from kutter.apiserver.negotiation import Accepted
+from kutter.apiserver.ports import CallHandler, TablePrinter, Tree
+from kutter.apiserver.storage import ObjectStorage
+from kutter.apiserver.watching import Broadcaster
+from kutter.base.clock import Clock
+
+Convert = Callable[[Tree], Tree]
+
+
+class Served:
+    """``storage`` and ``broadcaster`` are None for resources that are not stored."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        *,
+        storage: ObjectStorage | None,
+        broadcaster: Broadcaster | None,
+        printer: TablePrinter,
+        clock: Clock,
+        schema: KindSchema | None,
+        handler: CallHandler | None = None,
+        convert_in: Convert | None = None,
+        convert_out: Convert | None = None,
+        deprecation: str = "",
+    ) -> None:
+        self.resource = resource
+        self.verbs = frozenset(resource.verbs)
+        self._storage = storage
+        self._broadcaster = broadcaster
+        self.handler = handler
+        self.printer = printer
+        self.deprecation = deprecation
+        self._clock = clock
+        self._convert_in = convert_in
+        self._convert_out = convert_out
+        self.encoder = ObjectEncoder(resource, convert_out)
+        self.schema = schema
+
+    @property
+    def stored(self) -> bool:
+        return self._storage is not None
+
+    @property
+    def storage(self) -> ObjectStorage:
+        assert self._storage is not None, f"{self.resource.group_resource} is not stored"
+        return self._storage
+
+    @property
+    def broadcaster(self) -> Broadcaster:
+        assert self._broadcaster is not None, f"{self.resource.group_resource} is not stored"
+        return self._broadcaster
+
+    def to_stored(self, tree: Tree) -> Tree:
+        """A tree of the served version in the stored one; may change ``tree``."""
+        if self._convert_in is not None:
+            tree = self._convert_in(tree)
+        stored = self.storage.resource
+        tree["kind"], tree["apiVersion"] = stored.kind, stored.api_version
+        return tree
+
+    def to_served(self, tree: Tree) -> Tree:
+        """The reverse; may change ``tree``."""
+        if self._convert_out is not None:
+            tree = self._convert_out(tree)
+        tree["kind"], tree["apiVersion"] = self.resource.kind, self.resource.api_version
+        return tree
+
+    def encoder_for(self, accepted: Accepted, include_object: str = "") -> Encoder:
+        """The encoder of the negotiated form."""
+        if accepted.form == "table":
+            include = include_object or "Metadata"
+            return TableEncoder(self.printer, accepted.version, include, self._clock.now)
+        if accepted.form == "partial":
+            return PartialEncoder(accepted.version)
+        return self.encoder

@@ -1,0 +1,107 @@
+"""pods/binding: a pod is given its node. What every scheduler calls.
+
+Upstream: ``pkg/registry/core/pod/storage`` (BindingREST). Node, annotations and labels of the
+binding are taken over and PodScheduled becomes True, all in one write.
+"""
+
+from __future__ import annotations
+
+from kutter.api.errors import (
+    ApiError,
+    FieldError,
+    bad_request,
+    conflict,
+    invalid_object,
+    method_not_allowed,
+    not_supported,
+    required,
+)
+from kutter.apiserver.answers import success
+from kutter.apiserver.body import parse_tree
+from kutter.apiserver.context import Call
+from kutter.apiserver.ports import Tree
+from kutter.base.clock import render_time
+from kutter.http.messages import Response
+
+
+async def bind(call: Call) -> Response:
+    """POST a Binding to a pod."""
+    if call.info.verb != "create":
+        raise method_not_allowed("")
+    binding = parse_tree(call.request, "Binding")
+    return await _bind(call, binding, call.info.name)
+
+
+async def bind_of_old(call: Call) -> Response:
+    """POST a Binding to the namespace's bindings: the pod is named by the binding."""
+    binding = parse_tree(call.request, "Binding")
+    name = (binding.get("metadata") or {}).get("name")
+    if not name:
+        raise bad_request("name is required in the binding's metadata")
+    return await _bind(call, binding, name)
+
+
+async def _bind(call: Call, binding: Tree, name: str) -> Response:
+    metadata = binding.get("metadata") or {}
+    target = binding.get("target") or {}
+    if binding.get("kind", "Binding") != "Binding":
+        raise bad_request(
+            f'{binding["kind"]} in version "v1" cannot be handled as a Binding: '
+            f"converting (v1.{binding['kind']}) to (core.Binding): unknown conversion"
+        )
+    if metadata.get("name") not in (None, "", name):
+        raise bad_request("name in URL does not match name in Binding object")
+    errors: list[FieldError] = []
+    if target.get("kind") not in (None, "", "Node"):
+        errors.append(not_supported("target.kind", target["kind"], ["Node", "<empty>"]))
+    if not target.get("name"):
+        errors.append(required("target.name", ""))
+    if errors:
+        raise invalid_object("Binding", name, errors)
+    context = call.write_context("CreateOptions", subresource="binding")
+    context.kind = "Binding"
+    storage = call.served_of("", "pods").storage
+    now = render_time(call.now)
+
+    def transform(old: Tree | None) -> Tree:
+        assert old is not None, "a binding never creates"
+        _assign(old, metadata, target["name"], now)
+        return old
+
+    await storage.update(context, call.info.namespace, name, transform)
+    return success(201)
+
+
+def _refused(name: str, detail: str) -> ApiError:
+    return conflict("pods/binding", name, detail)
+
+
+def _assign(pod: Tree, binding: Tree, node: str, now: str) -> None:
+    metadata, spec = pod["metadata"], pod["spec"]
+    name = metadata["name"]
+    uid = binding.get("uid")
+    if uid and uid != metadata.get("uid"):
+        raise _refused(
+            name,
+            f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
+            f"{metadata.get('uid')}",
+        )
+    if metadata.get("deletionTimestamp"):
+        raise _refused(name, f"pod {name} is being deleted, cannot be assigned to a host")
+    if spec.get("nodeName"):
+        raise _refused(name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
+    if spec.get("schedulingGates"):
+        raise _refused(name, f"pod {name} has non-empty .spec.schedulingGates")
+    spec["nodeName"] = node
+    for field in ("annotations", "labels"):
+        if binding.get(field):
+            metadata.setdefault(field, {}).update(binding[field])
+    condition: Tree = {
+        "type": "PodScheduled",
+        "status": "True",
+        "lastProbeTime": None,
+        "lastTransitionTime": now,
+    }
+    status = pod.setdefault("status", {})
+    conditions = [c for c in status.get("conditions") or () if c.get("type") != "PodScheduled"]
+    status["conditions"] = [*conditions, condition]

@@ -1,0 +1,145 @@
+"""scale: the number of replicas, alike for every workload (``autoscaling/v1 Scale``).
+
+Upstream: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/horizontal-pod-autoscaler-v1/
+"""
+
+from __future__ import annotations
+
+from kutter.api.errors import (
+    FieldError,
+    bad_request,
+    invalid,
+    invalid_object,
+    method_not_allowed,
+    unsupported_media_type,
+)
+from kutter.api.schema import KindSchema, schema_for
+from kutter.api.selectors import SelectorError, from_map, from_tree
+from kutter.apiserver.answers import answer, json_answer
+from kutter.apiserver.body import check_fields, check_size, content_type_of, parse_tree
+from kutter.apiserver.cache import Entry
+from kutter.apiserver.context import Call
+from kutter.apiserver.negotiation import negotiate
+from kutter.apiserver.patching import PATCH_TYPES, apply_patch, parse_patch
+from kutter.apiserver.ports import Tree
+from kutter.http.messages import Response
+
+SCALABLE = (
+    ("apps", "deployments"),
+    ("apps", "replicasets"),
+    ("apps", "statefulsets"),
+    ("", "replicationcontrollers"),
+)
+_VERSIONS = ("autoscaling/v1", "extensions/v1beta1", "apps/v1beta1", "apps/v1beta2")
+
+
+def scale_of(tree: Tree) -> Tree:
+    """The Scale of a workload."""
+    metadata = tree["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    spec, status = tree.get("spec") or {}, tree.get("status") or {}
+    scale: Tree = {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: metadata[key] for key in kept if key in metadata},
+        "spec": {"replicas": spec["replicas"]} if spec.get("replicas") else {},
+        "status": {"replicas": status.get("replicas", 0)},
+    }
+    selector = _selector_text(spec.get("selector"))
+    if selector:
+        scale["status"]["selector"] = selector
+    return scale
+
+
+def _selector_text(selector: Tree | None) -> str:
+    if not selector:
+        return ""
+    try:
+        if "matchLabels" in selector or "matchExpressions" in selector:
+            return str(from_tree(selector))
+        return str(from_map(selector))
+    except SelectorError:
+        return ""
+
+
+async def scale_handler(call: Call) -> Response:
+    """GET, PUT and PATCH a workload's Scale."""
+    verb, info = call.info.verb, call.info
+    storage = call.served.storage
+    accepted = negotiate(call.accept, convertible=False)
+    if verb == "get":
+        return await _answer(call, storage.get(info.namespace, info.name))
+    if verb == "update":
+        context = call.write_context("UpdateOptions", subresource="scale")
+        wanted = parse_tree(call.request, "Scale")
+        _check(call, wanted)
+
+        def transform(old: Tree | None) -> Tree:
+            assert old is not None, "scaling never creates"
+            return _apply(old, wanted)
+
+    elif verb == "patch":
+        context = call.write_context("PatchOptions", subresource="scale")
+        media = content_type_of(call.request)
+        if media not in PATCH_TYPES:
+            raise unsupported_media_type(media, list(PATCH_TYPES))
+        check_size(call.request.body)
+        change = parse_patch(media, call.request.body)
+
+        def transform(old: Tree | None) -> Tree:
+            assert old is not None, "scaling never creates"
+            patched = apply_patch(_schema(), media, scale_of(old), change)
+            _check(call, patched)
+            return _apply(old, patched)
+
+    else:
+        raise method_not_allowed("")
+    context.kind = "Scale"
+    entry, _ = await storage.update(context, info.namespace, info.name, transform)
+    assert accepted is not None
+    return await _answer(call, entry)
+
+
+def _schema() -> KindSchema | None:
+    return schema_for("autoscaling", "v1", "Scale")
+
+
+async def _answer(call: Call, entry: Entry) -> Response:
+    body = json_answer(scale_of(entry.tree)).body
+    return await answer(call, body, negotiate(call.accept, convertible=False))
+
+
+def _check(call: Call, scale: Tree) -> None:
+    """Raises 400 or 422 for what is no good Scale of this object."""
+    if scale.get("kind", "Scale") != "Scale" or scale.get("apiVersion", _VERSIONS[0]) not in (
+        _VERSIONS
+    ):
+        raise bad_request(
+            f"the API version in the data ({scale.get('apiVersion')}) does not match the expected "
+            f"API version ({_VERSIONS[0]})"
+        )
+    schema = schema_for("autoscaling", "v1", "Scale")
+    check_fields(schema, scale, call.query.get("fieldValidation", ""), None, call.warnings)
+    metadata = scale.get("metadata") or {}
+    name = metadata.get("name")
+    if name != call.info.name:
+        raise bad_request(
+            f"the name of the object ({name or ''}) does not match the name on the URL "
+            f"({call.info.name})"
+        )
+    errors: list[FieldError] = []
+    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    if replicas < 0:
+        detail = "must be greater than or equal to 0"
+        errors.append(invalid("spec.replicas", replicas, detail))
+    if errors:
+        raise invalid_object("Scale", call.info.name, errors, "autoscaling")
+
+
+def _apply(workload: Tree, scale: Tree) -> Tree:
+    metadata = scale.get("metadata") or {}
+    for field in ("resourceVersion", "uid"):
+        if metadata.get(field):
+            workload["metadata"][field] = metadata[field]
+    workload.setdefault("spec", {})["replicas"] = (scale.get("spec") or {}).get("replicas", 0)
+    return workload

@@ -1,0 +1,171 @@
+"""get and list: answers spliced from the read cache, older pages from the store.
+
+Upstream: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kutter.api.errors import ApiError, bad_request, gone
+from kutter.apiserver.answers import answer
+from kutter.apiserver.cache import Entry
+from kutter.apiserver.context import Call
+from kutter.apiserver.encoders import ListMeta
+from kutter.apiserver.negotiation import negotiate
+from kutter.apiserver.paging import Continue, ListOptions, parse_list_options
+from kutter.apiserver.selection import Selection, parse_selection
+from kutter.http.messages import Response
+from kutter.store.interface import CompactedError, FutureRevisionError, prefix_end
+
+FRESH_TIMEOUT_S = 3.0
+# Records read from the store at once when a selector filters an older page.
+_CHUNK = 500
+_INCONSISTENT = (
+    "The provided continue parameter is too old to display a consistent list result. You can "
+    "start a new list without the continue parameter, or use the continue token in this response "
+    "to retrieve the remainder of the results. Continuing with the provided token results in an "
+    "inconsistent list - objects that were created, modified, or deleted between the time the "
+    "first chunk was returned and now may show up in the list."
+)
+
+
+async def get(call: Call) -> Response:
+    """One object."""
+    served = call.served
+    version = call.query.get("resourceVersion")
+    if version and version != "0":
+        if not version.isdecimal():
+            raise bad_request(f"invalid resource version: {version}")
+        await wait_fresh(call, int(version))
+    accepted = negotiate(call.accept)
+    entry = served.storage.get(call.info.namespace, call.info.name)
+    encoder = served.encoder
+    if accepted.form != "object":
+        encoder_for = served.encoder_for(accepted, call.query.get("includeObject", ""))
+        return await answer(call, encoder_for.encode(entry), accepted)
+    return await answer(call, encoder.encode(entry), accepted)
+
+
+async def wait_fresh(call: Call, revision: int) -> None:
+    """Wait until the cache is at ``revision``. Raises 504 when it does not get there."""
+    caches = call.server.caches
+    if await caches.wait_revision(revision, FRESH_TIMEOUT_S):
+        return
+    raise ApiError(
+        504,
+        "Timeout",
+        f"Timeout: Too large resource version: {revision}, current: {caches.newest}",
+        details={
+            "causes": [
+                {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+            ],
+            "retryAfterSeconds": 1,
+        },
+    )
+
+
+async def list_(call: Call) -> Response:
+    """A collection, or a page of it."""
+    served, query, info = call.served, call.query, call.info
+    accepted = negotiate(call.accept)
+    options = parse_list_options(query, watch=False)
+    selection = parse_selection(
+        served.storage.strategy, info.namespace, info.label_selector, info.field_selector
+    )
+    if options.revision:
+        await wait_fresh(call, options.revision)
+    entries, meta = await select(call, options, selection)
+    encoder = served.encoder_for(accepted, query.get("includeObject", ""))
+    return await answer(call, encoder.encode_list(entries, meta), accepted)
+
+
+async def select(
+    call: Call, options: ListOptions, selection: Selection
+) -> tuple[Sequence[Entry], ListMeta]:
+    """The entries of one list or page, with the list's metadata."""
+    cache = call.served.storage.cache
+    revision, start = _position(call, options)
+    if revision and revision < cache.revision:
+        return await _select_at(call, options, selection, revision, start)
+    newest = call.server.caches.newest
+    shown = revision or newest
+    name = selection.exact("metadata.name")
+    if name is not None and not start:
+        namespace = selection.namespace or selection.exact("metadata.namespace") or ""
+        if namespace or not call.served.resource.namespaced:
+            one = cache.get(namespace, name)
+            found = [one] if one is not None and selection.matches(one) else []
+            return found, ListMeta(shown)
+    low, high = cache.bounds(selection.namespace, start)
+    if not options.limit:
+        entries = cache.slice(low, high)
+        if selection.selects:
+            entries = [entry for entry in entries if selection.matches(entry)]
+        return entries, ListMeta(shown)
+    if not selection.selects:
+        page = cache.slice(low, min(high, low + options.limit))
+        remaining = high - low - len(page)
+        if not remaining:
+            return page, ListMeta(shown)
+        token = Continue(shown, page[-1].key + "\0").encode()
+        return page, ListMeta(shown, token, remaining)
+    page = []
+    for entry in cache.slice(low, high):
+        if selection.matches(entry):
+            if len(page) == options.limit:
+                return page, ListMeta(shown, Continue(shown, page[-1].key + "\0").encode())
+            page.append(entry)
+    return page, ListMeta(shown)
+
+
+def _position(call: Call, options: ListOptions) -> tuple[int, str]:
+    """At which revision (0: newest) and from which key on."""
+    token = options.token
+    if token is not None:
+        return max(0, token.revision), token.start
+    if options.match == "Exact" or (options.limit and not options.match):
+        return options.revision or 0, ""
+    return 0, ""
+
+
+async def _select_at(
+    call: Call, options: ListOptions, selection: Selection, revision: int, start: str
+) -> tuple[Sequence[Entry], ListMeta]:
+    """From the store, as it was at ``revision``."""
+    cache = call.served.storage.cache
+    prefix = cache.prefix + (f"{selection.namespace}/" if selection.namespace else "")
+    first, end = max(prefix, cache.prefix + start), prefix_end(prefix)
+    page: list[Entry] = []
+    limit = options.limit
+    chunk = limit if limit and not selection.selects else (_CHUNK if limit else 0)
+    while True:
+        try:
+            found = await call.server.store.range(first, end, revision=revision, limit=chunk)
+        except CompactedError as error:
+            raise _too_old(call, options, start, revision, error.oldest) from error
+        except FutureRevisionError as error:
+            raise bad_request(str(error)) from error
+        remaining = found.remaining
+        for position, record in enumerate(found.records):
+            entry = cache.entry_of(record)
+            if not selection.selects or selection.matches(entry):
+                page.append(entry)
+            if limit and len(page) == limit:
+                remaining += len(found.records) - position - 1
+                break
+        if (limit and len(page) == limit) or not found.remaining:
+            break
+        first = found.records[-1].key + "\0"
+    if not remaining or not page:
+        return page, ListMeta(revision)
+    token = Continue(revision, page[-1].key + "\0").encode()
+    return page, ListMeta(revision, token, 0 if selection.selects else remaining)
+
+
+def _too_old(call: Call, options: ListOptions, start: str, revision: int, oldest: int) -> ApiError:
+    if options.token is None:
+        return ApiError(410, "Expired", f"too old resource version: {revision} ({oldest})")
+    error = gone(_INCONSISTENT)
+    error.metadata = {"continue": Continue(-1, start).encode()}
+    return error

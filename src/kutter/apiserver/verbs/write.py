@@ -1,0 +1,213 @@
+"""create, update, patch, delete and deletecollection: bodies in, storage called, answers out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kutter.api.errors import ApiError, bad_request, unsupported_media_type
+from kutter.apiserver.answers import answer, json_answer
+from kutter.apiserver.body import (
+    check_fields,
+    check_kind,
+    check_size,
+    content_type_of,
+    parse_tree,
+)
+from kutter.apiserver.cache import Entry
+from kutter.apiserver.context import Call
+from kutter.apiserver.encoders import ListMeta
+from kutter.apiserver.negotiation import JSON, Accepted, negotiate
+from kutter.apiserver.paging import ListOptions, parse_list_options
+from kutter.apiserver.patching import PATCH_TYPES, apply_patch, parse_patch
+from kutter.apiserver.ports import Tree
+from kutter.apiserver.selection import parse_selection
+from kutter.apiserver.verbs.read import select
+from kutter.apiserver.writing import DeleteOptions, read_delete_options
+from kutter.http.messages import Response
+
+# Objects of a collection deleted at once: they share commits.
+_DELETE_BATCH = 32
+
+
+def decode_object(call: Call) -> Tree:
+    """The body as an object of the served kind, checked and pruned, in the served version."""
+    served, request = call.served, call.request
+    resource = served.resource
+    tree = parse_tree(request, resource.kind)
+    check_kind(tree, resource, resource.kind, resource.api_version)
+    source = request.body if content_type_of(request) in ("", JSON) else None
+    _check_fields(call, tree, source)
+    return tree
+
+
+def _check_fields(call: Call, tree: Tree, source: bytes | None) -> None:
+    validation = call.query.get("fieldValidation", "")
+    check_fields(call.served.schema, tree, validation, source, call.warnings)
+    if tree.get("metadata") is None:
+        tree["metadata"] = {}
+
+
+def check_namespace(tree: Tree, namespace: str) -> None:
+    """The object's namespace, if it has one, is the path's."""
+    found = tree["metadata"].get("namespace")
+    if found and namespace and found != namespace:
+        raise bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+
+
+def check_name(tree: Tree, name: str) -> None:
+    """The object's name is the path's."""
+    found = tree["metadata"].get("name")
+    if not found:
+        raise bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: "
+            "name must be provided"
+        )
+    if found != name:
+        raise bad_request(
+            f"the name of the object ({found}) does not match the name on the URL ({name})"
+        )
+
+
+async def create(call: Call) -> Response:
+    served, namespace = call.served, call.info.namespace
+    accepted = negotiate(call.accept)
+    context = call.write_context("CreateOptions")
+    tree = decode_object(call)
+    check_namespace(tree, namespace)
+    entry = await served.storage.create(context, namespace, served.to_stored(tree))
+    return await answer_entry(call, entry, accepted, 201)
+
+
+async def answer_entry(call: Call, entry: Entry, accepted: Accepted, status: int = 200) -> Response:
+    """One object in the negotiated form."""
+    encoder = call.served.encoder
+    if accepted.form != "object":
+        chosen = call.served.encoder_for(accepted, call.query.get("includeObject", ""))
+        return await answer(call, chosen.encode(entry), accepted, status)
+    return await answer(call, encoder.encode(entry), accepted, status)
+
+
+async def update(call: Call, subresource: str = "") -> Response:
+    served, namespace, name = call.served, call.info.namespace, call.info.name
+    accepted = negotiate(call.accept)
+    context = call.write_context("UpdateOptions", subresource=subresource)
+    first: Tree | None = decode_object(call)
+    assert first is not None
+    check_namespace(first, namespace)
+    check_name(first, name)
+
+    def transform(old: Tree | None) -> Tree:
+        nonlocal first
+        # A lost race means another attempt: the pipeline has changed the tree, so read it again.
+        tree, first = first or decode_object(call), None
+        return served.to_stored(tree)
+
+    entry, created = await served.storage.update(
+        context, namespace, name, transform, may_create=True
+    )
+    return await answer_entry(call, entry, accepted, 201 if created else 200)
+
+
+async def patch(call: Call, subresource: str = "") -> Response:
+    served, namespace, name = call.served, call.info.namespace, call.info.name
+    accepted = negotiate(call.accept)
+    media = content_type_of(call.request)
+    if media not in PATCH_TYPES:
+        raise unsupported_media_type(media, list(PATCH_TYPES))
+    context = call.write_context("PatchOptions", subresource=subresource)
+    check_size(call.request.body)
+    change = parse_patch(media, call.request.body)
+    resource = served.resource
+
+    def transform(old: Tree | None) -> Tree:
+        assert old is not None, "patches never create"
+        tree = apply_patch(served.schema, media, served.to_served(old), change)
+        check_kind(tree, resource, resource.kind, resource.api_version)
+        _check_fields(call, tree, None)
+        return served.to_stored(tree)
+
+    entry, _ = await served.storage.update(context, namespace, name, transform)
+    return await answer_entry(call, entry, accepted)
+
+
+def _delete_options(call: Call) -> DeleteOptions:
+    request = call.request
+    tree: Tree = {}
+    if request.body:
+        tree = parse_tree(request, "DeleteOptions")
+        kind = tree.get("kind") or "DeleteOptions"
+        if kind != "DeleteOptions":
+            version = str(tree.get("apiVersion", "")).rpartition("/")[2]
+            raise bad_request(
+                f'{kind} in version "{version}" cannot be handled as a DeleteOptions: converting '
+                f"({version}.{kind}) to (v1.DeleteOptions): unknown conversion"
+            )
+    return read_delete_options(tree, call.query, request.params("dryRun"))
+
+
+async def delete(call: Call) -> Response:
+    served = call.served
+    accepted = negotiate(call.accept)
+    options = _delete_options(call)
+    context = call.write_context("DeleteOptions")
+    context.dry_run = options.dry_run
+    entry, gone = await served.storage.delete(context, call.info.namespace, call.info.name, options)
+    if gone and not served.storage.strategy.return_deleted_object:
+        return _deleted(call, entry)
+    # Upstream answers 202 only for the deprecated orphanDependents=false.
+    status = 202 if not gone and options.orphan_dependents is False else 200
+    return await answer_entry(call, entry, accepted, status)
+
+
+def _deleted(call: Call, entry: Entry) -> Response:
+    resource = call.served.resource
+    details: Tree = {"name": entry.name}
+    if resource.group:
+        details["group"] = resource.group
+    # Upstream puts the plural into kind here.
+    details["kind"] = resource.plural
+    details["uid"] = entry.tree["metadata"].get("uid", "")
+    return json_answer(
+        {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": details,
+        }
+    )
+
+
+async def delete_collection(call: Call) -> Response:
+    served, info = call.served, call.info
+    accepted = negotiate(call.accept)
+    options = _delete_options(call)
+    context = call.write_context("DeleteOptions")
+    context.dry_run = options.dry_run
+    storage = served.storage
+    selection = parse_selection(
+        storage.strategy, info.namespace, info.label_selector, info.field_selector
+    )
+    asked = parse_list_options(
+        {k: v for k, v in call.query.items() if k in ("limit", "continue")}, watch=False
+    )
+    entries, meta = await select(call, ListOptions(asked.limit, asked.token), selection)
+    for start in range(0, len(entries), _DELETE_BATCH):
+        async with asyncio.TaskGroup() as tasks:
+            for entry in entries[start : start + _DELETE_BATCH]:
+                tasks.create_task(_delete_one(call, entry, options))
+    encoder = served.encoder_for(accepted, call.query.get("includeObject", ""))
+    body = encoder.encode_list(entries, ListMeta(meta.revision, meta.continue_token))
+    return await answer(call, body, accepted)
+
+
+async def _delete_one(call: Call, entry: Entry, options: DeleteOptions) -> None:
+    context = call.write_context("DeleteOptions")
+    context.dry_run = options.dry_run
+    try:
+        await call.served.storage.delete(context, entry.namespace, entry.name, options)
+    except ApiError as error:
+        if error.code != 404:
+            raise

@@ -1,0 +1,273 @@
+"""Watches: from the cache's changes to frames on the wire.
+
+Between :class:`ResourceCache` and a watch's stream. Laws: a watcher is told each change that
+concerns it once, in order; a frame is encoded once for all watchers of equal form; a watcher
+that does not keep up is cut off rather than allowed to hold memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+
+import orjson
+
+from kutter.api.errors import ApiError
+from kutter.apiserver.cache import CacheEvent, Entry, EventType, ResourceCache
+from kutter.apiserver.caches import Caches
+from kutter.apiserver.encoders import Encoder
+from kutter.apiserver.selection import Selection
+from kutter.base.clock import Clock
+
+# A watcher may have this many bytes waiting; the initial state does not count.
+BUFFER_LIMIT_BYTES = 16 << 20
+BOOKMARK_PERIOD_S = 60.0
+_INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
+# Fields whose exact selection by many watchers is common: kubelets and single-object watches.
+_INDEXED = ("spec.nodeName", "metadata.name")
+
+
+def frame(type: str, encoded: bytes) -> bytes:
+    """One watch event on the wire."""
+    return b'{"type":"%s","object":%s}\n' % (type.encode(), encoded)
+
+
+def error_frame(error: ApiError) -> bytes:
+    """An ERROR event."""
+    return frame("ERROR", orjson.dumps(error.to_status()))
+
+
+class Watcher:
+    """One watch's buffer. Fed synchronously, read by one stream."""
+
+    __slots__ = ("_buffer", "_buffered", "_waiter", "closed", "encoder", "revision", "selection")
+
+    def __init__(self, selection: Selection, encoder: Encoder, revision: int) -> None:
+        self.selection = selection
+        self.encoder = encoder
+        self.revision = revision  # every change up to here has been offered
+        self.closed = False
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    def push(self, encoded: bytes) -> None:
+        self._buffer.append(encoded)
+        self._buffered += len(encoded)
+        if self._buffered > BUFFER_LIMIT_BYTES:
+            self.close()
+        self._wake()
+
+    def begin(self, encoded: bytes) -> None:
+        """Buffer what the watch starts with; it does not count as slowness."""
+        self._buffer.append(encoded)
+
+    def close(self) -> None:
+        """End the stream; what is buffered by a slow reader is dropped."""
+        self.closed = True
+        self._buffer.clear()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def take(self, timeout_s: float) -> bytes:
+        """All that is buffered; ``b""`` after the timeout or at the end."""
+        if not self._buffer and not self.closed:
+            loop = asyncio.get_running_loop()
+            waiter = self._waiter = loop.create_future()
+            timer = loop.call_later(timeout_s, _expire, waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        taken = b"".join(self._buffer) if len(self._buffer) != 1 else self._buffer[0]
+        self._buffer.clear()
+        self._buffered = 0
+        return taken
+
+
+def _expire(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+class Broadcaster:
+    """The watchers of one resource, indexed by what they pin."""
+
+    def __init__(self, cache: ResourceCache) -> None:
+        self.cache = cache
+        self._all: dict[Watcher, None] = {}
+        self._pinned: dict[str, dict[str, dict[Watcher, None]]] = {f: {} for f in _INDEXED}
+        self._count = 0
+        cache.listeners.append(self._take)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _home(self, watcher: Watcher) -> tuple[dict[str, dict[Watcher, None]], str] | None:
+        for field in _INDEXED:
+            value = watcher.selection.exact(field)
+            if value is not None:
+                return self._pinned[field], value
+        return None
+
+    def add(self, watcher: Watcher) -> None:
+        home = self._home(watcher)
+        if home is None:
+            self._all[watcher] = None
+        else:
+            home[0].setdefault(home[1], {})[watcher] = None
+        self._count += 1
+
+    def remove(self, watcher: Watcher) -> None:
+        home = self._home(watcher)
+        if home is None:
+            found = self._all.pop(watcher, False)
+        else:
+            group = home[0].get(home[1], {})
+            found = group.pop(watcher, False)
+            if not group:
+                home[0].pop(home[1], None)
+        if found is None:  # dict values are None: it was there
+            self._count -= 1
+
+    def close(self) -> None:
+        """End every watch (the server stops)."""
+        for watcher in list(self._each()):
+            watcher.close()
+
+    def _each(self) -> list[Watcher]:
+        pinned = [w for index in self._pinned.values() for group in index.values() for w in group]
+        return [*self._all, *pinned]
+
+    def _concerned(self, event: CacheEvent) -> list[Watcher]:
+        watchers = list(self._all)
+        names = self._pinned["metadata.name"].get(event.current.name)
+        if names:
+            watchers += names
+        by_node = self._pinned["spec.nodeName"]
+        if by_node:
+            select = next(iter(next(iter(by_node.values())))).selection.select
+            assert select is not None
+            values = {event.current.fields(select).get("spec.nodeName", "")}
+            if event.previous is not None:
+                values.add(event.previous.fields(select).get("spec.nodeName", ""))
+            for value in values:
+                watchers += by_node.get(value, ())
+        return watchers
+
+    def _take(self, event: CacheEvent) -> None:
+        if not self._count:
+            return
+        frames: dict[tuple[object, EventType], bytes] = {}
+        for watcher in self._concerned(event):
+            if watcher.closed:
+                continue
+            type = watcher.selection.seen_as(event)
+            if type is None:
+                continue
+            key = (watcher.encoder.key, type)
+            encoded = frames.get(key)
+            if encoded is None:
+                encoded = frames[key] = render(watcher.encoder, type, event)
+            watcher.push(encoded)
+
+
+def render(encoder: Encoder, type: EventType, event: CacheEvent) -> bytes:
+    """The frame of one change as seen with ``type``."""
+    entry = event.current
+    if type == "DELETED" and event.type != "DELETED":
+        # The object left the selection: the last state that was in it, at this revision.
+        assert event.previous is not None
+        before = event.previous
+        entry = Entry(
+            before.head,
+            before.restamped(event.revision),
+            before.namespace,
+            before.name,
+            event.revision,
+        )
+    return frame(type, encoder.encode(entry))
+
+
+class WatchStream:
+    """One watch from its start to its timeout, as an iterator over chunks of frames."""
+
+    def __init__(
+        self,
+        broadcaster: Broadcaster,
+        caches: Caches,
+        watcher: Watcher,
+        *,
+        clock: Clock,
+        timeout_s: float,
+        bookmarks: bool,
+    ) -> None:
+        self._broadcaster = broadcaster
+        self._caches = caches
+        self._watcher = watcher
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._bookmarks = bookmarks
+        self._frames = self._run()
+        broadcaster.add(watcher)
+
+    def start(self, initial: list[Entry] | None, *, send_end: bool, revision: int) -> None:
+        """Buffer the state (or the history) the watch begins with, without a gap before live."""
+        watcher = self._watcher
+        chunks: list[bytes] = []
+        if initial is not None:
+            chunks += [frame("ADDED", watcher.encoder.encode(entry)) for entry in initial]
+            if send_end:
+                chunks.append(
+                    frame("BOOKMARK", watcher.encoder.bookmark(revision, _INITIAL_EVENTS_END))
+                )
+        else:
+            for event in self._broadcaster.cache.history_after(watcher.revision):
+                type = watcher.selection.seen_as(event)
+                if type is not None:
+                    chunks.append(render(watcher.encoder, type, event))
+        if chunks:
+            watcher.begin(b"".join(chunks))
+
+    def __aiter__(self) -> WatchStream:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self._frames.__anext__()
+
+    async def _run(self) -> AsyncIterator[bytes]:
+        watcher = self._watcher
+        clock = self._clock
+        end = clock.monotonic() + self._timeout_s
+        next_bookmark = clock.monotonic() + BOOKMARK_PERIOD_S if self._bookmarks else end
+        try:
+            while not watcher.closed:
+                now = clock.monotonic()
+                if now >= end:
+                    break
+                # Before the end a last bookmark, so that the next watch starts from here.
+                chunk = await watcher.take(max(0.0, min(end, next_bookmark) - now))
+                if chunk:
+                    yield chunk
+                elif self._bookmarks and not watcher.closed:
+                    next_bookmark = clock.monotonic() + BOOKMARK_PERIOD_S
+                    revision = self._caches.newest
+                    yield frame("BOOKMARK", watcher.encoder.bookmark(revision, None))
+        finally:
+            self.close()
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._broadcaster.remove(self._watcher)
+        self._watcher.close()
+
+
+async def single_frame(encoded: bytes) -> AsyncIterator[bytes]:
+    """A stream of one frame: a watch that ends with an error."""
+    yield encoded

@@ -1,0 +1,162 @@
+"""What a write carries along, and the options of writes as upstream reads them.
+
+Between the verbs (query, body) and storage. Options come from the query or, for deletes, from
+the body; both end up as one tree that admission sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from kutter.api.errors import (
+    ApiError,
+    FieldError,
+    bad_request,
+    forbidden_field,
+    invalid,
+    invalid_object,
+    not_supported,
+)
+from kutter.apiserver.authn.identity import User
+from kutter.apiserver.ports import Tree
+
+_POLICIES = ("Background", "Foreground", "Orphan")
+_VALIDATIONS = ("Ignore", "Strict", "Warn")
+_MANAGER_LIMIT = 128
+
+
+@dataclass(slots=True)
+class WriteContext:
+    """One write: by whom, when, with which options. ``warnings`` is the request's list."""
+
+    user: User
+    now: datetime
+    options: Tree = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    dry_run: bool = False
+    subresource: str = ""
+    kind: str = ""
+
+
+@dataclass(slots=True)
+class DeleteOptions:
+    """``metav1.DeleteOptions``, read and checked."""
+
+    grace_period_s: int | None = None
+    uid: str = ""
+    resource_version: str = ""
+    orphan_dependents: bool | None = None
+    propagation_policy: str = ""
+    dry_run: bool = False
+
+
+def invalid_options(kind: str, errors: list[FieldError]) -> ApiError:
+    return invalid_object(kind, "", errors, "meta.k8s.io")
+
+
+def _check_dry_run(values: list[str], errors: list[FieldError]) -> bool:
+    wrong = [value for value in values if value != "All"]
+    if wrong:
+        errors.append(not_supported("dryRun", values, ["All"]))
+    return bool(values) and not wrong
+
+
+def read_write_options(
+    kind: str, query: Mapping[str, str], dry_run: list[str], *, force: str = ""
+) -> tuple[Tree, bool]:
+    """Create-, Update- or PatchOptions from the query, and whether it is a dry run.
+
+    Raises 422 naming the option, as upstream's ``Validate*Options``.
+    """
+    options: Tree = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+    if not query:
+        return options, False
+    errors: list[FieldError] = []
+    dry = _check_dry_run(dry_run, errors)
+    if dry_run:
+        options["dryRun"] = dry_run
+    manager = query.get("fieldManager", "")
+    if manager:
+        options["fieldManager"] = manager
+        if len(manager) > _MANAGER_LIMIT:
+            detail = f"may not be more than {_MANAGER_LIMIT} bytes"
+            errors.append(FieldError("fieldManager", "FieldValueTooLong", f"Too long: {detail}"))
+        elif not manager.isprintable():
+            errors.append(
+                invalid("fieldManager", manager, "should only contain printable characters")
+            )
+    validation = query.get("fieldValidation", "")
+    if validation:
+        options["fieldValidation"] = validation
+        if validation not in _VALIDATIONS:
+            errors.append(not_supported("fieldValidation", validation, ["", *_VALIDATIONS]))
+    if force:
+        options["force"] = force == "true"
+        errors.append(forbidden_field("force", "may not be specified for non-apply patch"))
+    if errors:
+        raise invalid_options(kind, errors)
+    return options, dry
+
+
+def read_delete_options(tree: Tree, query: Mapping[str, str], dry_run: list[str]) -> DeleteOptions:
+    """DeleteOptions from the body if there is one, else from the query."""
+    source: Mapping[str, Any] = tree or _from_query(query, dry_run)
+    try:
+        options = _convert(source)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type DeleteOptions): {error}"
+        ) from error
+    errors: list[FieldError] = []
+    policy = options.propagation_policy
+    if options.orphan_dependents is not None and policy:
+        errors.append(
+            invalid(
+                "propagationPolicy",
+                policy,
+                "orphanDependents and deletionPropagation cannot be both set",
+            )
+        )
+    if policy and policy not in _POLICIES:
+        supported = ["Foreground", "Background", "Orphan", "nil"]
+        errors.append(not_supported("propagationPolicy", policy, supported))
+    options.dry_run = _check_dry_run(list(source.get("dryRun") or ()), errors)
+    if errors:
+        raise invalid_options("DeleteOptions", errors)
+    if options.grace_period_s is not None and options.grace_period_s < 0:
+        # As upstream: a negative period means one second.
+        options.grace_period_s = 1
+    return options
+
+
+def _from_query(query: Mapping[str, str], dry_run: list[str]) -> Tree:
+    found: Tree = {}
+    if "gracePeriodSeconds" in query:
+        found["gracePeriodSeconds"] = int(query["gracePeriodSeconds"])
+    if query.get("propagationPolicy"):
+        found["propagationPolicy"] = query["propagationPolicy"]
+    if "orphanDependents" in query:
+        found["orphanDependents"] = query["orphanDependents"] not in ("false", "0", "")
+    if dry_run:
+        found["dryRun"] = dry_run
+    return found
+
+
+def _convert(source: Mapping[str, Any]) -> DeleteOptions:
+    grace = source.get("gracePeriodSeconds")
+    orphan = source.get("orphanDependents")
+    preconditions = source.get("preconditions") or {}
+    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
+        raise TypeError("gracePeriodSeconds must be an integer")
+    if orphan is not None and not isinstance(orphan, bool):
+        raise TypeError("orphanDependents must be a boolean")
+    return DeleteOptions(
+        grace_period_s=grace,
+        uid=str(preconditions.get("uid") or ""),
+        resource_version=str(preconditions.get("resourceVersion") or ""),
+        orphan_dependents=orphan,
+        propagation_policy=str(source.get("propagationPolicy") or ""),
+    )
