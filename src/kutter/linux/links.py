@@ -32,6 +32,8 @@ _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER = 1, 3, 4, 10
 _IFLA_PROTINFO, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 12, 18, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BRPORT_HAIRPIN = 1, 2, 1, 4
+_IFLA_OPERSTATE, _STATE_UNKNOWN, _STATE_UP = 16, b"\x00", b"\x06"
+_INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _BRPORT_STATE, _PORT_FORWARDING = 4, 5, 1, b"\x03"
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
 
@@ -47,7 +49,10 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface as it is. ``master`` is an index, 0 for none."""
+    """An interface as it is. ``master`` is an index, 0 for none.
+
+    ``passing``: it has a carrier, its queue is live and, on a bridge port, frames are forwarded.
+    """
 
     index: int
     name: str
@@ -55,6 +60,7 @@ class Link:
     mtu: int
     mac: str
     master: int
+    passing: bool = False
 
 
 def _mac(value: str) -> bytes:
@@ -75,7 +81,16 @@ def _parse_link(body: bytes) -> Link:
         mtu=struct.unpack("=I", found.get(_IFLA_MTU, b"\0\0\0\0"))[0],
         mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
         master=struct.unpack("=I", found.get(_IFLA_MASTER, b"\0\0\0\0"))[0],
+        passing=found.get(_IFLA_OPERSTATE) in (_STATE_UNKNOWN, _STATE_UP)
+        and _port_state(found) in (b"", _PORT_FORWARDING),
     )
+
+
+def _port_state(link: dict[int, bytes]) -> bytes:
+    info = parse_attributes(link.get(_IFLA_LINKINFO, b""))
+    if info.get(_INFO_SLAVE_KIND, b"").rstrip(b"\0") != b"bridge":
+        return b""
+    return parse_attributes(info.get(_INFO_SLAVE_DATA, b"")).get(_BRPORT_STATE, b"")
 
 
 def find_link(kernel: NetlinkSocket, name: str) -> Link | None:

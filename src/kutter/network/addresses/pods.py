@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,6 +40,7 @@ from kutter.network.interface import NetworkConfig
 _POD_INTERFACE = "eth0"
 _PREFIX = "kut"
 _LOOPBACK_INDEX = 1
+_PASSING_LOOKS, _PASSING_PAUSE_S = 500, 0.001
 T = TypeVar("T")
 
 
@@ -146,6 +148,8 @@ class BridgePodNetwork:
                 add_address(inside, own.index, lease.address, 32)
                 add_route(inside, own.index, f"{gateway}/32", scope=SCOPE_LINK)
                 add_route(inside, own.index, "0.0.0.0/0", gateway=gateway)
+                _wait_passing(inside, _POD_INTERFACE)
+                _wait_passing(kernel, name)
         finally:
             os.close(opened)
 
@@ -195,3 +199,14 @@ class BridgePodNetwork:
 def _remove_link(name: str) -> None:
     with NetlinkSocket() as kernel:
         delete_link(kernel, name)
+
+
+def _wait_passing(kernel: NetlinkSocket, name: str) -> None:
+    """The kernel notices a new carrier a little later; packets sent before that are lost, and
+    the pod's first connection would wait a second for its retry. Asking hurries it up.
+    """
+    for _ in range(_PASSING_LOOKS):
+        link = find_link(kernel, name)
+        if link is None or link.passing:
+            return
+        time.sleep(_PASSING_PAUSE_S)
