@@ -78,13 +78,13 @@ def _entry(value: FileLike) -> Entry:
     return Entry(content=value.encode() if isinstance(value, str) else value)
 
 
-def build_layer(files: Mapping[str, FileLike]) -> bytes:
-    """One layer as an uncompressed tar, in the order given. Parents are added."""
+def build_layer(files: Mapping[str, FileLike], *, parents: bool = True) -> bytes:
+    """One layer as an uncompressed tar, in the order given; ``parents`` adds missing folders."""
     buffer = io.BytesIO()
     known: set[str] = set()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, value in files.items():
-            if ".." not in name and not name.startswith("/"):
+            if parents and ".." not in name and not name.startswith("/"):
                 parts = name.split("/")[:-1]
                 for depth in range(1, len(parts) + 1):
                     parent = "/".join(parts[:depth])
@@ -135,7 +135,7 @@ def build_image(
     env: Mapping[str, str] | None = None,
     user: str = "",
     working_dir: str = "",
-    layers: Sequence[Mapping[str, FileLike]] = (),
+    layers: Sequence[Mapping[str, FileLike] | bytes] = (),
     labels: Mapping[str, str] | None = None,
     exposed_ports: Sequence[str] = (),
     volumes: Sequence[str] = (),
@@ -146,11 +146,12 @@ def build_image(
 ) -> BuiltImage:
     """Write an image archive to ``path``.
 
-    ``layers`` are the lower layers, bottom first; ``files``, if any, becomes the topmost.
+    ``layers`` are the lower layers, bottom first, as files or as :func:`build_layer` made them;
+    ``files``, if any, becomes the topmost.
     ``compression`` of layers: gzip, zstd or none. ``layout``: oci or docker (``docker save``).
     """
-    contents = [*layers, *([files] if files else [])]
-    tars = [build_layer(layer) for layer in contents]
+    contents: list[Mapping[str, FileLike] | bytes] = [*layers, *([files] if files else [])]
+    tars = [each if isinstance(each, bytes) else build_layer(each) for each in contents]
     diff_ids = tuple(_digest(tar) for tar in tars)
     process: dict[str, Any] = {
         "Entrypoint": list(entrypoint) or None,

@@ -48,15 +48,21 @@ class KindSchema:
         of no use.
         """
         doubled = find_duplicates(source, tree) if report and source is not None else []
-        findings = Findings() if report else None
+        unknown = self._walk(tree, Findings() if report else None)
+        found = [f'duplicate field "{path}"' for path in doubled]
+        found += [f'unknown field "{path}"' for path in unknown]
+        return found[:_REPORT_LIMIT]
+
+    def prune(self, tree: dict[str, Any]) -> list[str]:
+        """Like :meth:`clean`; answers the bare paths of unknown fields."""
+        return self._walk(tree, Findings())
+
+    def _walk(self, tree: dict[str, Any], findings: Findings | None) -> list[str]:
         try:
             self.node.visit(tree, findings)
         except Mismatch as mismatch:
             raise bad_request(self._refusal(str(mismatch))) from None
-        found = [f'duplicate field "{path}"' for path in doubled]
-        if findings is not None and findings.unknown:
-            found += [f'unknown field "{path}"' for path in locate(tree, findings)]
-        return found[:_REPORT_LIMIT]
+        return locate(tree, findings) if findings is not None and findings.unknown else []
 
     def clean_strict(self, tree: dict[str, Any], *, source: bytes | None = None) -> None:
         """Like :meth:`clean`; what it would report is a BadRequest (``fieldValidation=Strict``)."""

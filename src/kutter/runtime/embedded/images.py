@@ -220,7 +220,10 @@ class EmbeddedImages:
         future: asyncio.Future[Image] = asyncio.get_running_loop().create_future()
         self._pulls[key] = future
         try:
-            image = await self._pull(reference, auth, progress)
+            try:
+                image = await self._pull(reference, auth, progress)
+            except OSError as error:
+                raise ImagePullError(f'failed to pull image "{reference}": {error}') from None
         except BaseException as error:
             future.set_exception(
                 error
@@ -247,9 +250,9 @@ class EmbeddedImages:
             manifest, digest = await self._puller.pull(reference, auth, self, progress)
             parsed = parse_reference(reference)
             tags = [str(replace(parsed, digest=""))] if parsed.tag else []
-            return self._view(
-                await self._install(manifest, digest, tags, [f"{parsed.name}@{digest}"])
-            )
+            record = await self._install(manifest, digest, tags, [f"{parsed.name}@{digest}"])
+        await self.sweep()
+        return self._view(record)
 
     async def import_archive(self, path: Path, *, tag: str = "") -> list[Image]:
         with self.lease("*"):

@@ -1,0 +1,321 @@
+"""Starting and stopping the cluster of this machine: what ``kutter up`` and ``down`` do.
+
+Order of start: certificates, server, wait for ``/readyz``, agent, wait for the node. Every step
+is safe to repeat, so ``up`` after a crash continues where things were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+
+import orjson
+
+from kutter.client import kubeconfig
+from kutter.cluster import processes
+from kutter.cluster.certificates import Certificates
+from kutter.cluster.config import ClusterConfig, save_config
+
+Say = Callable[[str], None]
+
+SERVER, AGENT = "server", "agent"
+CONTEXT = "kutter"
+_POLL_S = 0.02
+
+
+class StartError(Exception):
+    """The cluster could not be started or stopped; ``hint`` says what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What runs on this machine now."""
+
+    server: processes.Running | None
+    agent: processes.Running | None
+
+
+def observe(config: ClusterConfig) -> State:
+    """Look up our processes."""
+    return State(processes.find(config.run_dir, SERVER), processes.find(config.run_dir, AGENT))
+
+
+def certificates_of(config: ClusterConfig) -> Certificates:
+    """The cluster's certificates, where they are kept."""
+    return Certificates(
+        config.pki_dir,
+        service_addresses=(config.service_address,),
+        hosts=tuple(dict.fromkeys((config.address, config.node_name))),
+        cluster_domain=config.cluster_domain,
+    )
+
+
+def bring_up(config: ClusterConfig, *, with_agent: bool, timeout_s: float, say: Say) -> None:
+    """Start what does not run yet and wait for it. Raises StartError."""
+    _check_machine(config, with_agent=with_agent)
+    started_s = time.monotonic()
+    deadline = started_s + timeout_s
+    state = observe(config)
+    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+    save_config(config)
+    certificates = certificates_of(config)
+    certificates.ensure()
+    if with_agent:
+        certificates.issue_node(config.node_name, (config.address,))
+    write_kubeconfig(config, certificates)
+    if state.server is None:
+        _check_port_free(config.api_port, "API server", "--api-port")
+        say("Starting the server ...")
+        processes.start(config.run_dir, config.log_dir, SERVER, [SERVER, *place_flags(config)])
+    _wait_ready(config, certificates, deadline)
+    say(f"API server ready at {config.server_url} ({time.monotonic() - started_s:.1f} s)")
+    if not with_agent:
+        return
+    if state.agent is None:
+        _check_port_free(config.kubelet_port, "node agent", "--kubelet-port")
+        processes.start(config.run_dir, config.log_dir, AGENT, [AGENT, *place_flags(config)])
+    _wait_node(config, certificates, deadline)
+    say(f"Node {config.node_name} ready ({time.monotonic() - started_s:.1f} s)")
+    merged = merge_into_users_kubeconfig(config)
+    if merged is not None:
+        say(f"Context '{CONTEXT}' written to {merged}")
+
+
+def place_flags(config: ClusterConfig) -> list[str]:
+    """Flags that lead a component to the configuration written by :func:`save_config`."""
+    return [
+        f"--state-dir={config.state_dir}",
+        f"--run-dir={config.run_dir}",
+        f"--log-dir={config.log_dir}",
+    ]
+
+
+def take_down(config: ClusterConfig, *, purge: bool, say: Say) -> str:
+    """Stop everything; answers one sentence. Raises StartError."""
+    if os.geteuid() != 0:
+        raise StartError("stopping the cluster needs root", "run it with sudo")
+    try:
+        agent = processes.stop(config.run_dir, AGENT)
+        server = processes.stop(config.run_dir, SERVER)
+    except RuntimeError as error:
+        raise StartError(str(error), "look at what it waits for with 'ps' and try again") from error
+    say("Removing containers, mounts, interfaces and rules ...")
+    from kutter.cluster.agent import remove_traces
+
+    remove_traces(config)
+    shutil.rmtree(config.run_dir, ignore_errors=True)
+    if purge:
+        forget_users_kubeconfig(config)
+        shutil.rmtree(config.state_dir, ignore_errors=True)
+        shutil.rmtree(config.log_dir, ignore_errors=True)
+        return "The cluster is stopped and forgotten."
+    if not agent and not server:
+        return "The cluster was not running; nothing of it is left on this machine but its state."
+    return "The cluster is stopped; its state is kept for the next 'kutter up'."
+
+
+# Checks before anything is started
+
+
+def _check_machine(config: ClusterConfig, *, with_agent: bool) -> None:
+    if not with_agent:
+        return
+    if os.geteuid() != 0:
+        raise StartError("starting a node needs root", "run 'sudo kutter up'")
+    missing = [tool for tool in ("conmon", "nft") if shutil.which(tool) is None]
+    if shutil.which("runc") is None and shutil.which("crun") is None:
+        missing.append("runc")
+    if missing:
+        names = " ".join("nftables" if m == "nft" else m for m in missing)
+        raise StartError(
+            f"this machine lacks {', '.join(missing)}", f"install: apt-get install {names}"
+        )
+
+
+def _check_port_free(port: int, who: str, flag: str) -> None:
+    probe = socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET)
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind(("", port))
+    except OSError as error:
+        raise StartError(
+            f"port {port} for the {who} is taken: {error.strerror}",
+            f"stop what uses it ('ss -ltnp sport = :{port}' tells) or choose another with {flag}",
+        ) from error
+    finally:
+        probe.close()
+
+
+# Waiting
+
+
+def _fetch(config: ClusterConfig, certificates: Certificates, path: str) -> tuple[int, bytes]:
+    """One request as the administrator, with nothing but the standard library: start-up time."""
+    context = ssl.create_default_context(cafile=str(certificates.ca_file))
+    pair = certificates.pair("admin")
+    context.load_cert_chain(pair.certificate, pair.key)
+    request = urllib.request.Request(f"{config.local_url}{path}")  # noqa: S310  (our own https)
+    try:
+        with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310
+            return answer.status, answer.read()
+    except HTTPError as error:
+        return error.code, error.read()
+
+
+def _polls(config: ClusterConfig, component: str, deadline: float) -> Iterator[None]:
+    """Tick until the deadline or until the component has died."""
+    while time.monotonic() < deadline:
+        if processes.find(config.run_dir, component) is None:
+            log = config.log_dir / f"{component}.log"
+            raise StartError(f"the {component} ended: {_last_line(log)}", f"its log is {log}")
+        yield
+        time.sleep(_POLL_S)
+
+
+def _wait_ready(config: ClusterConfig, certificates: Certificates, deadline: float) -> None:
+    detail = "it does not answer"
+    for _ in _polls(config, SERVER, deadline):
+        try:
+            status, body = _fetch(config, certificates, "/readyz?verbose")
+        except (URLError, OSError):
+            continue
+        if status == 200:
+            return
+        detail = body.decode(errors="replace").strip()
+    raise StartError(
+        f"the server is not ready in time: {detail}", f"its log is {config.log_dir}/server.log"
+    )
+
+
+def _wait_node(config: ClusterConfig, certificates: Certificates, deadline: float) -> None:
+    detail = "it has not registered"
+    for _ in _polls(config, AGENT, deadline):
+        try:
+            status, body = _fetch(config, certificates, f"/api/v1/nodes/{config.node_name}")
+        except (URLError, OSError):
+            continue
+        if status != 200:
+            continue
+        node = orjson.loads(body)
+        for condition in node.get("status", {}).get("conditions", []):
+            if condition["type"] == "Ready":
+                if condition["status"] == "True":
+                    return
+                detail = condition.get("message") or condition.get("reason", "")
+    raise StartError(
+        f"node {config.node_name} is not Ready in time: {detail}",
+        f"its log is {config.log_dir}/agent.log",
+    )
+
+
+def _last_line(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            lines = [line for line in file.read().decode(errors="replace").splitlines() if line]
+    except OSError:
+        return "no log was written"
+    return lines[-1] if lines else "its log is empty"
+
+
+# The kubeconfig
+
+
+def write_kubeconfig(config: ClusterConfig, certificates: Certificates) -> None:
+    """The administrator's kubeconfig, with everything embedded."""
+    pair = certificates.pair("admin")
+    encode = kubeconfig.encode_data
+    made = kubeconfig.Kubeconfig()
+    made.set_cluster_entry(
+        CONTEXT,
+        cluster={
+            "server": config.server_url,
+            "certificate-authority-data": encode(certificates.ca_pem),
+        },
+        user={
+            "client-certificate-data": encode(pair.certificate.read_bytes()),
+            "client-key-data": encode(pair.key.read_bytes()),
+        },
+    )
+    kubeconfig.save(made, config.kubeconfig_file)
+
+
+def _users_kubeconfig() -> tuple[Path, int, int] | None:
+    """The kubeconfig of whoever called sudo: (path, uid, gid)."""
+    if os.environ.get("KUBECONFIG"):
+        return None  # who sets it manages it
+    name = os.environ.get("SUDO_USER") or "root"
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return Path(entry.pw_dir) / ".kube" / "config", entry.pw_uid, entry.pw_gid
+
+
+def merge_into_users_kubeconfig(config: ClusterConfig) -> Path | None:
+    """Add our context to the user's kubeconfig and select it, as a new user expects."""
+    target = _users_kubeconfig()
+    if target is None or config.state_dir != ClusterConfig().state_dir:
+        return None
+    path, uid, gid = target
+    own = kubeconfig.load_file(config.kubeconfig_file)
+    try:
+        merged = kubeconfig.load_file(path) if path.exists() else kubeconfig.Kubeconfig()
+    except kubeconfig.KubeconfigError:
+        return None  # not ours to repair
+    for section in ("clusters", "users", "contexts"):
+        merged.section(section)[CONTEXT] = own.section(section)[CONTEXT]
+    merged.current_context = CONTEXT
+    fresh_folder = not path.parent.exists()
+    kubeconfig.save(merged, path)
+    with contextlib.suppress(OSError):
+        os.chown(path, uid, gid)
+        if fresh_folder:
+            os.chown(path.parent, uid, gid)
+    return path
+
+
+def forget_users_kubeconfig(config: ClusterConfig) -> None:
+    """Take our context out of the user's kubeconfig."""
+    target = _users_kubeconfig()
+    if target is None or config.state_dir != ClusterConfig().state_dir:
+        return
+    path, uid, gid = target
+    if not path.exists():
+        return
+    try:
+        merged = kubeconfig.load_file(path)
+    except kubeconfig.KubeconfigError:
+        return
+    merged.remove_cluster_entry(CONTEXT)
+    kubeconfig.save(merged, path)
+    with contextlib.suppress(OSError):
+        os.chown(path, uid, gid)
+
+
+def next_steps(config: ClusterConfig) -> str:
+    """What to try next, for a person."""
+    return f"""
+The cluster is up. Try:
+
+  kutter get nodes
+  kutter create -f https://... or a file of yours
+  kutter get pods -A -w
+  kutter why pod/NAME          why it is not running yet
+
+kubectl works as well; the kubeconfig is {config.kubeconfig_file}
+Stop it with 'sudo kutter down'."""
