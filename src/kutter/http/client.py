@@ -156,21 +156,23 @@ class _Pool:
             self._waiters.append(waiter)
             try:
                 await waiter
-            finally:
-                if not waiter.done():
-                    waiter.cancel()
+            except BaseException:
+                if waiter.done() and not waiter.cancelled():
+                    self._wake_one()  # the place we were given is for the next one
                 with contextlib.suppress(ValueError):
                     self._waiters.remove(waiter)
+                raise
 
     async def _open(self) -> ClientConnection:
         self._opening += 1
         try:
             connection = await self._client.open_connection(self._origin, self._lost)
         except BaseException:
-            self._wake_one()
-            raise
-        finally:
             self._opening -= 1
+            self._wake_one()
+            self._forget_if_empty()
+            raise
+        self._opening -= 1
         self._all.add(connection)
         return connection
 
@@ -190,6 +192,11 @@ class _Pool:
         if connection in self._idle:
             self._idle.remove(connection)
         self._wake_one()
+        self._forget_if_empty()
+
+    def _forget_if_empty(self) -> None:
+        if not (self._all or self._opening or self._waiters):
+            self._client.forget(self._origin)
 
     def _wake_one(self) -> None:
         while self._waiters:
@@ -308,6 +315,10 @@ class HttpClient:
         for pool in self._pools.values():
             pool.close()
         await asyncio.sleep(0)
+
+    def forget(self, origin: Origin) -> None:
+        """An origin without connections (probes meet many) costs nothing."""
+        self._pools.pop(origin, None)
 
     # -- one exchange ---------------------------------------------------------------------
 

@@ -233,6 +233,8 @@ class ClientConnection(asyncio.Protocol):
         self.header_list = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_done:
+            return  # trailers
         text = name.decode("latin-1").lower()
         self.header_list.append((text, value.decode("latin-1")))
         if text == "content-length" or (text == "transfer-encoding" and b"chunked" in value):

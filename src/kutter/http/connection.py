@@ -145,7 +145,8 @@ class ServerConnection(asyncio.Protocol):
             der = tls.getpeercert(binary_form=True)
             self._peer = PeerCertificate(der) if der else None
         self._deadline = self._server.loop.time() + self._server.limits.header_timeout_s
-        self._server.register(self)
+        if not self._server.register(self):
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._discarding:
@@ -216,6 +217,8 @@ class ServerConnection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > self._server.limits.header_bytes:
             raise _Refused(431, "request header fields too large")
+        if self._headers_done:
+            return  # a trailer must never pass for a header (RFC 9110, 6.5.1)
         self._headers.append((_header_name(name), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
@@ -244,6 +247,8 @@ class ServerConnection(asyncio.Protocol):
         headers: dict[str, str] = {}
         for name, value in self._headers:
             if name in headers:
+                if name == "host":
+                    raise _Refused(400, "too many Host headers")
                 separator = "; " if name == "cookie" else ", "
                 headers[name] = f"{headers[name]}{separator}{value}"
             else:

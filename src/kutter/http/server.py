@@ -26,7 +26,13 @@ RenderError = Callable[[int, str], Response]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one connection. ``stall_timeout_s``: how long a client may not read."""
+    """Bounds of a server and of each connection.
+
+    ``connections``: more are dropped as they come. ``stall_timeout_s``: how long a client may
+    not read while there is something for it.
+    """
+
+    connections: int = 16_384
 
     body_bytes: int = 3 * 1024 * 1024
     header_bytes: int = 128 * 1024
@@ -116,14 +122,17 @@ class HttpServer:
 
     # -- connections ----------------------------------------------------------------------
 
-    def register(self, connection: ServerConnection) -> None:
-        """A connection is up."""
+    def register(self, connection: ServerConnection) -> bool:
+        """A connection is up; False when there are too many."""
+        if len(self._connections) >= self.limits.connections:
+            return False
         self._connections.add(connection)
         self._empty.clear()
         if self._closing:
             connection.end()
         elif self._sweep is None:
             self._sweep = self.loop.call_later(self._sweep_every_s, self._check_deadlines)
+        return True
 
     def release(self, connection: ServerConnection) -> None:
         """A connection is gone or handed over."""

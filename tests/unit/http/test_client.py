@@ -122,6 +122,39 @@ async def test_pool_is_bounded(client: HttpClient) -> None:
     await client.close()
 
 
+async def test_waiting_for_a_place_can_be_given_up(client: HttpClient) -> None:
+    go = asyncio.Event()
+
+    async def handler(request: Request) -> Response:
+        await go.wait()
+        return Response()
+
+    client = HttpClient(max_connections=1)
+    async with served(handler) as (_, url):
+        first = asyncio.create_task(client.request("GET", url))
+        await asyncio.sleep(0.02)
+        given_up = [asyncio.create_task(client.request("GET", url)) for _ in range(5)]
+        last = asyncio.create_task(client.request("GET", url))
+        await asyncio.sleep(0.02)
+        for task in given_up:
+            task.cancel()
+        go.set()
+        assert (await first).status == (await last).status == 200
+    await client.close()
+
+
+async def test_origins_without_connections_are_forgotten(client: HttpClient) -> None:
+    async with served(echo) as (_, url):
+        await client.request("GET", url)
+        assert len(client._pools) == 1
+    async with asyncio.timeout(2):
+        while client._pools:
+            await asyncio.sleep(0.005)
+    with pytest.raises(OSError):
+        await client.request("GET", url)
+    assert not client._pools
+
+
 async def test_stream_arrives_piece_by_piece_and_closing_tells_the_server(
     client: HttpClient,
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shutil
+import termios
 from pathlib import Path
 
 import kubernetes
@@ -13,6 +14,7 @@ import pytest
 from kubernetes.stream import portforward, stream
 from tests.unit.http.fake_api import FakeApi, connect, fake_api
 
+from kutter.http import ServerTls
 from kutter.http.client import HttpClient
 from kutter.http.portforward import dial_port_forward
 from kutter.http.remotecommand import outcome_status
@@ -287,3 +289,41 @@ def test_outcomes_are_upstreams() -> None:
     assert failed["reason"] == "NonZeroExitCode"
     assert failed["details"] == {"causes": [{"reason": "ExitCode", "message": "3"}]}
     assert outcome_status(0, "broken")["code"] == 500
+
+
+@needs_kubectl
+@pytest.mark.parametrize("websockets", ["true", "false"])
+async def test_kubectl_over_tls_on_a_terminal(tmp_path: Path, pki, websockets: str) -> None:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "TERM": "xterm",
+        "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websockets,
+    }
+    tls = ServerTls(pki.path("server.crt"), pki.path("server.key"))
+    async with fake_api(behind_proxy=True, tls=tls) as api:
+        trusted = {"certificate-authority": str(pki.path("ca.crt"))}
+        config = api.write_kubeconfig(tmp_path / "config", trusted)
+        ours, theirs = os.openpty()
+        termios.tcsetwinsize(theirs, (41, 123))
+        process = await asyncio.create_subprocess_exec(
+            KUBECTL,
+            *(f"--kubeconfig={config}", "exec", "-it", "web", "--", "sh", "-c", "echo on a tty"),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=asyncio.subprocess.PIPE,
+            env=environ,
+        )
+        os.close(theirs)
+        _, err = await process.communicate()
+        shown = os.read(ours, 4096)
+        os.close(ours)
+        assert process.returncode == 0, err
+        assert b"on a tty" in shown
+        assert api.sizes == [(123, 41)]
+        big = ("exec", "-i", "web", "--", "cat")
+        payload = os.urandom(2_000_000)
+        code, out, err = await kubectl(
+            config, *big, stdin=payload, KUBECTL_REMOTE_COMMAND_WEBSOCKETS=websockets
+        )
+        assert (code, out == payload) == (0, True), err

@@ -120,6 +120,7 @@ def test_any_split_of_the_bytes_is_the_same_request(cuts: list[int]) -> None:
         (b"NONSENSE\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: h\r\nbad header\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", 400),
         (
             b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
@@ -164,6 +165,35 @@ async def test_too_large_is_rendered_by_the_caller() -> None:
         head, body = head_and_body(await talk(server, data))
     assert head.startswith("HTTP/1.1 413 ")
     assert body == b'{"kind":"Status"}'
+
+
+async def test_trailers_are_no_headers() -> None:
+    seen: list[Request] = []
+
+    async def keep(request: Request) -> Response:
+        seen.append(request)
+        return Response()
+
+    async with running(keep) as server:
+        await talk(
+            server,
+            b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+            b"\r\n1\r\nx\r\n0\r\nX-Remote-User: admin\r\n\r\n",
+        )
+    assert seen[0].body == b"x"
+    assert "x-remote-user" not in seen[0].headers
+    assert len(seen[0].header_list) == 3
+
+
+async def test_too_many_connections_are_dropped() -> None:
+    async with running(limits=Limits(connections=1)) as server:
+        _, first = await asyncio.open_connection("127.0.0.1", server.port)
+        await wait_for(lambda: server.connection_count == 1)
+        with contextlib.suppress(ConnectionError):
+            assert await talk(server, GET) == b""
+        first.close()
+        await wait_for(lambda: server.connection_count == 0)
+        assert b"200 OK" in await talk(server, GET)
 
 
 async def test_expect_continue() -> None:
