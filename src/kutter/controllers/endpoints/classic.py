@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kutter.api.errors import ApiError, is_reason
+from kutter.api.types.base import convert
 from kutter.api.types.core_v1 import Endpoints, Pod, Service
 from kutter.client.client import Client
 from kutter.controllers.endpoints.membership import Member, compute_members, wanted_families
@@ -117,8 +118,9 @@ class EndpointsController:
                     return Result("its namespace is being deleted")
                 raise
             return Result(f"created endpoints with {len(members)} addresses")
+        wanted = convert(Endpoints, {"subsets": subsets})
         same_notes = known.metadata.annotations.get(OVER_CAPACITY) == annotations.get(OVER_CAPACITY)
-        if known.metadata.labels == labels and same_notes and _subsets_of(known) == subsets:
+        if known.metadata.labels == labels and same_notes and known.subsets == wanted.subsets:
             return Result()
         metadata["resourceVersion"] = known.metadata.resource_version
         kept = {k: v for k, v in known.metadata.annotations.items() if k != OVER_CAPACITY}
@@ -133,9 +135,3 @@ class EndpointsController:
             if not is_reason(error, "NotFound"):
                 raise
         return Result("its service is gone")
-
-
-def _subsets_of(known: Endpoints) -> list[dict[str, Any]]:
-    """The stored subsets in the form :func:`plan_subsets` makes them."""
-    trees: list[dict[str, Any]] = [s.tree() for s in known.subsets]
-    return trees

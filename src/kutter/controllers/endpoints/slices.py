@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kutter.api.errors import ApiError, is_reason
+from kutter.api.types.base import convert
 from kutter.api.types.core_v1 import Node, Pod, Service
-from kutter.api.types.discovery_v1 import EndpointSlice
+from kutter.api.types.discovery_v1 import Endpoint, EndpointSlice
 from kutter.client.client import Client
 from kutter.controllers.endpoints.classic import HEADLESS
 from kutter.controllers.endpoints.membership import (
@@ -147,16 +148,13 @@ def _fit(
             plan.delete.append(item)
             continue
         keep_empty = False
-        same = [e.tree() for e in item.endpoints] == kept and _labels(item) == labels
+        wanted_views = tuple(convert(Endpoint, tree) for tree in kept)
+        same = item.endpoints == wanted_views and item.metadata.labels == labels
         if not same:
             plan.update.append((item, _body(kept, ports, family, labels)))
     while rest or keep_empty:
         plan.create.append(_body(rest[:PER_SLICE], ports, family, labels))
         rest, keep_empty = rest[PER_SLICE:], False
-
-
-def _labels(item: EndpointSlice) -> dict[str, str]:
-    return item.metadata.labels
 
 
 def _body(
