@@ -300,6 +300,9 @@ class EventKind(Standard):
         }
         return values
 
+    def default_garbage_collection(self, tree: Tree) -> str:
+        return "none"
+
     def ttl_s(self, tree: Tree) -> float | None:
         return self._ttl_s
 

@@ -15,7 +15,6 @@ from kutter.apiserver.kinds.pod_status import mirror_addresses, qos_class
 from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
-from kutter.apiserver.validation.metadata import immutable
 from kutter.apiserver.validation.pod_spec import validate_pod_create, validate_pod_template
 from kutter.apiserver.validation.pod_update import (
     validate_pod_status_update,
@@ -144,15 +143,6 @@ class PodTemplateKind(Standard):
         errors: list[FieldError] = []
         validate_pod_template(errors, tree.get("template") or {}, "template")
         return errors
-
-
-class BindingKind(Standard):
-    """A binding is acted upon, not stored."""
-
-    has_status: ClassVar[bool] = False
-
-    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        return immutable(new.get("target"), old.get("target"), "target")
 
 
 _DEPRECATED_SELECTORS = {

@@ -22,7 +22,7 @@ from kutter.apiserver.kinds import (
     workloads,
 )
 from kutter.apiserver.kinds.service import ServiceKind, ServiceRanges
-from kutter.apiserver.kinds.standard import SpecKind, Standard
+from kutter.apiserver.kinds.standard import PlainKind
 from kutter.apiserver.kinds.strategy import Strategy
 
 
@@ -96,7 +96,7 @@ class Kinds:
     def __init__(self, options: KindOptions | None = None) -> None:
         self.options = options or KindOptions()
         self.service_ranges = ServiceRanges(self.options.service_cidrs, self.options.node_ports)
-        self._made: dict[Resource | tuple[str, str, str], Strategy] = {}
+        self._made: dict[tuple[str, str, str], Strategy] = {}
 
     def strategy_for(self, resource: Resource) -> Strategy:
         """The strategy of a resource; a plain one for kinds nothing particular is known of."""
@@ -114,9 +114,7 @@ class Kinds:
         make = _KINDS.get((resource.group, resource.plural))
         if make is not None:
             return make(resource)
-        if "status" in resource.subresources:
-            return SpecKind(resource)
-        return Standard(resource)
+        return PlainKind(resource)
 
 
 _default: Kinds | None = None

@@ -10,10 +10,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from kutter.api.errors import FieldError
+from kutter.api.resources import Resource
+from kutter.api.schema import schema_for
 from kutter.apiserver.kinds.strategy import Strategy, StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.metadata import validate_metadata, validate_metadata_update
+from kutter.apiserver.validation.required import validate_required
 
 
 class Standard(Strategy):
@@ -56,6 +59,20 @@ class Standard(Strategy):
 
     def check_metadata_change(self, new: Tree, old: Tree) -> list[FieldError]:
         return validate_metadata_update(new.get("metadata") or {}, old.get("metadata") or {})
+
+
+class PlainKind(Standard):
+    """A kind nothing particular is known of: what its schema requires is all."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource)
+        self.has_status = "status" in resource.subresources  # type: ignore[misc]
+        self._schema = schema_for(resource.group, resource.version, resource.kind)
+        if self._schema is not None and "spec" in self._schema.node.fields:
+            self.generation_paths = ("spec",)  # type: ignore[misc]
+
+    def check(self, tree: Tree) -> list[FieldError]:
+        return [] if self._schema is None else validate_required(tree, self._schema.node)
 
 
 class SpecKind(Standard):
