@@ -171,6 +171,11 @@ def set_link(kernel: NetlinkSocket, index: int, *, mtu: int = 0) -> None:
     kernel.request(_NEWLINK, _link_header(index, _UP, _UP) + extra)
 
 
+def set_master(kernel: NetlinkSocket, index: int, master: int) -> None:
+    """Make an interface a port of a bridge."""
+    kernel.request(_NEWLINK, _link_header(index) + u32(_IFLA_MASTER, master))
+
+
 def delete_link(kernel: NetlinkSocket, name: str) -> None:
     try:
         kernel.request(_DELLINK, _link_header() + text(_IFLA_IFNAME, name))

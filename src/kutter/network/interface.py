@@ -53,6 +53,9 @@ class PodNetwork(Protocol):
     async def start(self, keep: Sequence[str]) -> None:
         """Make bridge and base rules; release what belongs to sandboxes not in ``keep``."""
 
+    async def repair(self) -> bool:
+        """Put back what others took away; answers whether anything was amiss. Cheap: poll it."""
+
     async def purge(self) -> None:
         """Remove every interface, route, address file and nft rule of ours."""
 
@@ -85,6 +88,9 @@ class ServiceRules(Protocol):
 
     async def apply(self, ports: Sequence[ServicePort]) -> None:
         """Swap the service rules atomically; unchanged input does nothing."""
+
+    async def repair(self) -> bool:
+        """Put the rules back when others removed them; answers whether they had. Cheap."""
 
     async def purge(self) -> None:
         """Remove the service rules."""

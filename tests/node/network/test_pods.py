@@ -131,6 +131,35 @@ async def purge(node) -> None:
     await node.network.purge()  # safe without anything
 
 
+async def others_take_things_away(node) -> None:
+    one, two = await node.pod("one", [(80, 8080, "TCP", "")]), await node.pod("two")
+    await node.serve(one, 80)
+    assert await node.network.repair() is False
+    subprocess.run(["ip", "link", "delete", "kutter0"], check=True)
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+    assert await node.network.repair() is True
+    assert await node.network.repair() is False
+    assert await node.ask(two, one.address, 80) == ("one", two.address)
+    assert (await node.ask(node.client, NODE_IP, 8080))[0] == "one"
+
+
+async def foreign_drop_policy(node) -> None:
+    """Docker's forwarding policy must not cut pods off."""
+    one = await node.pod("one", [(80, 8080, "TCP", "")])
+    await node.serve(one, 80)
+    subprocess.run(["iptables", "-P", "FORWARD", "DROP"], check=True)
+    with pytest.raises(TimeoutError):
+        await node.ask(node.client, NODE_IP, 8080)
+    assert await node.network.repair() is True
+    assert await node.network.repair() is False
+    assert (await node.ask(node.client, NODE_IP, 8080))[0] == "one"
+    await node.network.purge()
+    rules = subprocess.run(
+        ["iptables", "-S", "FORWARD"], capture_output=True, text=True, check=True
+    ).stdout
+    assert rules == "-P FORWARD DROP\n"
+
+
 async def attach_is_quick(node) -> None:
     loop = asyncio.get_running_loop()
     spaces = [Namespace(f"n{number}") for number in range(40)]
@@ -155,6 +184,8 @@ async def attach_is_quick(node) -> None:
         host_ports,
         restart,
         purge,
+        others_take_things_away,
+        foreign_drop_policy,
         attach_is_quick,
     ],
     ids=lambda scenario: scenario.__name__,

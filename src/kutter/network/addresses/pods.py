@@ -30,9 +30,11 @@ from kutter.linux.links import (
     list_links,
     set_hairpin,
     set_link,
+    set_master,
 )
 from kutter.linux.netlink import NetlinkSocket, open_socket_in
 from kutter.network.addresses import bridge
+from kutter.network.addresses.foreign import close_forwarding, open_forwarding
 from kutter.network.addresses.ipam import AddressPool, Lease
 from kutter.network.addresses.rules import TABLE, render_base, render_host_ports
 from kutter.network.interface import NetworkConfig
@@ -86,6 +88,28 @@ class BridgePodNetwork:
         for lease in gone:
             pool.release(lease.sandbox_id)
         await nft.run_script(render_base(self._config, pool.leases()))
+        await open_forwarding(self._config.bridge)
+
+    async def repair(self) -> bool:
+        """Put back what others took away (bridge, rules); answers whether anything was amiss.
+
+        Cheap enough for every half minute: it starts one process.
+        """
+        pool = self._pool
+        assert pool is not None, "start() comes first"
+        amiss = await self._in_thread(self._bridge_is_amiss)
+        if amiss:
+            await self._in_thread(lambda: self._start_links(pool, ()))
+        async with self._rules_lock:
+            if await nft.list_objects("inet", TABLE) is None:
+                await nft.run_script(render_base(self._config, pool.leases()))
+                amiss = True
+        return await open_forwarding(self._config.bridge) or amiss
+
+    def _bridge_is_amiss(self) -> bool:
+        with NetlinkSocket() as kernel:
+            link = find_link(kernel, self._config.bridge)
+        return link is None or not link.up or link.index != self._master
 
     def _start_links(self, pool: AddressPool, gone: Sequence[Lease]) -> None:
         with NetlinkSocket() as kernel:
@@ -99,7 +123,10 @@ class BridgePodNetwork:
             }
             for found in list_links(kernel):
                 ours = found.master == link.index and found.name.startswith(_PREFIX)
-                if ours and found.name not in kept:
+                if found.name in kept and not ours:  # the bridge was made anew
+                    set_master(kernel, found.index, link.index)
+                    set_hairpin(kernel, found.index)
+                elif ours and found.name not in kept:
                     delete_link(kernel, found.name)
         bridge.enable_forwarding(self._folder)
 
@@ -172,6 +199,7 @@ class BridgePodNetwork:
     async def purge(self) -> None:
         await self._in_thread(self._purge_links)
         await nft.delete_table("inet", TABLE)
+        await close_forwarding(self._config.bridge)
         pool = self._pool or AddressPool(self._config.pod_cidr, self._folder)
         pool.purge()
         self._pool = None
