@@ -79,7 +79,9 @@ class Response:
     """One answer. Exactly one of ``body``, ``stream``, ``upgrade`` is used.
 
     * ``body``: sent with Content-Length.
-    * ``stream``: sent chunked; each item flushed at once; closed when the client goes.
+    * ``stream``: sent chunked (or whole, if ``headers`` have its Content-Length); each item
+      flushed at once; ``aclose()``d when the client goes - perhaps before its first item, when
+      a generator's ``finally`` does not run: acquire inside, or give an object with ``aclose``.
     * ``upgrade``: status 101 is sent with ``headers``, then the handler owns the connection.
     """
 

@@ -168,7 +168,9 @@ async def _forward(pairs: dict[str, _Pair], request_id: str, connect: Connect) -
 def _answer_channels(
     request: Request, headers: list[tuple[str, str]], protocol: str, connect: Connect
 ) -> Response:
-    texts = [p for value in request.params("ports") for p in value.split(",") if p]
+    # Clients say "ports"; an API server in front says "port", as to an upstream kubelet.
+    given = request.params("ports") + request.params("port")
+    texts = [p for value in given for p in value.split(",") if p]
     if not texts:
         return refuse(400, 'query parameter "ports" is required')
     if not all(p.isdigit() and 0 < int(p) < 65536 for p in texts) or len(texts) > _PORTS_LIMIT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,9 +72,15 @@ async def connect(port: int) -> ByteStream:
 
 @contextlib.asynccontextmanager
 async def fake_api(
-    *, behind_proxy: bool = False, tls: ServerTls | None = None
+    *,
+    behind_proxy: bool = False,
+    tls: ServerTls | None = None,
+    agent_tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[FakeApi]:
-    """``behind_proxy``: exec and port-forward go through :func:`proxy_request` to the agent."""
+    """``behind_proxy``: exec and port-forward go through :func:`proxy_request` to the agent.
+
+    ``agent_tls``: the agent has ``tls`` as well, and this is how it is reached.
+    """
     api = FakeApi(0, 0, scheme="https" if tls else "http")
 
     async def run(request: Request, session: RemoteCommandSession, tty: bool) -> int:
@@ -126,9 +133,9 @@ async def fake_api(
         )
 
     agent_server: HttpServer | None = None
-    client = HttpClient()
+    client = HttpClient(tls=agent_tls)
     if behind_proxy:
-        agent_server = await serve(agent)
+        agent_server = await serve(agent, tls=tls if agent_tls else None)
 
     async def handler(request: Request) -> Response:
         api.requests.append(request)
@@ -138,7 +145,8 @@ async def fake_api(
         if request.path.startswith("/api/v1/namespaces/default/pods/web/"):
             if agent_server is None:
                 return await agent(request)
-            url = f"http://127.0.0.1:{agent_server.port}{request.raw_path}?{request.raw_query}"
+            scheme = "https" if agent_tls else "http"
+            url = f"{scheme}://127.0.0.1:{agent_server.port}{request.raw_path}?{request.raw_query}"
             return await proxy_request(request, client, url)
         return Response(404, [("Content-Type", "application/json")], b'{"kind":"Status"}')
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import re
 import shutil
+import struct
 import termios
 from pathlib import Path
 
 import kubernetes
 import pytest
+import websocket as third_party
 from kubernetes.stream import portforward, stream
 from tests.unit.http.fake_api import FakeApi, connect, fake_api
 
-from kutter.http import ServerTls
+from kutter.http import ServerTls, client_context
 from kutter.http.client import HttpClient
 from kutter.http.portforward import dial_port_forward
 from kutter.http.remotecommand import outcome_status
 from kutter.http.remotecommand_client import RemoteCommandError, dial_remote_command
+from kutter.http.websocket import request_headers
 
 EXEC = "/api/v1/namespaces/default/pods/web/exec"
 FORWARD = "/api/v1/namespaces/default/pods/web/portforward"
@@ -245,10 +250,17 @@ async def test_kubectl_copies_files(tmp_path: Path) -> None:
 @needs_kubectl
 @pytest.mark.parametrize("websockets", ["true", "false"])
 @pytest.mark.parametrize("behind_proxy", [False, True])
-async def test_kubectl_port_forward(tmp_path: Path, websockets: str, behind_proxy: bool) -> None:
+async def test_kubectl_port_forward(
+    tmp_path: Path, pki, websockets: str, behind_proxy: bool
+) -> None:
     environ = {"KUBECTL_PORT_FORWARD_WEBSOCKETS": websockets}
-    async with fake_api(behind_proxy=behind_proxy) as api:
-        config = api.write_kubeconfig(tmp_path / "config")
+    options = {}
+    if behind_proxy:  # as in a cluster: TLS all the way
+        options["tls"] = ServerTls(pki.path("server.crt"), pki.path("server.key"))
+        options["agent_tls"] = client_context(ca_file=pki.path("ca.crt"))
+    async with fake_api(behind_proxy=behind_proxy, **options) as api:
+        trusted = {"certificate-authority": str(pki.path("ca.crt"))} if behind_proxy else {}
+        config = api.write_kubeconfig(tmp_path / "config", trusted)
         process = await asyncio.create_subprocess_exec(
             KUBECTL,
             f"--kubeconfig={config}",
@@ -301,7 +313,8 @@ async def test_kubectl_over_tls_on_a_terminal(tmp_path: Path, pki, websockets: s
         "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websockets,
     }
     tls = ServerTls(pki.path("server.crt"), pki.path("server.key"))
-    async with fake_api(behind_proxy=True, tls=tls) as api:
+    agent_tls = client_context(ca_file=pki.path("ca.crt"))
+    async with fake_api(behind_proxy=True, tls=tls, agent_tls=agent_tls) as api:
         trusted = {"certificate-authority": str(pki.path("ca.crt"))}
         config = api.write_kubeconfig(tmp_path / "config", trusted)
         ours, theirs = os.openpty()
@@ -327,3 +340,87 @@ async def test_kubectl_over_tls_on_a_terminal(tmp_path: Path, pki, websockets: s
             config, *big, stdin=payload, KUBECTL_REMOTE_COMMAND_WEBSOCKETS=websockets
         )
         assert (code, out == payload) == (0, True), err
+
+
+@pytest.mark.parametrize(
+    "protocol", ["v4.base64.channel.k8s.io", "base64.channel.k8s.io", "channel.k8s.io", ""]
+)
+async def test_older_websocket_protocols(protocol: str) -> None:
+    def talk(api: FakeApi) -> None:
+        query = "stdin=true&stdout=true&command=sh&command=-c&command=read+x;echo+$x;exit+4"
+        peer = third_party.create_connection(
+            f"ws://127.0.0.1:{api.port}{EXEC}?{query}",
+            subprotocols=[protocol] if protocol else None,
+            timeout=5,
+        )
+        assert peer.getsubprotocol() == (protocol or None)
+        encoded = "base64" in protocol
+
+        def receive() -> tuple[int, bytes]:
+            data = peer.recv()
+            if encoded:
+                return int(data[0]), base64.b64decode(data[1:])
+            return data[0], data[1:]
+
+        assert receive() == (1, b"")
+        if encoded:
+            peer.send("0" + base64.b64encode(b"line\n").decode())
+        else:
+            peer.send_binary(b"\x00line\n")
+        assert receive() == (1, b"line\n")
+        channel, outcome = receive()
+        assert channel == 3
+        if protocol.startswith("v4."):
+            assert json.loads(outcome)["details"]["causes"][0]["message"] == "4"
+        else:
+            assert outcome == b"command terminated with non-zero exit code: exit status 4"
+        opcode, _ = peer.recv_data()
+        assert opcode == third_party.ABNF.OPCODE_CLOSE
+        peer.close()
+
+    async with fake_api() as api:
+        await asyncio.to_thread(talk, api)
+
+
+async def test_older_websocket_port_forward() -> None:
+    def talk(api: FakeApi) -> None:
+        peer = third_party.create_connection(
+            f"ws://127.0.0.1:{api.port}{FORWARD}?port={api.echo_port}&port=1",
+            subprotocols=["v4.base64.channel.k8s.io"],
+            timeout=5,
+        )
+        got = dict.fromkeys(range(4), b"")
+
+        def receive() -> None:
+            data = peer.recv()
+            got[int(data[0])] += base64.b64decode(data[1:])
+
+        while len(got[0]) < 8 or not got[3][2:]:
+            receive()
+        port = struct.pack("<H", api.echo_port)
+        assert got[0] == port + b"hello;"
+        assert got[1] == port
+        assert got[3].startswith(b"\x01\x00error forwarding port 1 to pod: ")
+        peer.send("0" + base64.b64encode(b"ping").decode())
+        while not got[0].endswith(b"ping"):
+            receive()
+        peer.close()
+
+    async with fake_api() as api:
+        await asyncio.to_thread(talk, api)
+
+
+async def test_unknown_protocols_are_refused() -> None:
+    client = HttpClient()
+    async with fake_api() as api:
+        url = f"{api.url}{EXEC}?stdout=true&command=true"
+        headers, _ = request_headers(["v9.channel.k8s.io"])
+        assert (await client.upgrade(url, headers=headers)).status == 403
+        spdy = {"Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": "v9.channel.k8s.io"}
+        refused = await client.upgrade(url, method="POST", headers=spdy)
+        assert refused.status == 403
+        accepted = [v for n, v in refused.header_list if n == "x-accepted-stream-protocol-versions"]
+        assert accepted[0] == "v4.channel.k8s.io"
+        assert (await client.request("POST", url)).status == 400
+        assert (await client.request("POST", f"{api.url}{FORWARD}")).status == 400
+    await client.close()
