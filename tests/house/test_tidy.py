@@ -69,7 +69,7 @@ def test_every_command_is_in_the_readme_or_its_help():
     from kutter.cli.registry import COMMANDS
 
     text = overview()
-    assert all(re.search(rf"^  {re.escape(name)} ", text, re.M) for name in COMMANDS)
+    assert all(re.search(rf"^  {re.escape(name)} ", text, re.MULTILINE) for name in COMMANDS)
 
 
 def test_changelog_fragments_are_named_by_kind():
