@@ -62,6 +62,8 @@ def read_boot_id() -> str:
 
 def open_pidfd(pid: int, started: int) -> int | None:
     """A pidfd of exactly this process, None when it is gone."""
+    if pid <= 0:
+        return None
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -16,6 +16,7 @@ from tests.contract.runtime.leaks import find_leaks
 from tests.contract.runtime.world import LoopbackNetwork, World
 
 from kutter.linux.cgroups import Cgroups, detect_cgroups
+from kutter.linux.mounts import unmount_below
 from kutter.runtime.embedded.assembly import build_runtime
 from kutter.runtime.embedded.paths import RuntimePaths
 from kutter.testing.images import BuiltImage, build_busybox_image
@@ -38,6 +39,10 @@ def clean_base(cgroups: Cgroups) -> Iterator[tuple[Path, str]]:
     cgroup = f"/kutter-test-{base.name[-8:]}"
     yield base, cgroup
     leaks = find_leaks(base, cgroup, cgroups)
+    # A failed test must not spoil the next ones.
+    cgroups.kill_all(cgroup)
+    unmount_below(base)
+    cgroups.remove(cgroup)
     shutil.rmtree(base, ignore_errors=True)
     assert leaks == []
 

@@ -37,7 +37,7 @@ from kutter.runtime.cri import (
 from kutter.runtime.embedded.host import list_device_nodes, resolve_devices
 from kutter.runtime.embedded.images import EmbeddedImages, ImageRecord
 from kutter.runtime.embedded.monitor import MonitorRequest, send_control, start_monitor
-from kutter.runtime.embedded.oci import OciRuntime
+from kutter.runtime.embedded.oci import OciRuntime, end_processes
 from kutter.runtime.embedded.paths import RuntimePaths
 from kutter.runtime.embedded.records import ContainerRecord, Phase, SandboxRecord, write_record
 from kutter.runtime.embedded.sandbox import SandboxHouse
@@ -268,10 +268,8 @@ class LiveContainer:
     async def _discard(self) -> None:
         """Take down whatever a start left: processes, OCI state, cgroup."""
         record = self.record
+        await end_processes(record.id)
         self._tools.cgroups.kill_all(record.cgroup)
-        for pid in find_processes(record.id):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
         await self.runtime.delete(record.id, record.cgroup, self._tools.cgroups)
 
     async def release(self) -> None:
@@ -436,22 +434,6 @@ def throw_away(folder: Path, trash: Path) -> None:
         target = trash / folder.name
         os.rename(folder, target)
         shutil.rmtree(target, ignore_errors=True)
-
-
-def find_processes(container_id: str) -> list[int]:
-    """Monitors and OCI runtime processes whose command line names the container."""
-    wanted = container_id.encode()
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
-                if wanted in words and os.path.basename(words[0]) in _RUNTIME_NAMES:
-                    found.append(int(name))
-    return found
-
-
-_RUNTIME_NAMES = (b"conmon", b"runc", b"crun", b"runc:[2:INIT]")
 
 
 def _load_profile(config: ContainerConfig) -> dict[str, Any] | None:

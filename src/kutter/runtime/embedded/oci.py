@@ -11,12 +11,20 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kutter.linux.cgroups import Cgroups
-from kutter.linux.process import Finished, PipeReader, run_command
+from kutter.linux.process import (
+    Finished,
+    PipeReader,
+    run_command,
+    send_signal,
+    start_ticks,
+    wait_exit,
+)
 from kutter.runtime.cri import CriError, StartContainerError
 
 _COMMAND_TIMEOUT_S = 60.0
@@ -98,6 +106,37 @@ def clean_message(text: str) -> str:
             line = rest.rsplit('"', 1)[0].replace('\\"', '"')
         lines.append(line.strip())
     return (" ".join(lines) or "the OCI runtime failed without a word")[:1024]
+
+
+_PROGRAMS = (b"conmon", b"runc", b"crun")
+
+
+def find_processes(name: str) -> list[int]:
+    """Monitors and OCI runtime processes whose command line names the container."""
+    wanted = name.encode()
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+                if wanted in words and os.path.basename(words[0]) in _PROGRAMS:
+                    found.append(int(entry))
+    return found
+
+
+async def end_processes(name: str) -> None:
+    """SIGKILL what :func:`find_processes` finds, also what forks meanwhile; returns at its end.
+
+    For starts that were cut short only: it looks at every process of the machine.
+    """
+    for _ in range(100):
+        pids = find_processes(name)
+        if not pids:
+            return
+        for pid in pids:
+            ticks = start_ticks(pid)
+            send_signal(pid, ticks, signal.SIGKILL)
+            await wait_exit(pid, ticks)
 
 
 def find_runtimes(root: Path, extra: Mapping[str, str] | None = None) -> dict[str, OciRuntime]:

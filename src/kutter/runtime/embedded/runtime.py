@@ -38,17 +38,22 @@ from kutter.runtime.cri import (
     SandboxStats,
 )
 from kutter.runtime.embedded.attach import PortConnection, attach, connect_port
-from kutter.runtime.embedded.containers import LiveContainer, Tools, throw_away
+from kutter.runtime.embedded.containers import (
+    LiveContainer,
+    Tools,
+    throw_away,
+)
 from kutter.runtime.embedded.exec import run_streams, run_sync, run_terminal
 from kutter.runtime.embedded.host import inspect_host
 from kutter.runtime.embedded.images import EmbeddedImages
-from kutter.runtime.embedded.oci import OciRuntime, find_runtimes
+from kutter.runtime.embedded.oci import OciRuntime, end_processes, find_runtimes
 from kutter.runtime.embedded.paths import RuntimePaths
 from kutter.runtime.embedded.records import (
     ContainerRecord,
     Phase,
     SandboxRecord,
     new_id,
+    read_json,
     read_record,
 )
 from kutter.runtime.embedded.sandbox import SandboxHouse
@@ -116,7 +121,7 @@ class EmbeddedRuntime:
             await self._load_sandbox(folder)
         for folder in self.paths.containers.iterdir():
             await self._load_container(folder)
-        self._remove_strays()
+        await self._remove_strays()
         await self._images.sweep()
 
     async def _load_sandbox(self, folder: Path) -> None:
@@ -145,18 +150,37 @@ class EmbeddedRuntime:
             return
         await live.recover()
 
-    def _remove_strays(self) -> None:
-        """Folders below ``run`` no record speaks of, with their mounts and processes."""
+    async def _remove_strays(self) -> None:
+        """Folders below ``run`` no record speaks of, with their processes and mounts."""
         known = {*self._sandboxes, *self._containers}
         for parent in (self.paths.bundles, self.paths.pods, self.paths.exits):
             for path in parent.iterdir():
                 if path.name in known:
                     continue
+                if parent == self.paths.pods:
+                    await self._network.detach(path.name)
+                    await self._kill_stray(f"pause-{path.name}", path / "pause")
+                elif parent == self.paths.bundles:
+                    await self._kill_stray(path.name, path)
                 if path.is_dir():
                     mounts.unmount_below(path)
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
+
+    async def _kill_stray(self, name: str, bundle: Path) -> None:
+        """End what runs from a bundle whose record is lost; its spec knows its cgroup."""
+        spec = read_json(bundle / "config.json")
+        try:
+            cgroup = str(spec["linux"]["cgroupsPath"])
+        except (KeyError, TypeError):
+            return
+        if not cgroup.startswith("/") or not cgroup.endswith(f"/{name}"):
+            return
+        await end_processes(name)
+        self._cgroups.kill_all(cgroup)
+        for runtime in set(self._runtimes.values()):
+            await runtime.delete(name, cgroup, self._cgroups)
 
     async def close(self) -> None:
         for live in self._containers.values():

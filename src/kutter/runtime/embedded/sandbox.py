@@ -24,7 +24,7 @@ from kutter.runtime.cri import (
     SandboxNetwork,
     SandboxState,
 )
-from kutter.runtime.embedded.oci import OciRuntime
+from kutter.runtime.embedded.oci import OciRuntime, end_processes
 from kutter.runtime.embedded.paths import RuntimePaths
 from kutter.runtime.embedded.pause import start_pause
 from kutter.runtime.embedded.records import Phase, SandboxRecord, write_record
@@ -157,9 +157,10 @@ class SandboxHouse:
         if record.config.network is not NamespaceMode.NODE:
             await self._network.detach(record.id)
         if record.config.pid is NamespaceMode.POD:
-            if record.boot_id == self._boot_id:
-                process.send_signal(record.pause_pid, record.pause_ticks, 9)
+            if record.phase is Phase.CREATING:
+                await end_processes(f"pause-{record.id}")
             group = f"{self.cgroup(record)}/pause-{record.id}"
+            self._cgroups.kill_all(group)
             await runtime.delete(f"pause-{record.id}", group, self._cgroups)
         await asyncio.to_thread(self._clear_place, record.id)
         if not record.config.cgroup_parent:
