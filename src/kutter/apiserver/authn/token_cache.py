@@ -25,11 +25,14 @@ _Key = tuple[bytes, tuple[str, ...]]
 class CachedTokenVerifier:
     """A :class:`TokenVerifier` that remembers."""
 
-    def __init__(self, verifier: TokenVerifier, reader: Reader, *, clock: Clock) -> None:
+    def __init__(self, verifier: TokenVerifier, *, clock: Clock) -> None:
         self._verifier = verifier
         self._clock = clock
         self._entries: dict[_Key, tuple[float, Verified]] = {}
         self._dependents: dict[tuple[str, str, str], set[_Key]] = {}
+
+    def follow(self, reader: Reader) -> None:
+        """Forget tokens as ``reader`` tells of deletions."""
         for resource in ("serviceaccounts", "secrets", "pods", "nodes"):
             reader.on_change(resource, self._watcher_of(resource))
 

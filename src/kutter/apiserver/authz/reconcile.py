@@ -7,6 +7,7 @@ left alone. https://kubernetes.io/docs/reference/access-authn-authz/rbac/#auto-r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -62,15 +63,21 @@ def plan_policy(reader: Reader, wanted: Iterable[Tree] | None = None) -> list[Ch
 async def reconcile_policy(reader: Reader, writer: PolicyWriter) -> int:
     """Apply :func:`plan_policy`; answers the number of writes. Raises ApiError."""
     changes = plan_policy(reader)
-    for change in changes:
-        metadata = change.tree["metadata"]
-        if change.action == "update":
-            await writer.update(change.plural, change.tree)
-            continue
-        if change.action == "replace":
-            await writer.delete(change.plural, metadata.get("namespace", ""), metadata["name"])
-        await writer.create(change.plural, change.tree)
+    # All at once: the store lets concurrent writes share a commit.
+    async with asyncio.TaskGroup() as group:
+        for change in changes:
+            group.create_task(_apply(change, writer))
     return len(changes)
+
+
+async def _apply(change: Change, writer: PolicyWriter) -> None:
+    metadata = change.tree["metadata"]
+    if change.action == "update":
+        await writer.update(change.plural, change.tree)
+        return
+    if change.action == "replace":
+        await writer.delete(change.plural, metadata.get("namespace", ""), metadata["name"])
+    await writer.create(change.plural, change.tree)
 
 
 def _plan_one(plural: str, wanted: Tree, old: Tree | None) -> Change | None:

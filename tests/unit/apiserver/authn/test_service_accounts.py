@@ -218,7 +218,8 @@ def test_the_cache_forgets_with_the_object_and_with_time() -> None:
             calls.append(token)
             return world.verifier.verify(token, audiences)
 
-    cached = CachedTokenVerifier(Counting(), world.reader, clock=world.clock)  # type: ignore[arg-type]
+    cached = CachedTokenVerifier(Counting(), clock=world.clock)  # type: ignore[arg-type]
+    cached.follow(world.reader)
     token = world.token(binding=TO_POD, lifetime_s=605)
     assert cached.verify(token) == cached.verify(token)
     assert len(calls) == 1

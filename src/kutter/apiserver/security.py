@@ -1,0 +1,153 @@
+"""Composes what decides about requests: authentication, authorization, admission.
+
+Between :mod:`kutter.apiserver.server`, which is handed the parts, and the packages that make them.
+The parts are needed before the server's read caches exist, so they read through a
+:class:`LateReader` and are attached once the caches are filled::
+
+    security = Security(SecurityOptions(token_key_pem=...), clock=clock)
+    server = ApiServer(ServerParts(store=store, **security.parts()))
+    await server.start()
+    security.follow(server.caches)     # no await between the two
+    await bootstrap(server.handle, server.caches)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kutter.apiserver.admission.chain import AdmissionChain
+from kutter.apiserver.admission.registry import default_chain
+from kutter.apiserver.authn.authenticator import RequestAuthenticator, TokenAuthenticator
+from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
+from kutter.apiserver.authn.issuer_discovery import IssuerDiscovery
+from kutter.apiserver.authn.reviews import SelfSubjectReview, TokenReview
+from kutter.apiserver.authn.service_accounts import TokenIssuer, TokenVerifier
+from kutter.apiserver.authn.token_cache import CachedTokenVerifier
+from kutter.apiserver.authn.token_keys import TokenKeys
+from kutter.apiserver.authn.token_request import TokenRequests
+from kutter.apiserver.authn.virtual import ReviewHandler, TokenRequestHandler
+from kutter.apiserver.authz.escalation import EscalationCheck
+from kutter.apiserver.authz.node import NodeAuthorizer
+from kutter.apiserver.authz.node_graph import NodeGraph
+from kutter.apiserver.authz.rbac import RbacAuthorizer, RbacIndex
+from kutter.apiserver.authz.reviews import (
+    LocalSubjectAccessReview,
+    SelfSubjectAccessReview,
+    SelfSubjectRulesReview,
+    SubjectAccessReview,
+)
+from kutter.apiserver.authz.union import UnionAuthorizer
+from kutter.apiserver.ports import CallHandler, ChangeSink, Reader, Tree
+from kutter.base.clock import SYSTEM_CLOCK, Clock
+from kutter.base.rng import SYSTEM_RNG, Rng
+
+DEFAULT_ISSUER = "https://kubernetes.default.svc.cluster.local"
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityOptions:
+    """``token_key_pem`` signs service-account tokens; ``accepted_key_pems`` are public keys of
+    earlier signers. ``audiences`` (default: the issuer) are the API server's own.
+    """
+
+    token_key_pem: bytes
+    accepted_key_pems: tuple[bytes, ...] = ()
+    issuer: str = DEFAULT_ISSUER
+    audiences: tuple[str, ...] = ()
+    external_url: str = ""
+    extend_tokens: bool = True
+    further_tokens: tuple[TokenAuthenticator, ...] = ()
+
+
+class LateReader:
+    """A :class:`Reader` whose source comes later; empty until then."""
+
+    def __init__(self) -> None:
+        self._source: Reader | None = None
+
+    def attach(self, source: Reader) -> None:
+        self._source = source
+
+    def get(self, group_resource: str, namespace: str, name: str) -> Tree | None:
+        return self._source.get(group_resource, namespace, name) if self._source else None
+
+    def exists(self, group_resource: str, namespace: str, name: str) -> bool:
+        return self._source is not None and self._source.exists(group_resource, namespace, name)
+
+    def list(self, group_resource: str, namespace: str = "") -> Iterable[Tree]:
+        return self._source.list(group_resource, namespace) if self._source else ()
+
+    def revision(self, group_resource: str) -> int:
+        return self._source.revision(group_resource) if self._source else 0
+
+    def on_change(self, group_resource: str, sink: ChangeSink) -> None:
+        assert self._source is not None, "nothing to follow yet"
+        self._source.on_change(group_resource, sink)
+
+
+class Security:
+    """The deciding parts of one API server."""
+
+    def __init__(
+        self, options: SecurityOptions, *, clock: Clock = SYSTEM_CLOCK, rng: Rng = SYSTEM_RNG
+    ) -> None:
+        """Raises ValueError for a key that is none."""
+        self._reader = LateReader()
+        audiences = options.audiences or (options.issuer,)
+        self.keys = TokenKeys(options.token_key_pem, accepted_pems=options.accepted_key_pems)
+        issuer = TokenIssuer(self.keys, options.issuer, clock=clock)
+        verifier = TokenVerifier(
+            self.keys,
+            [options.issuer],
+            reader=self._reader,
+            clock=clock,
+            default_audiences=audiences,
+        )
+        self._tokens = CachedTokenVerifier(verifier, clock=clock)
+        self.authenticator = RequestAuthenticator(
+            certificates=CertificateAuthenticator(clock=clock),
+            tokens=[self._tokens, *options.further_tokens],
+        )
+        self.rbac = RbacIndex()
+        self._graph = NodeGraph()
+        self.authorizer = UnionAuthorizer(
+            [NodeAuthorizer(self._graph, self._reader), RbacAuthorizer(self.rbac)]
+        )
+        self.admission: AdmissionChain = default_chain(
+            escalation=EscalationCheck(self.rbac, self.authorizer), rng=rng
+        )
+        requests = TokenRequests(issuer, default_audiences=audiences, extend=options.extend_tokens)
+        identity, rights = "authentication.k8s.io", "authorization.k8s.io"
+        can = self.authorizer
+        self.handlers: Mapping[tuple[str, str, str], CallHandler] = {
+            ("", "serviceaccounts", "token"): TokenRequestHandler(requests, self.admission),
+            (identity, "tokenreviews", ""): ReviewHandler(TokenReview(self.authenticator)),
+            (identity, "selfsubjectreviews", ""): ReviewHandler(SelfSubjectReview(clock)),
+            (rights, "subjectaccessreviews", ""): ReviewHandler(SubjectAccessReview(can)),
+            (rights, "selfsubjectaccessreviews", ""): ReviewHandler(SelfSubjectAccessReview(can)),
+            (rights, "localsubjectaccessreviews", ""): ReviewHandler(LocalSubjectAccessReview(can)),
+            (rights, "selfsubjectrulesreviews", ""): ReviewHandler(
+                SelfSubjectRulesReview(self.rbac)
+            ),
+        }
+        discovery = IssuerDiscovery(self.keys, options.issuer, external_url=options.external_url)
+        self.documents = discovery.documents
+
+    def parts(self) -> dict[str, Any]:
+        """Keyword arguments for :class:`kutter.apiserver.server.ServerParts`."""
+        return {
+            "authenticator": self.authenticator,
+            "authorizer": self.authorizer,
+            "admission": self.admission,
+            "handlers": self.handlers,
+            "documents": self.documents,
+        }
+
+    def follow(self, reader: Reader) -> None:
+        """Read from ``reader`` and follow its changes. Called once, with filled caches."""
+        self._reader.attach(reader)
+        self._tokens.follow(reader)
+        self.rbac.follow(reader)
+        self._graph.follow(reader)
