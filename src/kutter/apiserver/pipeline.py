@@ -21,6 +21,7 @@ from kutter.api.errors import (
 from kutter.api.resources import Resource
 from kutter.apiserver.answers import error_answer
 from kutter.apiserver.authn.identity import GROUP_MASTERS, User
+from kutter.apiserver.authn.impersonation import impersonate
 from kutter.apiserver.authz.messages import refusal
 from kutter.apiserver.context import Call
 from kutter.apiserver.limits import Seats
@@ -103,6 +104,7 @@ class Pipeline:
             user = await server.authenticator.authenticate(request)
             if user is None:
                 raise unauthorized()
+            user = await impersonate(request, user, server.authorizer)
         assert isinstance(user, User)
         attributes = Attributes(
             user=user,

@@ -97,7 +97,7 @@ class Security:
         self._reader = LateReader()
         audiences = options.audiences or (options.issuer,)
         self.keys = TokenKeys(options.token_key_pem, accepted_pems=options.accepted_key_pems)
-        issuer = TokenIssuer(self.keys, options.issuer, clock=clock)
+        self.issuer = TokenIssuer(self.keys, options.issuer, clock=clock)
         verifier = TokenVerifier(
             self.keys,
             [options.issuer],
@@ -118,7 +118,9 @@ class Security:
         self.admission: AdmissionChain = default_chain(
             escalation=EscalationCheck(self.rbac, self.authorizer), rng=rng
         )
-        requests = TokenRequests(issuer, default_audiences=audiences, extend=options.extend_tokens)
+        requests = TokenRequests(
+            self.issuer, default_audiences=audiences, extend=options.extend_tokens
+        )
         identity, rights = "authentication.k8s.io", "authorization.k8s.io"
         can = self.authorizer
         self.handlers: Mapping[tuple[str, str, str], CallHandler] = {
