@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -48,21 +49,31 @@ async def bridged_packets_unfiltered(node) -> None:
 
 
 async def node_loopback_is_closed_to_pods(node) -> None:
+    """CVE-2020-8558; shown open without our rules first, so that the test can fail."""
     one = await node.pod("one")
-    await node.serve(node.host, 7001, "127.0.0.1")
+    loop = asyncio.get_running_loop()
+    inside = node.host.socket(socket.SOCK_DGRAM)
+    inside.bind(("127.0.0.1", 7001))
 
     def route_loopback_out() -> None:
         for command in (
             ["ip", "address", "delete", "127.0.0.1/8", "dev", "lo"],
-            ["ip", "route", "flush", "table", "local", "127.0.0.0/8"],
             ["ip", "route", "add", "127.0.0.1", "via", "10.42.0.1", "dev", "eth0"],
         ):
-            subprocess.run(command, check=False, capture_output=True)
-        Path("/proc/thread-self/net").stat()
+            subprocess.run(command, check=True)
 
     one.run(route_loopback_out)
-    with pytest.raises((TimeoutError, OSError)):
-        await node.ask(one, "127.0.0.1", 7001)
+    attacker = one.socket(socket.SOCK_DGRAM)
+    await loop.sock_connect(attacker, ("127.0.0.1", 7001))
+    subprocess.run(["nft", "delete", "table", "inet", "kutter-pods"], check=True)
+    await loop.sock_sendall(attacker, b"open")
+    assert await asyncio.wait_for(loop.sock_recv(inside, 9), 2) == b"open"
+    await node.network.repair()
+    await loop.sock_sendall(attacker, b"shut")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(loop.sock_recv(inside, 9), 0.3)
+    attacker.close()
+    inside.close()
 
 
 async def host_ports(node) -> None:

@@ -172,7 +172,6 @@ async def test_forwards_caches_and_counts_down(start) -> None:
         assert answer.questions[0].name == name
         assert answer.answers[0].data == "198.51.100.1"
     assert len(fake.seen) == 1
-    assert fake.seen[0].id != 77 or len({q.id for q in fake.seen}) == 1
 
 
 async def test_equal_questions_share_one_exchange(start) -> None:
