@@ -1,0 +1,1 @@
+"""Volumes of pods: payloads (pure), the atomic writer, mounts, sub-paths."""
