@@ -251,7 +251,7 @@ class ImagePuller:
 async def collect_images(
     store: ImageStore, *, high: float, low: float, minimum_age_s: float
 ) -> tuple[list[Image], int]:
-    """Remove unused images when their file system is fuller than ``high``; (removed, missing bytes).
+    """Remove unused images when their disk is fuller than ``high``; (removed, bytes missing).
 
     https://kubernetes.io/docs/concepts/architecture/garbage-collection/#container-image-garbage-collection
     """

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 
+from kutter.api import quantity
 from kutter.api.types.core_v1 import Pod, ResourceRequirements
 from kutter.node.facts import AnyContainerSpec, is_sidecar
 from kutter.runtime.cri import Resources
@@ -20,35 +21,13 @@ MINIMUM_QUOTA_US = 1_000
 MINIMUM_SHARES = 2
 MAXIMUM_SHARES = 262_144
 
-_SUFFIXES = {
-    "n": Fraction(1, 10**9),
-    "u": Fraction(1, 10**6),
-    "m": Fraction(1, 1000),
-    "": Fraction(1),
-    "k": Fraction(10**3),
-    "M": Fraction(10**6),
-    "G": Fraction(10**9),
-    "T": Fraction(10**12),
-    "P": Fraction(10**15),
-    "E": Fraction(10**18),
-    "Ki": Fraction(2**10),
-    "Mi": Fraction(2**20),
-    "Gi": Fraction(2**30),
-    "Ti": Fraction(2**40),
-    "Pi": Fraction(2**50),
-    "Ei": Fraction(2**60),
-}
-
 Amounts = dict[str, Fraction]
 
 
 @lru_cache(maxsize=4096)
 def parse_amount(text: str) -> Fraction:
     """A quantity as an exact number. Raises ValueError."""
-    for suffix in ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "n", "u", "m", "k", "M", "G", "T", "P", "E"):
-        if text.endswith(suffix):
-            return Fraction(text[: -len(suffix)]) * _SUFFIXES[suffix]
-    return Fraction(text)
+    return Fraction(quantity.parse(text).nanos, 10**9)
 
 
 def milli_cpu(amounts: Mapping[str, str]) -> int:
