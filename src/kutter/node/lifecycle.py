@@ -6,6 +6,7 @@ https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from kutter.api.types.core_v1 import Container as ContainerSpec
 from kutter.api.types.core_v1 import LifecycleHandler
@@ -60,8 +61,9 @@ async def stop_container(
     spec: AnyContainerSpec | None,
     container_id: str,
     pod_ip: str,
+    *,
     grace_s: float,
-    event: object = None,
+    event: Callable[[str, str, str], None],
 ) -> None:
     """PreStop inside the grace, then the stop signal, then KILL. Raises CriError."""
     left = grace_s
@@ -75,7 +77,6 @@ async def stop_container(
                     kit, lifecycle.pre_stop, spec, container_id, pod_ip, timeout_s=grace_s
                 )
         except (HookError, TimeoutError):
-            if callable(event):
-                event("Warning", "FailedPreStopHook", "PreStopHook failed")
+            event("Warning", "FailedPreStopHook", "PreStopHook failed")
         left = max(grace_s - (kit.clock.monotonic() - began), MINIMUM_GRACE_S)
     await kit.runtime.stop_container(container_id, left)

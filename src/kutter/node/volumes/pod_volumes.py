@@ -114,7 +114,7 @@ class PodVolumes:
             return path
         if volume.host_path is not None:
             return check_host_path(volume.host_path)
-        if volume.persistent_volume_claim is not None:
+        if volume.persistent_volume_claim is not None or volume.ephemeral is not None:
             claim = claims.get(volume.name)
             if claim is None:
                 raise PayloadError("the claim is not bound to a volume of this node")

@@ -1,0 +1,91 @@
+"""Writes one pod's status to the API: only when different, latest wins.
+
+Patches carry the pod's uid, so that a status never lands on a namesake. Conditions of others are
+left alone by the strategic merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kutter.api.errors import ApiError, is_reason
+from kutter.api.types.core_v1 import Pod
+from kutter.base.backoff import Backoff
+from kutter.base.log import get_logger
+from kutter.node.kit import NodeKit
+
+_log = get_logger("node.status")
+
+Tree = dict[str, Any]
+_MERGED_LISTS = ("podIPs", "hostIPs")
+
+
+def compute_patch(old: Tree | None, new: Tree, uid: str) -> Tree:
+    """The strategic merge patch from the status written last to ``new``."""
+    status: Tree = {}
+    known = old or {}
+    for key, value in new.items():
+        if known.get(key) != value:
+            if key in _MERGED_LISTS:
+                value = [{"$patch": "replace"}, *value]
+            status[key] = value
+    for key in known:
+        if key not in new and key not in ("podIP", "podIPs"):
+            status[key] = None
+    return {"metadata": {"uid": uid}, "status": status}
+
+
+class StatusWriter:
+    """One pod's. ``on_written`` is called after each write; ``gone`` when the pod is no more."""
+
+    def __init__(self, kit: NodeKit, on_written: Callable[[], None]) -> None:
+        self._kit = kit
+        self._on_written = on_written
+        self._pod: Pod | None = None
+        self._wanted: Tree | None = None
+        self._written: Tree | None = None
+        self._busy = False
+        self.gone = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether the API has what was offered last."""
+        return self.gone or (not self._busy and self._wanted == self._written)
+
+    def offer(self, pod: Pod, status: Tree) -> None:
+        """Have ``status`` written soon, instead of what was offered before."""
+        self._pod = pod
+        self._wanted = status
+        if not self._busy and not self.gone and self._wanted != self._written:
+            self._busy = True
+            self._kit.scope.start(self._write(), f"status/{pod.metadata.name}")
+
+    async def _write(self) -> None:
+        backoff = Backoff(initial_s=0.2, maximum_s=10.0)
+        try:
+            while self._wanted != self._written and not self.gone:
+                assert self._pod is not None and self._wanted is not None
+                meta, wanted = self._pod.metadata, self._wanted
+                patch = compute_patch(self._written, wanted, meta.uid)
+                try:
+                    await self._kit.client.patch(
+                        Pod,
+                        meta.name,
+                        patch,
+                        meta.namespace,
+                        kind="strategic",
+                        subresource="status",
+                    )
+                except (ApiError, OSError, TimeoutError) as error:
+                    if is_reason(error, "NotFound", "Conflict"):
+                        self.gone = True
+                        return
+                    delay = backoff.next()
+                    _log.warning("status not written", pod=meta.name, error=str(error))
+                    await self._kit.clock.sleep(delay)
+                    continue
+                self._written = wanted
+        finally:
+            self._busy = False
+            self._on_written()
