@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from kutter.api.types.core_v1 import PodCondition
 from kutter.base.clock import render_time
 from kutter.node.facts import PodFacts, is_sidecar
 from kutter.node.moments import from_seconds
@@ -32,24 +31,25 @@ def compute_conditions(
     termination = facts.termination
     if termination is not None and termination.reason in ("Evicted", "NodeShutdown"):
         wanted.append(("DisruptionTarget", "True", "TerminationByKubelet", termination.message))
-    known = {c.type: c for c in facts.pod.status.conditions}
+    known = {c.type: (c.status, c.last_transition_time) for c in facts.pod.status.conditions}
+    for told in (facts.told or {}).get("conditions", ()):
+        known[told["type"]] = (told["status"], told["lastTransitionTime"])
     return [_render(facts, known.get(kind), kind, *rest) for kind, *rest in wanted]
 
 
 def _render(
     facts: PodFacts,
-    known: PodCondition | None,
+    known: tuple[str, str] | None,
     kind: str,
     *rest: str,
 ) -> Tree:
     status, reason, message = (*rest, "", "")[:3]
     since = (
-        known.last_transition_time
-        if known is not None and known.status == status and known.last_transition_time
+        known[1]
+        if known is not None and known[0] == status and known[1]
         else render_time(from_seconds(facts.now))
     )
-    tree: Tree = {"type": kind, "status": status, "lastProbeTime": None}
-    tree["lastTransitionTime"] = since
+    tree: Tree = {"type": kind, "status": status, "lastTransitionTime": since}
     if reason:
         tree["reason"] = reason
     if message:

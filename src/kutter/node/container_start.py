@@ -156,7 +156,9 @@ def _volume_mounts(
     for index, mount in enumerate(spec.volume_mounts):
         root = work.volumes.paths.get(mount.name)
         if root is None:
-            raise VolumeError(f'cannot find volume "{mount.name}" to mount into container "{spec.name}"')
+            raise VolumeError(
+                f'cannot find volume "{mount.name}" to mount into container "{spec.name}"'
+            )
         path = root
         sub_path = mount.sub_path
         if mount.sub_path_expr:

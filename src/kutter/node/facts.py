@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kutter.api.types.core_v1 import Container as ContainerSpec
 from kutter.api.types.core_v1 import EphemeralContainer, Pod
@@ -85,6 +85,7 @@ class PodFacts:
     ``images`` maps a container's name to its image id once that is present.
     ``problems`` maps a container's name to why it cannot be made now; ``pod_problem`` is the
     same for the whole pod (volumes, sandbox). ``busy`` holds the keys of operations under way.
+    ``told`` is the status offered to the API last; it is newer than ``pod.status``.
     ``prepared`` says whether the hooks (volumes, cgroups, folders) have run.
     """
 
@@ -105,7 +106,7 @@ class PodFacts:
     termination: Termination | None = None
     spec_hashes: Mapping[str, str] = field(default_factory=dict)
     host_ips: tuple[str, ...] = ()
-    restart_all_at: float = 0.0
+    told: Mapping[str, Any] | None = None
 
     def latest(self, name: str) -> Container | None:
         """The newest run of a container, whatever its sandbox."""

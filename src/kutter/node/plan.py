@@ -173,17 +173,10 @@ def _plan_sandbox(facts: PodFacts, draft: _Draft) -> Plan:
         draft.add(KillContainer(run.id, run.metadata.name, MINIMUM_GRACE_S, message))
     if left:
         return draft.plan("the sandbox died: stopping its containers")
-    if facts.sandbox is not None:
-        attempt = facts.sandbox.metadata.attempt + 1
-        draft.add(StopSandbox(facts.sandbox.id))
-        if f"stop-sandbox/{facts.sandbox.id}" not in facts.busy and not draft.steps:
-            draft.add(MakeSandbox(attempt))
-    else:
-        attempt = 0
     if not facts.prepared:
         draft.add(Prepare())
-    else:
-        draft.add(MakeSandbox(attempt))
+    # Volumes and sandbox are made side by side; containers wait for both.
+    draft.add(MakeSandbox(0 if facts.sandbox is None else facts.sandbox.metadata.attempt + 1))
     first = next(iter(facts.pod.spec.init_containers), None)
     wanted = [first] if first is not None else list(facts.pod.spec.containers)
     for spec in wanted:

@@ -60,7 +60,10 @@ def compute_status(facts: PodFacts, plan: Plan) -> Tree:
     if ips:
         tree["podIP"] = ips[0]
         tree["podIPs"] = [{"ip": ip} for ip in ips]
-    tree["startTime"] = pod.status.start_time or render_time(from_seconds(facts.now))
+    told = facts.told or {}
+    tree["startTime"] = (
+        pod.status.start_time or told.get("startTime") or render_time(from_seconds(facts.now))
+    )
     tree["qosClass"] = pod.status.qos_class or qos_class(pod)
     if init:
         tree["initContainerStatuses"] = init
@@ -88,7 +91,7 @@ def pod_ips(facts: PodFacts) -> tuple[str, ...]:
 
 def compute_phase(facts: PodFacts) -> str:
     """Pending, Running, Succeeded or Failed."""
-    old = facts.pod.status.phase
+    old: str = (facts.told or {}).get("phase") or facts.pod.status.phase
     if old in ("Succeeded", "Failed"):
         return old
     termination = facts.termination
@@ -269,8 +272,6 @@ def _never_ran(facts: PodFacts, known: ContainerStatus | None) -> Tree:
             "exitCode": 137,
             "reason": "ContainerStatusUnknown",
             "message": "The container could not be located when the pod was terminated",
-            "startedAt": None,
-            "finishedAt": None,
         }
     }
 
@@ -292,7 +293,9 @@ def _terminated(facts: PodFacts, run: Container) -> Tree:
     message = facts.messages.get(run.id) or run.message
     if message:
         tree["message"] = message
-    tree["startedAt"] = render_ns(run.started_at_ns) if run.started_at_ns else None
-    tree["finishedAt"] = render_ns(run.finished_at_ns) if run.finished_at_ns else None
+    if run.started_at_ns:
+        tree["startedAt"] = render_ns(run.started_at_ns)
+    if run.finished_at_ns:
+        tree["finishedAt"] = render_ns(run.finished_at_ns)
     tree["containerID"] = container_id(run)
     return tree

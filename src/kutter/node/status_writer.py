@@ -6,6 +6,7 @@ left alone by the strategic merge.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -46,12 +47,18 @@ class StatusWriter:
         self._wanted: Tree | None = None
         self._written: Tree | None = None
         self._busy = False
+        self._settled = asyncio.Event()
+        self._settled.set()
         self.gone = False
 
     @property
-    def settled(self) -> bool:
-        """Whether the API has what was offered last."""
-        return self.gone or (not self._busy and self._wanted == self._written)
+    def offered(self) -> Tree | None:
+        """What was offered last."""
+        return self._wanted
+
+    async def wait_settled(self) -> None:
+        """Wait until the API has what was offered last (or the pod is no more)."""
+        await self._settled.wait()
 
     def offer(self, pod: Pod, status: Tree) -> None:
         """Have ``status`` written soon, instead of what was offered before."""
@@ -59,13 +66,15 @@ class StatusWriter:
         self._wanted = status
         if not self._busy and not self.gone and self._wanted != self._written:
             self._busy = True
+            self._settled.clear()
             self._kit.scope.start(self._write(), f"status/{pod.metadata.name}")
 
     async def _write(self) -> None:
         backoff = Backoff(initial_s=0.2, maximum_s=10.0)
         try:
             while self._wanted != self._written and not self.gone:
-                assert self._pod is not None and self._wanted is not None
+                assert self._pod is not None
+                assert self._wanted is not None
                 meta, wanted = self._pod.metadata, self._wanted
                 patch = compute_patch(self._written, wanted, meta.uid)
                 try:
@@ -88,4 +97,5 @@ class StatusWriter:
                 self._written = wanted
         finally:
             self._busy = False
+            self._settled.set()
             self._on_written()

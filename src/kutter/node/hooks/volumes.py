@@ -51,8 +51,8 @@ async def _claims(work: PodWork) -> dict[str, ClaimedVolume]:
             path = Path(bound.spec.local.path)
             if not path.exists():
                 raise VolumeError(
-                    f'MountVolume.NewMounter initialization failed for volume "{claim.spec.volume_name}"'
-                    f' : path "{path}" does not exist'
+                    "MountVolume.NewMounter initialization failed for volume "
+                    f'"{claim.spec.volume_name}" : path "{path}" does not exist'
                 )
             found[volume.name] = ClaimedVolume(path, block, read_only)
     return found
