@@ -1,4 +1,4 @@
-"""Reads container logs in CRI format: ``<time> <stream> <P|F> <text>``, partial lines, rotated files.
+"""Reads container logs in CRI format, ``<time> <stream> <P|F> <text>``, also rotated files.
 
 Between files and the kubelet API's ``containerLogs``. Laws: options mean what
 ``kubectl logs`` documents; following ends when the container has ended and all is read.
@@ -144,9 +144,6 @@ def tail_offset(path: Path, lines: int) -> int:
                         return start + len(part) + 1
                     found += 1
             end = begin
-            if begin:
-                # The cut line is read again with the block before it.
-                end = begin
     return 0
 
 

@@ -29,7 +29,7 @@ class Operations:
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._interruptible: set[str] = set()
 
-    def keys(self) -> frozenset[str]:
+    def busy(self) -> frozenset[str]:
         return frozenset(self._tasks)
 
     def begin(self, key: str, work: Coroutine[Any, Any, None]) -> None:

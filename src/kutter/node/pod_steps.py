@@ -37,7 +37,6 @@ from kutter.node.plan import (
 from kutter.runtime.cri import (
     ContainerState,
     CriError,
-    Image,
     NotFoundError,
     Sandbox,
     SandboxConfig,

@@ -19,7 +19,7 @@ from kutter.api.types.core_v1 import Container as ContainerSpec
 from kutter.api.types.core_v1 import Pod
 from kutter.base.log import get_logger
 from kutter.base.tasks import Scope
-from kutter.node.container_config import log_folder
+from kutter.node.container_config import log_folder, spec_hash
 from kutter.node.facts import (
     NO_DELAY,
     AnyContainerSpec,
@@ -39,7 +39,6 @@ from kutter.node.operations import Operations
 from kutter.node.plan import Plan, plan_pod
 from kutter.node.pod_steps import PodSteps
 from kutter.node.probe_runs import PodProbes
-from kutter.node.container_config import spec_hash
 from kutter.node.status import compute_status
 from kutter.node.status_writer import StatusWriter
 from kutter.node.volumes.pod_volumes import PodVolumes, VolumeError
@@ -180,7 +179,7 @@ class PodWorker:
             self.status.offer(self.pod, compute_status(facts, plan))
 
     def _begin_refresh(self) -> None:
-        if "refresh" not in self.operations.keys():
+        if "refresh" not in self.operations.busy():
             self.volumes_stale = False
             self.operations.begin("refresh", self._refresh_volumes())
 
@@ -214,7 +213,7 @@ class PodWorker:
         sandboxes = self.kit.view.sandboxes(self.uid)
         sandbox = sandboxes[0] if sandboxes else None
         containers = self.kit.view.containers(self.uid)
-        busy = self.operations.keys()
+        busy = self.operations.busy()
         if sandbox is not None and sandbox.ips:
             self.work.pod_ips = sandbox.ips
         elif self.pod.spec.host_network:
@@ -329,9 +328,7 @@ class PodWorker:
         if deadline and now >= deadline and not self.terminating and not self.ended:
             message = "Pod was active on the node longer than the specified deadline"
             self.kit.recorder.event(self.pod, "Normal", "DeadlineExceeded", message)
-            self.terminate(
-                reason="DeadlineExceeded", message=message, grace_s=None, phase="Failed"
-            )
+            self.terminate(reason="DeadlineExceeded", message=message, grace_s=None, phase="Failed")
 
     def _tell_crash_loops(self, plan: Plan) -> None:
         waiting = {name for name, _ in plan.crash_loops}
@@ -391,7 +388,7 @@ class PodWorker:
     def retry_at(self) -> float:
         """Retry pod-wide problems after 0.5 s, doubled up to about two minutes."""
         self._pod_failures = min(self._pod_failures + 1, 9)
-        return self.kit.clock.now().timestamp() + min(0.25 * 2**self._pod_failures, 122.0)
+        return self.kit.clock.now().timestamp() + min(0.25 * float(2**self._pod_failures), 122.0)
 
     async def release(self) -> None:
         """Undo the hooks, last first."""

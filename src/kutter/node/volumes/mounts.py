@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kutter.linux import mounts
+from kutter.linux.mounts import bind, mount, mounts_below, unmount_below
 
 
 class KernelMounts:
@@ -13,13 +13,13 @@ class KernelMounts:
     def mount_tmpfs(self, target: Path, *, size_bytes: int = 0, mode: int = 0o777) -> None:
         """Mount a tmpfs on an existing folder; ``size_bytes`` 0 is the kernel's default."""
         options = f"mode={mode:o}" + (f",size={size_bytes}" if size_bytes else "")
-        mounts.mount("tmpfs", target, "tmpfs", options=options)
+        mount("tmpfs", target, "tmpfs", options=options)
 
     def bind(self, source: Path, target: Path) -> None:
-        mounts.bind(source, target, recursive=True)
+        bind(source, target, recursive=True)
 
     def is_mounted(self, target: Path) -> bool:
-        return str(target) in mounts.mounts_below(target)
+        return str(target) in mounts_below(target)
 
     def unmount_below(self, path: Path) -> None:
-        mounts.unmount_below(path)
+        unmount_below(path)
