@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
-from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
 
 from kutter.api.types.core_v1 import Pod, Service
 from kutter.api.types.discovery_v1 import EndpointSlice
@@ -323,5 +321,3 @@ def _kernel_cgroups() -> PodCgroups:
     from kutter.node.cgroups import KernelPodCgroups
 
     return KernelPodCgroups()
-
-

@@ -1,0 +1,133 @@
+"""What pods and node use now: ``/stats/summary`` and ``/metrics/resource``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+from kutter.base.clock import render_time
+from kutter.node.machine import read_disk, read_meminfo
+from kutter.node.moments import render_ns
+from kutter.runtime.cri import ContainerStats, CriError, SandboxStats
+
+if TYPE_CHECKING:
+    from kutter.node.agent import NodeAgent
+    from kutter.node.pod_worker import PodWorker
+
+Tree = dict[str, Any]
+
+
+async def _pod_stats(agent: NodeAgent, worker: PodWorker) -> SandboxStats | None:
+    if not worker.ended:
+        for sandbox in agent.view.sandboxes(worker.uid)[:1]:
+            try:
+                return await agent.runtime.sandbox_stats(sandbox.id)
+            except CriError:
+                return None  # it ended meanwhile
+    return None
+
+
+async def _all_stats(agent: NodeAgent) -> list[tuple[PodWorker, SandboxStats]]:
+    workers = list(agent.workers.values())
+    found = await asyncio.gather(*(_pod_stats(agent, worker) for worker in workers))
+    return [(w, s) for w, s in zip(workers, found, strict=True) if s is not None]
+
+
+def node_cpu_ns() -> int:
+    """CPU time of the whole machine since boot, busy states only."""
+    with open("/proc/stat") as file:
+        parts = [int(n) for n in file.readline().split()[1:9]]
+    idle = parts[3] + parts[4]
+    return (sum(parts) - idle) * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
+
+
+def _container(stats: ContainerStats) -> Tree:
+    moment = render_ns(stats.timestamp_ns)
+    return {
+        "name": stats.name,
+        "cpu": {"time": moment, "usageCoreNanoSeconds": stats.cpu_usage_ns},
+        "memory": {
+            "time": moment,
+            "usageBytes": stats.memory_usage_bytes,
+            "workingSetBytes": stats.memory_working_set_bytes,
+        },
+        "rootfs": {"time": moment, "usedBytes": stats.writable_layer_bytes},
+    }
+
+
+async def summary(agent: NodeAgent) -> Tree:
+    """The summary API's body."""
+    now = render_time(agent.clock.now())
+    memory, disk = read_meminfo(), read_disk(agent.options.root)
+    pods = []
+    for worker, stats in await _all_stats(agent):
+        meta = worker.pod.metadata
+        containers = stats.containers
+        pods.append(
+            {
+                "podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
+                "startTime": worker.pod.status.start_time or meta.creation_timestamp,
+                "containers": [_container(c) for c in containers],
+                "cpu": {
+                    "time": now,
+                    "usageCoreNanoSeconds": sum(c.cpu_usage_ns for c in containers),
+                },
+                "memory": {
+                    "time": now,
+                    "usageBytes": sum(c.memory_usage_bytes for c in containers),
+                    "workingSetBytes": sum(c.memory_working_set_bytes for c in containers),
+                },
+                "network": {
+                    "time": now,
+                    "name": "eth0",
+                    "rxBytes": stats.network_rx_bytes,
+                    "txBytes": stats.network_tx_bytes,
+                },
+                "process_stats": {"process_count": sum(c.pids for c in containers)},
+            }
+        )
+    used = memory.get("MemTotal", 0) - memory.get("MemAvailable", 0)
+    filesystem = {
+        "time": now,
+        "availableBytes": disk.available_bytes,
+        "capacityBytes": disk.capacity_bytes,
+        "usedBytes": disk.capacity_bytes - disk.available_bytes,
+        "inodes": disk.inodes,
+        "inodesFree": disk.inodes_free,
+    }
+    node = {
+        "nodeName": agent.options.node_name,
+        "startTime": now,
+        "cpu": {"time": now, "usageCoreNanoSeconds": node_cpu_ns()},
+        "memory": {
+            "time": now,
+            "availableBytes": memory.get("MemAvailable", 0),
+            "usageBytes": used,
+            "workingSetBytes": used,
+        },
+        "fs": filesystem,
+        "runtime": {"imageFs": filesystem},
+    }
+    return {"node": node, "pods": pods}
+
+
+async def render_resource_metrics(agent: NodeAgent) -> bytes:
+    """CPU and memory of node, pods and containers as Prometheus text."""
+    memory = read_meminfo()
+    used = memory.get("MemTotal", 0) - memory.get("MemAvailable", 0)
+    lines = [
+        "# TYPE node_cpu_usage_seconds_total counter",
+        f"node_cpu_usage_seconds_total {node_cpu_ns() / 1e9}",
+        "# TYPE node_memory_working_set_bytes gauge",
+        f"node_memory_working_set_bytes {used}",
+    ]
+    cpu = ["# TYPE container_cpu_usage_seconds_total counter"]
+    sets = ["# TYPE container_memory_working_set_bytes gauge"]
+    for worker, stats in await _all_stats(agent):
+        meta = worker.pod.metadata
+        for c in stats.containers:
+            labels = f'{{container="{c.name}",namespace="{meta.namespace}",pod="{meta.name}"}}'
+            cpu.append(f"container_cpu_usage_seconds_total{labels} {c.cpu_usage_ns / 1e9}")
+            sets.append(f"container_memory_working_set_bytes{labels} {c.memory_working_set_bytes}")
+    return ("\n".join([*lines, *cpu, *sets]) + "\n").encode()
