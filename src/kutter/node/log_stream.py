@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -20,14 +21,15 @@ async def stream_log(
     """Output in chunks as ``options`` ask. Raises OSError."""
     render = LogFilter(options)
     start = 0
-    if options.tail is not None and path.exists():
+    exists = os.path.exists
+    if options.tail is not None and exists(path):
         start = await asyncio.to_thread(tail_offset, path, options.tail)
     older = options.tail is None or (start == 0 and options.tail > 0)
     if older:
         count = options.tail
         for chunk in await asyncio.to_thread(_read_rotated, path, render, count):
             yield chunk
-    while not path.exists():
+    while not exists(path):
         if not options.follow or not is_running():
             return
         await clock.sleep(FOLLOW_S)
@@ -59,8 +61,6 @@ async def stream_log(
 
 
 def _rotated(path: Path, descriptor: int) -> bool:
-    import os
-
     try:
         return path.stat().st_ino != os.fstat(descriptor).st_ino
     except FileNotFoundError:
