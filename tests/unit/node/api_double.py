@@ -49,12 +49,11 @@ class _Stream:
             while position < len(self._api.log):
                 kind, path, tree = self._api.log[position]
                 position += 1
-                if self._api.collection(path) == self._prefix or (
-                    "/namespaces/" not in self._prefix
-                    and _plain(path) == _plain(self._prefix + "/x")
-                ):
-                    if _selected(tree, self._field):
-                        yield orjson.dumps({"type": kind, "object": tree}) + b"\n"
+                own = self._api.collection(path) == self._prefix
+                wide = "/namespaces/" not in self._prefix
+                everywhere = wide and _plain(path) == _plain(self._prefix + "/x")
+                if (own or everywhere) and _selected(tree, self._field):
+                    yield orjson.dumps({"type": kind, "object": tree}) + b"\n"
             async with self._api.changed:
                 if position >= len(self._api.log):
                     await self._api.changed.wait()
