@@ -14,17 +14,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from kutter.api.errors import unauthorized
 from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
-from kutter.apiserver.authn.identity import (
-    ANONYMOUS,
-    GROUP_AUTHENTICATED,
-    GROUP_UNAUTHENTICATED,
-    User,
-)
+from kutter.apiserver.authn.identity import ANONYMOUS, User, with_authenticated
 from kutter.apiserver.authn.service_accounts import Verified
 from kutter.apiserver.authn.token_keys import InvalidTokenError
 from kutter.base.log import get_logger
@@ -86,13 +80,6 @@ class RequestAuthenticator:
             if verified is not None:
                 return verified
         return None
-
-
-def with_authenticated(user: User) -> User:
-    """``user`` in the group of everybody who proved an identity."""
-    if GROUP_AUTHENTICATED in user.groups or GROUP_UNAUTHENTICATED in user.groups:
-        return user
-    return replace(user, groups=(*user.groups, GROUP_AUTHENTICATED))
 
 
 def take_bearer_token(request: Request) -> str | None:

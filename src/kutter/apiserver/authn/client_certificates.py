@@ -13,7 +13,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kutter.apiserver.authn.identity import User
+from kutter.apiserver.authn.identity import User, with_authenticated
 from kutter.base.clock import Clock
 
 _ENTRIES_MAX = 1024
@@ -53,7 +53,8 @@ def _parse(der: bytes) -> _Entry:
         str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     )
     credential = f"X509SHA256={hashlib.sha256(der).hexdigest()}"
-    return (begin, end, User(name, groups=groups, extra={_CREDENTIAL_ID: (credential,)}))
+    user = User(name, groups=groups, extra={_CREDENTIAL_ID: (credential,)})
+    return (begin, end, with_authenticated(user))
 
 
 def _is_for_clients(certificate: x509.Certificate) -> bool:

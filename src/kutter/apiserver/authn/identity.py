@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 ANONYMOUS_NAME = "system:anonymous"
@@ -34,3 +34,10 @@ class User:
 
 
 ANONYMOUS = User(ANONYMOUS_NAME, groups=(GROUP_UNAUTHENTICATED,))
+
+
+def with_authenticated(user: User) -> User:
+    """``user`` in the group of everybody who proved an identity."""
+    if GROUP_AUTHENTICATED in user.groups or GROUP_UNAUTHENTICATED in user.groups:
+        return user
+    return replace(user, groups=(*user.groups, GROUP_AUTHENTICATED))

@@ -6,8 +6,8 @@ https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/
 from __future__ import annotations
 
 from kutter.api.errors import bad_request
-from kutter.apiserver.authn.authenticator import RequestAuthenticator, with_authenticated
-from kutter.apiserver.authn.identity import User
+from kutter.apiserver.authn.authenticator import RequestAuthenticator
+from kutter.apiserver.authn.identity import User, with_authenticated
 from kutter.apiserver.ports import Tree
 from kutter.base.clock import Clock, render_time
 

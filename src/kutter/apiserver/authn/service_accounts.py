@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from kutter.apiserver.authn.identity import User
+from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.authn.token_keys import (
     Claims,
     InvalidTokenError,
@@ -73,7 +73,7 @@ def account_user(
     namespace: str, name: str, uid: str, extra: Mapping[str, tuple[str, ...]] | None = None
 ) -> User:
     """The user a service account acts as."""
-    groups = (ALL_ACCOUNTS, f"{ALL_ACCOUNTS}:{namespace}")
+    groups = (ALL_ACCOUNTS, f"{ALL_ACCOUNTS}:{namespace}", GROUP_AUTHENTICATED)
     return User(f"{USER_PREFIX}{namespace}:{name}", uid, groups, extra or {})
 
 

@@ -2,7 +2,8 @@
 
 The grants are those users of Kubernetes rely on
 (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings);
-Kutter adds one binding, ``kutter:cluster-admins``, for its administrator's certificate.
+Kutter adds what begins with ``kutter:``: bindings for its administrator's and its API server's
+certificates, and what its node agent does beside a kubelet's work.
 
 One line is one rule: ``VERBS GROUPS RESOURCES [NAMES]``, comma-separated lists, ``core`` for the
 group without a name; or ``VERBS url PATHS``. ``read``, ``write`` and ``record`` stand for the
@@ -30,6 +31,16 @@ Tree = dict[str, Any]
 
 EVENTS = "record core,events.k8s.io events"
 _HEALTH = "/healthz,/livez,/readyz,/version,/version/"
+
+# Beside a kubelet, Kutter's agent is the service proxy and the cluster's name server.
+_NODE_AGENT = f"""
+list,watch core endpoints,namespaces,services
+read core nodes
+{EVENTS}
+list,watch discovery.k8s.io endpointslices
+list,watch networking.k8s.io networkpolicies
+read networking.k8s.io servicecidrs
+"""
 
 _NODE = """
 create authentication.k8s.io tokenreviews
@@ -162,6 +173,7 @@ read,write {GROUP} rolebindings,roles
     "system:aggregate-to-view": _VIEW,
     "system:heapster": "read core events,namespaces,nodes,pods\nread extensions deployments",
     "system:node": _NODE,
+    "kutter:node-agent": _NODE_AGENT,
     "system:node-problem-detector": f"get core nodes\npatch core nodes/status\n{EVENTS}",
     "system:node-proxier": f"""
 list,watch core endpoints,services
@@ -221,6 +233,7 @@ _CLUSTER_BINDINGS: dict[str, tuple[str, ...]] = {
     "system:basic-user": ("Group:system:authenticated",),
     "system:public-info-viewer": ("Group:system:authenticated", "Group:system:unauthenticated"),
     "system:node-proxier": ("User:system:kube-proxy",),
+    "kutter:node-agent": ("Group:system:nodes",),
     "system:kube-controller-manager": ("User:system:kube-controller-manager",),
     "system:kube-dns": ("ServiceAccount:kube-system/kube-dns",),
     "system:kube-scheduler": ("User:system:kube-scheduler",),

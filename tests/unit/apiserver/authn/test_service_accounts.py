@@ -65,7 +65,11 @@ def test_a_bound_token_holds(key: Any) -> None:
     assert verified is not None
     user = verified.user
     assert (user.name, user.uid) == ("system:serviceaccount:ci:bot", "sa-uid")
-    assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:ci")
+    assert user.groups == (
+        "system:serviceaccounts",
+        "system:serviceaccounts:ci",
+        "system:authenticated",
+    )
     assert user.extra == {
         "authentication.kubernetes.io/pod-name": ("p",),
         "authentication.kubernetes.io/pod-uid": ("pod-uid",),

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.apiserver.admission.admission_kit import pod, request
+from tests.unit.apiserver.fake_reader import FakeReader
+
+from kutter.api.errors import ApiError
+from kutter.apiserver.admission.chain import AdmissionChain
+from kutter.apiserver.admission.plugin import Plugin, object_name, refusal
+from kutter.apiserver.admission.registry import default_plugins
+from kutter.apiserver.ports import AdmissionRequest
+
+
+class Noting(Plugin):
+    def __init__(self, name: str, log: list[str], wanted: str) -> None:
+        self.name = name  # type: ignore[misc]
+        self.log = log
+        self.wanted = wanted
+
+    def wants(self, resource: str, operation: Any) -> bool:
+        self.log.append(f"{self.name}? {resource} {operation}")
+        return resource == self.wanted
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        self.log.append(f"{self.name} mutates")
+
+
+class Strict(Noting):
+    async def validate(self, request: AdmissionRequest) -> None:
+        self.log.append(f"{self.name} validates")
+        raise refusal(request, "never")
+
+
+async def test_all_mutate_before_any_validates_and_wishes_are_asked_once() -> None:
+    log: list[str] = []
+    chain = AdmissionChain(
+        [Strict("a", log, "pods/status"), Noting("b", log, "pods"), Noting("c", log, "pods/status")]
+    )
+    for _ in range(2):
+        asked = request("pods/status", pod(), FakeReader(), operation="UPDATE")
+        await chain.mutate(asked)
+        with pytest.raises(ApiError):
+            await chain.validate(asked)
+    assert [entry for entry in log if "?" not in entry] == [
+        "a mutates",
+        "c mutates",
+        "a validates",
+    ] * 2
+    assert [entry for entry in log if entry.startswith("b")] == ["b? pods/status UPDATE"] * 2
+
+
+def test_refusals_name_the_object_as_far_as_it_has_a_name() -> None:
+    asked = request("deployments.apps", pod(), FakeReader())
+    assert refusal(asked, "no").message == 'deployments.apps "p" is forbidden: no'
+    unnamed = {"metadata": {"generateName": "web-"}}
+    assert object_name(request("pods", unnamed, FakeReader())) == "web-"
+    assert object_name(request("pods", None, FakeReader())) == ""
+
+
+def test_the_order_is_upstreams() -> None:
+    names = [plugin.name for plugin in default_plugins()]
+    assert names[:4] == ["NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction"]
+    assert len(names) == len(set(names))
