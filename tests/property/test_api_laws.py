@@ -15,7 +15,9 @@ from kutter.api.patch import (
     plan_change,
 )
 from kutter.api.quantity import Quantity, parse
-from kutter.api.schema import find_duplicates, schema_for
+from kutter.api.schema import schema_for
+from kutter.api.schema.duplicates import count_keys, find_duplicates
+from kutter.api.schema.node import Findings
 from kutter.api.selectors import (
     Requirement,
     Selector,
@@ -258,8 +260,8 @@ def test_stripped_nulls_are_all_that_goes(tree):
 
 @given(trees)
 def test_no_duplicates_are_seen_where_there_are_none(tree):
-    assert find_duplicates(json.dumps(tree).encode(), tree) == []
-    assert find_duplicates(json.dumps(tree, indent=1).encode(), tree) == []
+    assert find_duplicates(json.dumps(tree).encode(), count_keys(tree)) == []
+    assert find_duplicates(json.dumps(tree, indent=1).encode(), count_keys(tree)) == []
 
 
 @given(trees)
@@ -269,3 +271,13 @@ def test_cleaning_twice_is_cleaning_once(tree):
     once = copy.deepcopy(tree)
     POD.clean(tree)
     assert tree == once == {"metadata": {"annotations": {"a": "b"}}}
+
+
+@given(trees, pods())
+def test_a_walk_counts_every_key(tree, pod):
+    pod["extra"] = tree
+    pod["spec"]["nodeSelector"] = None
+    keys = count_keys(pod)
+    findings = Findings()
+    POD.node.visit(pod, findings)
+    assert findings.keys == keys

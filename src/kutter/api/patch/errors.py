@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class PatchError(Exception):
@@ -41,3 +46,16 @@ def copy_tree(value: Any) -> Any:
     if type(value) is list:
         return [copy_tree(item) for item in value]
     return value
+
+
+def depth_guarded(function: Callable[P, R]) -> Callable[P, R]:
+    """Values nested deeper than we can follow are the patch's fault: PatchError 400."""
+
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except RecursionError:
+            raise PatchError("exceeded max depth", 400) from None
+
+    return guarded

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from kutter.api.patch.errors import PatchError, copy_tree
+from kutter.api.patch.errors import PatchError, copy_tree, depth_guarded
 
 OPERATIONS_LIMIT = 10_000
 
 _MISSING = object()
 
 
+@depth_guarded
 def apply_json_patch(document: Any, operations: list[Any]) -> Any:
     """``document`` after all operations. Raises PatchError at the first that does not apply."""
     if len(operations) > OPERATIONS_LIMIT:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from kutter.api.patch.errors import copy_tree
+from kutter.api.patch.errors import copy_tree, depth_guarded
 
 
+@depth_guarded
 def apply_merge_patch(target: Any, patch: Any) -> Any:
-    """``target`` with ``patch`` merged in; null deletes, lists are replaced."""
+    """``target`` with ``patch`` merged in; null deletes, lists are replaced.
+
+    Raises PatchError only for values nested too deep.
+    """
+    return _merge(target, patch)
+
+
+def _merge(target: Any, patch: Any) -> Any:
     if type(patch) is not dict:
         return copy_tree(patch)
     merged = dict(target) if type(target) is dict else {}
@@ -16,5 +24,5 @@ def apply_merge_patch(target: Any, patch: Any) -> Any:
         if value is None:
             merged.pop(key, None)
         else:
-            merged[key] = apply_merge_patch(merged.get(key), value)
+            merged[key] = _merge(merged.get(key), value)
     return merged

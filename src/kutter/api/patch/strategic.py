@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from kutter.api.patch.errors import PatchError, copy_tree, go_text
+from kutter.api.patch.errors import PatchError, copy_tree, depth_guarded, go_text
 from kutter.api.schema.node import Node
 
 DIRECTIVE = "$patch"
@@ -26,6 +26,7 @@ _BAD_DELETE = "invalid patch format of primitive list"
 Tree = dict[str, Any]
 
 
+@depth_guarded
 def apply_strategic_patch(node: Node | None, target: Tree, patch: Tree) -> Tree:
     """``target`` with ``patch`` merged in by the schema ``node``. Raises PatchError."""
     return _merge_object(target, patch, node)

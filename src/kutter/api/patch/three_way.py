@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
-from kutter.api.patch.errors import copy_tree
+from kutter.api.patch.errors import copy_tree, depth_guarded
 from kutter.api.patch.json_patch import same
 from kutter.api.patch.strategic import (
     DELETE_FROM,
@@ -37,6 +37,7 @@ class _Three(NamedTuple):
     have: Any
 
 
+@depth_guarded
 def plan_apply(node: Node | None, original: Tree, modified: Tree, current: Tree) -> Tree:
     """The patch from ``current``; ``{}`` when there is nothing to do.
 
@@ -45,6 +46,7 @@ def plan_apply(node: Node | None, original: Tree, modified: Tree, current: Tree)
     return _plan_object(original, modified, current, node, retain=False)
 
 
+@depth_guarded
 def plan_change(node: Node | None, before: Tree, after: Tree) -> Tree:
     """The patch that turns ``before`` into ``after``: for edits, without a last-applied state."""
     return _plan_object(before, after, before, node, retain=False)

@@ -17,7 +17,7 @@ from kutter.api.schema.loader import find_type
 from kutter.api.schema.node import Findings, Node, locate
 from kutter.api.schema.walk import Mismatch
 
-__all__ = ["KindSchema", "Node", "find_duplicates", "schema_for"]
+__all__ = ["KindSchema", "Node", "schema_for"]
 
 # Upstream stops collecting strict decoding errors there.
 _REPORT_LIMIT = 100
@@ -47,22 +47,20 @@ class KindSchema:
         Raises ApiError BadRequest for a value of a wrong type; the tree is then half-walked and
         of no use.
         """
-        doubled = find_duplicates(source, tree) if report and source is not None else []
-        unknown = self._walk(tree, Findings() if report else None)
+        findings = Findings() if report else None
+        try:
+            self.node.visit(tree, findings)
+            if findings is None:
+                return []
+            doubled = find_duplicates(source, findings.keys) if source is not None else []
+            unknown = locate(tree, findings) if findings.unknown else []
+        except Mismatch as mismatch:
+            raise bad_request(self._refusal(str(mismatch))) from None
+        except RecursionError:
+            raise bad_request(self._refusal("exceeded max depth")) from None
         found = [f'duplicate field "{path}"' for path in doubled]
         found += [f'unknown field "{path}"' for path in unknown]
         return found[:_REPORT_LIMIT]
-
-    def prune(self, tree: dict[str, Any]) -> list[str]:
-        """Like :meth:`clean`; answers the bare paths of unknown fields."""
-        return self._walk(tree, Findings())
-
-    def _walk(self, tree: dict[str, Any], findings: Findings | None) -> list[str]:
-        try:
-            self.node.visit(tree, findings)
-        except Mismatch as mismatch:
-            raise bad_request(self._refusal(str(mismatch))) from None
-        return locate(tree, findings) if findings is not None and findings.unknown else []
 
     def clean_strict(self, tree: dict[str, Any], *, source: bytes | None = None) -> None:
         """Like :meth:`clean`; what it would report is a BadRequest (``fieldValidation=Strict``)."""

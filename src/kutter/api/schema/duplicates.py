@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 
-def find_duplicates(data: bytes, tree: Any) -> list[str]:
+def find_duplicates(data: bytes, keys: int) -> list[str]:
     """Paths of keys given more than once, each once: ``metadata.name``.
 
-    ``tree`` is ``data`` decoded. Mostly one count settles it: every key is a quote and a colon
-    in the text, so when there are no more of those than keys in the tree, none is doubled.
+    ``keys`` is how many keys ``data`` has decoded (:func:`count_keys`). Mostly it settles it:
+    every key is a quote and a colon in the text, so when there are no more of those than keys
+    in the tree, none is doubled. Raises RecursionError for text nested too deep.
     """
-    if data.count(b'":') == _count_keys(tree) and b'" :' not in data:
+    if data.count(b'":') == keys and b'" :' not in data:
         return []
     found: list[str] = []
     _search(json.loads(data, object_pairs_hook=_Pairs), "", found)
@@ -23,16 +25,20 @@ class _Pairs(list[tuple[str, Any]]):
     """An object with all its pairs."""
 
 
-def _count_keys(value: Any) -> int:
-    if type(value) is dict:
-        total = len(value)
-        for item in value.values():
-            if type(item) is dict or type(item) is list:
-                total += _count_keys(item)
-        return total
-    if type(value) is list:
-        return sum(_count_keys(i) for i in value if type(i) is dict or type(i) is list)
-    return 0
+def count_keys(value: Any) -> int:
+    """How many keys all objects in a JSON value have together."""
+    total = 0
+    pending = [value]
+    while pending:
+        container = pending.pop()
+        items: Iterable[Any] = ()
+        if type(container) is dict:
+            total += len(container)
+            items = container.values()
+        elif type(container) is list:
+            items = container
+        pending += [item for item in items if type(item) is dict or type(item) is list]
+    return total
 
 
 def _search(value: Any, path: str, found: list[str]) -> None:

@@ -31,11 +31,14 @@ Visit = Callable[[Any, "Findings | None"], Any]
 
 
 class Findings:
-    """Unknown fields met on a walk, as (object, key); :func:`locate` turns them into paths."""
+    """What a walk saw: unknown fields as (object, key), which :func:`locate` turns into paths,
+    and how many keys there were in all.
+    """
 
-    __slots__ = ("unknown",)
+    __slots__ = ("keys", "unknown")
 
     def __init__(self) -> None:
+        self.keys = 0
         self.unknown: list[tuple[dict[str, Any], str]] = []
 
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from kutter.api.quantity import QuantityError, canonical_text, number_text
+from kutter.api.schema.duplicates import count_keys
 from kutter.api.schema.node import Findings, Node, Visit
 
 _RFC3339 = "2006-01-02T15:04:05Z07:00"
@@ -80,6 +81,8 @@ def compile_visit(node: Node) -> Visit:
 
 
 def _visit_any(value: Any, findings: Findings | None) -> Any:
+    if findings is not None:
+        findings.keys += count_keys(value)
     return value
 
 
@@ -100,6 +103,8 @@ def _visit_object(node: Node) -> Visit:
     def visit(value: Any, findings: Findings | None) -> Any:
         if type(value) is not dict:
             raise Mismatch(value, node)
+        if findings is not None:
+            findings.keys += len(value)
         dropped: list[str] | None = None
         key = ""
         try:
@@ -108,10 +113,12 @@ def _visit_object(node: Node) -> Visit:
                 if type(item) is check:
                     continue
                 if check is None:
+                    if findings is not None:
+                        findings.keys += count_keys(item)
+                        if not preserves_unknown:
+                            findings.unknown.append((value, key))
                     if preserves_unknown:
                         continue
-                    if findings is not None:
-                        findings.unknown.append((value, key))
                 elif item is not None:
                     if check is str or check is bool:
                         raise Mismatch(item, fields[key])
@@ -175,6 +182,8 @@ def _visit_map(node: Node) -> Visit:
     def visit_plain(value: Any, findings: Findings | None) -> Any:
         if type(value) is not dict:
             raise Mismatch(value, node)
+        if findings is not None:
+            findings.keys += len(value)
         for key, item in value.items():
             if type(item) is not plain:
                 if item is not None:
@@ -185,6 +194,8 @@ def _visit_map(node: Node) -> Visit:
     def visit(value: Any, findings: Findings | None) -> Any:
         if type(value) is not dict:
             raise Mismatch(value, node)
+        if findings is not None:
+            findings.keys += len(value)
         inner = items.visit
         for key, item in value.items():
             seen = _zero(items) if item is None else inner(item, findings)

@@ -1,6 +1,12 @@
 import pytest
 
-from kutter.api.patch import apply_merge_patch
+from kutter.api.patch import (
+    PatchError,
+    apply_json_patch,
+    apply_merge_patch,
+    apply_strategic_patch,
+    plan_apply,
+)
 
 
 # The examples of RFC 7386, appendix A.
@@ -37,3 +43,18 @@ def test_inputs_stay_and_the_patch_is_not_shared():
     result["a"]["c"].append(2)
     assert patch == {"a": {"c": [1]}, "new": {"d": {}}}
     assert result["keep"] is target["keep"]
+
+
+def test_values_nested_too_deep_are_the_patchs_fault():
+    patch = {}
+    for _ in range(100_000):
+        patch = {"a": patch}
+    for apply in (
+        lambda: apply_merge_patch({}, patch),
+        lambda: apply_json_patch({}, [{"op": "add", "path": "/a", "value": patch}]),
+        lambda: apply_strategic_patch(None, {}, patch),
+        lambda: plan_apply(None, {}, patch, {}),
+    ):
+        with pytest.raises(PatchError, match="exceeded max depth") as caught:
+            apply()
+        assert caught.value.code == 400

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from kutter.api.schema import find_duplicates
+from kutter.api.schema.duplicates import count_keys, find_duplicates
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from kutter.api.schema import find_duplicates
     ],
 )
 def test_find_duplicates(text, found):
-    assert find_duplicates(text, json.loads(text)) == found
+    assert find_duplicates(text, count_keys(json.loads(text))) == found

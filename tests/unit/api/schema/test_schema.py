@@ -255,3 +255,15 @@ def test_a_custom_schema_takes_the_same_form():
     tree = {"spec": {"size": 1, "tags": [], "free": {"x": None}}, "gone": 1}
     root.visit(tree, None)
     assert tree == {"spec": {"size": 1, "tags": [], "free": {"x": None}}}
+
+
+def test_values_nested_too_deep_are_refused():
+    affinity = {"nodeAffinity": {}}
+    for _ in range(100_000):
+        affinity = {"x": affinity}
+    tree = {"metadata": {"annotations": {"a": "b"}}, "data": affinity}
+    revision = schema_for("apps", "v1", "ControllerRevision")
+    source = b'{"data":' + b'{"x":' * 100_000 + b"1" + b"}" * 100_000 + b',"data" :1}'
+    with pytest.raises(ApiError, match="exceeded max depth") as caught:
+        revision.clean(tree, report=True, source=source)
+    assert caught.value.code == 400
