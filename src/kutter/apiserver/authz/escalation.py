@@ -1,7 +1,7 @@
 """Nobody grants through roles and bindings what they do not hold themselves.
 
 Between admission and the RBAC index. Exceptions: ``system:masters``; the verb ``escalate`` on the
-role; the verb ``bind`` on the role a binding refers to; changes that leave the grant as it was.
+role; the verb ``bind`` on the role a binding refers to; what garbage collection changes.
 https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
 """
 
@@ -35,7 +35,7 @@ class EscalationCheck:
         assert new is not None
         if GROUP_MASTERS in request.user.groups:
             return
-        if old is not None and _grants(new) == _grants(old):
+        if old is not None and _only_collected(new, old):
             return
         plural = request.resource.plural
         if await self._may(request, "escalate", plural, request.name, request.namespace):
@@ -51,7 +51,7 @@ class EscalationCheck:
         assert new is not None
         if GROUP_MASTERS in request.user.groups:
             return
-        if old is not None and _bound(new) == _bound(old):
+        if old is not None and _only_collected(new, old):
             return
         ref = role_ref_of(new.get("roleRef") or {}, request.namespace)
         plural = "roles" if ref[0] else "clusterroles"
@@ -90,12 +90,22 @@ class EscalationCheck:
             raise forbidden(request.resource.plural, request.name, text, GROUP)
 
 
-def _grants(role: Tree) -> tuple[object, object]:
-    return (role.get("rules") or [], role.get("aggregationRule"))
+# What the garbage collector must be able to change on objects it could not have granted.
+_COLLECTED = frozenset({"ownerReferences", "finalizers", "managedFields", "resourceVersion"})
 
 
-def _bound(binding: Tree) -> tuple[object, object]:
-    return (binding.get("roleRef"), binding.get("subjects") or [])
+def _only_collected(new: Tree, old: Tree) -> bool:
+    """Whether nothing changed but what garbage collection needs. A label is a change: it may make
+    the role part of an aggregated one.
+    """
+    return _rest(new) == _rest(old)
+
+
+def _rest(tree: Tree) -> Tree:
+    kept = {k: v for k, v in tree.items() if k not in ("metadata", "kind", "apiVersion")}
+    metadata = tree.get("metadata") or {}
+    kept["metadata"] = {k: v for k, v in metadata.items() if k not in _COLLECTED and v}
+    return kept
 
 
 def _complaint(user: User, lacking: list[Rule]) -> str:

@@ -108,11 +108,19 @@ async def test_masters_admins_and_those_who_may_escalate(check: EscalationCheck)
     await refused(check, role("other", "* * *", "blue"))
 
 
-async def test_an_unchanged_grant_is_no_grant(check: EscalationCheck) -> None:
+async def test_garbage_collection_needs_no_rights_of_the_role(check: EscalationCheck) -> None:
     old = role("r", "* * *")
-    new = {**old, "metadata": {"name": "r", "labels": {"a": "b"}}}
-    await write(check, new, old=old)
+    collected = {"name": "r", "finalizers": ["a/b"], "ownerReferences": [{"name": "x"}]}
+    await write(check, {**old, "metadata": collected}, old=old)
     await refused(check, role("r", "* * *\nget url /x"), old=old)
+
+
+async def test_a_label_may_not_smuggle_a_role_into_an_aggregate(check: EscalationCheck) -> None:
+    old = role("r", "* * *")
+    labels = {"rbac.authorization.k8s.io/aggregate-to-view": "true"}
+    await refused(check, {**old, "metadata": {"name": "r", "labels": labels}}, old=old)
+    held = role("r", "get core pods")
+    await write(check, {**held, "metadata": {"name": "r", "labels": labels}}, old=held)
 
 
 async def test_aggregation_needs_everything(check: EscalationCheck) -> None:
@@ -135,4 +143,4 @@ async def test_bindings(check: EscalationCheck) -> None:
         'clusterrole.rbac.authorization.k8s.io "none" not found',
     )
     old = bind("x", "cluster-admin", "ann")
-    await write(check, {**old, "metadata": {"name": "x", "labels": {"a": "b"}}}, old=old)
+    await write(check, {**old, "metadata": {"name": "x", "finalizers": ["a/b"]}}, old=old)
