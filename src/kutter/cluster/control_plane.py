@@ -1,0 +1,148 @@
+"""The server's parts put together: store, API server, controllers, scheduler, in one loop.
+
+The same composition serves ``kutter server`` (SQLite, TLS, from files) and the test kit (memory,
+everything ephemeral).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
+from kutter.apiserver.bootstrap import bootstrap
+from kutter.apiserver.kinds.registry import KindOptions, strategies
+from kutter.apiserver.printing.registry import printer_for
+from kutter.apiserver.security import Security, SecurityOptions
+from kutter.apiserver.server import ApiServer, ServerParts
+from kutter.base.clock import SYSTEM_CLOCK, Clock
+from kutter.base.metrics import Registry
+from kutter.base.rng import SYSTEM_RNG, Rng
+from kutter.base.tasks import Scope, supervise
+from kutter.client.client import Client
+from kutter.client.local import LocalTransport
+from kutter.controllers.registry import ControllerOptions, build_controllers
+from kutter.http.client import HttpClient
+from kutter.machinery.controller import ControllerRunner
+from kutter.machinery.events import EventRecorder
+from kutter.machinery.informer import InformerFactory
+from kutter.scheduler.scheduler import Scheduler
+from kutter.store.interface import Store
+
+SCHEDULER = User("system:kube-scheduler", groups=(GROUP_AUTHENTICATED,))
+# The controllers act with the rights of upstream's combined controller manager: one identity of
+# the masters' group until each controller has its own (they run in this very process).
+CONTROLLERS = User("system:kube-controller-manager", groups=("system:masters",))
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlaneOptions:
+    """What distinguishes one control plane from another. PEM where keys are meant."""
+
+    token_key_pem: bytes
+    root_ca_pem: bytes = b""
+    cluster_cidr: str = "10.42.0.0/16"
+    service_cidr: str = "10.43.0.0/16"
+    node_ports: str = "30000-32767"
+    cluster_domain: str = "cluster.local"
+    address: str = "127.0.0.1"
+    port: int = 6443
+    with_controllers: bool = True
+    with_scheduler: bool = True
+
+
+class ControlPlane:
+    """``start`` it in a scope, then requests go to ``api.handle``."""
+
+    def __init__(
+        self,
+        store: Store,
+        options: ControlPlaneOptions,
+        *,
+        node_client: HttpClient | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        rng: Rng = SYSTEM_RNG,
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._rng = rng
+        self.store = store
+        self.metrics = Registry()
+        self.security = Security(
+            SecurityOptions(
+                token_key_pem=options.token_key_pem,
+                issuer=f"https://kubernetes.default.svc.{options.cluster_domain}",
+            ),
+            clock=clock,
+            rng=rng,
+        )
+        kinds = KindOptions(service_cidrs=(options.service_cidr,), node_ports=options.node_ports)
+        self.api = ApiServer(
+            ServerParts(
+                store=store,
+                strategy_for=strategies(kinds),
+                printer_for=printer_for,
+                node_client=node_client,
+                advertised_address=f"{options.address}:{options.port}",
+                clock=clock,
+                rng=rng,
+                metrics=self.metrics,
+                **self.security.parts(),
+            )
+        )
+
+    def client(self, user: User, *, user_agent: str = "kutter") -> Client:
+        """A client that calls this server in-process as ``user``."""
+        return Client(LocalTransport(self.api.handle, user), user_agent=user_agent)
+
+    async def start(self, scope: Scope) -> None:
+        """Fill caches, write what every cluster holds, start controllers and scheduler."""
+        options = self._options
+        await self.api.start()
+        self.security.follow(self.api.caches)
+        await bootstrap(
+            self.api.handle,
+            self.api.caches,
+            service_cidrs=(options.service_cidr,),
+            advertised=(options.address, options.port),
+        )
+        if options.with_controllers:
+            self._start_controllers(scope)
+        if options.with_scheduler:
+            self._start_scheduler(scope)
+
+    def _start_controllers(self, scope: Scope) -> None:
+        client = self.client(CONTROLLERS, user_agent="kutter-controllers")
+        informers = InformerFactory(client, clock=self._clock)
+        recorder = EventRecorder(client, "kutter-controllers", clock=self._clock)
+        controllers = build_controllers(
+            client,
+            informers,
+            recorder,
+            self.api.catalog,
+            ControllerOptions(
+                cluster_cidr=self._options.cluster_cidr,
+                root_ca=self._options.root_ca_pem.decode(),
+                clock=self._clock,
+            ),
+        )
+        runners = [ControllerRunner(c, metrics=self.metrics) for c in controllers]
+        informers.start(scope.start)
+        scope.start(supervise("controller-events", recorder.run), "controller-events")
+        for controller, runner in zip(controllers, runners, strict=True):
+            scope.start(supervise(controller.name, runner.run), controller.name)
+
+    def _start_scheduler(self, scope: Scope) -> None:
+        client = self.client(SCHEDULER, user_agent="kutter-scheduler")
+        informers = InformerFactory(client, clock=self._clock)
+        recorder = EventRecorder(client, "default-scheduler", clock=self._clock)
+        scheduler = Scheduler(
+            client, informers, recorder, clock=self._clock, rng=self._rng, metrics=self.metrics
+        )
+        informers.start(scope.start)
+        scope.start(supervise("scheduler-events", recorder.run), "scheduler-events")
+        scope.start(supervise("scheduler", scheduler.run), "scheduler")
+
+    async def stop(self) -> None:
+        """End watches and close the store; call after the scope is closed."""
+        await self.api.stop()
+        await self.store.close()

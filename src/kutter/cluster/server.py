@@ -1,0 +1,112 @@
+"""The server process: the control plane behind TLS, from the files of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+
+import orjson
+import uvloop
+
+from kutter.api.errors import ApiError
+from kutter.base.clock import SYSTEM_CLOCK
+from kutter.base.log import configure_logging, get_logger
+from kutter.base.tasks import Scope, supervise
+from kutter.cluster.certificates import Certificates
+from kutter.cluster.config import ClusterConfig
+from kutter.cluster.control_plane import ControlPlane, ControlPlaneOptions
+from kutter.cluster.lifecycle import certificates_of
+from kutter.http.client import HttpClient
+from kutter.http.messages import Response
+from kutter.http.server import serve
+from kutter.http.tls import ClientTls, ServerTls
+from kutter.store.durable import SqliteStore
+from kutter.store.interface import StoreError
+
+_log = get_logger("server")
+
+_REASONS = {400: "BadRequest", 413: "RequestEntityTooLarge", 431: "RequestHeaderFieldsTooLarge"}
+# Renewal looks this often; certificates are renewed with a third of their life left.
+_RENEW_EVERY_S = 3600.0 * 12
+
+
+def render_status(code: int, message: str) -> Response:
+    """What the HTTP layer refuses by itself, as a Status."""
+    error = ApiError(code, _REASONS.get(code, "InternalError"), message)
+    body = orjson.dumps(error.to_status())
+    return Response(code, [("Content-Type", "application/json")], body)
+
+
+def run_server(config: ClusterConfig, *, verbose: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT; answers the exit code."""
+    configure_logging(verbose=verbose)
+    try:
+        uvloop.run(_serve(config))
+    except (OSError, StoreError, ValueError) as error:
+        _log.error("server cannot run", error=str(error))
+        return 1
+    return 0
+
+
+async def _serve(config: ClusterConfig) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    certificates = certificates_of(config)
+    certificates.ensure()
+    store = await SqliteStore.open(config.store_file)
+    kubelet = certificates.pair("apiserver-kubelet-client")
+    node_client = HttpClient(
+        tls=ClientTls(
+            ca_file=certificates.ca_file, cert_file=kubelet.certificate, key_file=kubelet.key
+        )
+    )
+    plane = ControlPlane(
+        store,
+        ControlPlaneOptions(
+            token_key_pem=certificates.token_key_file.read_bytes(),
+            root_ca_pem=certificates.ca_pem,
+            cluster_cidr=config.cluster_cidr,
+            service_cidr=config.service_cidr,
+            node_ports=f"{config.node_port_first}-{config.node_port_last}",
+            cluster_domain=config.cluster_domain,
+            address=config.address,
+            port=config.api_port,
+        ),
+        node_client=node_client,
+    )
+    pair = certificates.pair("apiserver")
+    tls = ServerTls(pair.certificate, pair.key, client_ca_file=certificates.ca_file)
+    server = await serve(
+        plane.api.handle,
+        "0.0.0.0",
+        config.api_port,
+        tls=tls,
+        render_error=render_status,
+    )
+    async with Scope("server") as scope:
+        await plane.start(scope)
+        scope.start(supervise("certificates", lambda: _renew(certificates)), "certificates")
+        _log.info("serving", url=config.server_url)
+        # Everything alive now stays alive: keep the collector from walking it again and again.
+        gc.collect()
+        gc.freeze()
+        stopped = scope.start(stopping.wait(), "stop")
+        failed = scope.start(scope.wait_failed(), "failure")
+        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
+        _log.info("stopping")
+        plane.api.health.stopping = True
+        await server.close(grace_s=2.0)
+    with contextlib.suppress(asyncio.CancelledError):
+        await plane.stop()
+    await node_client.close()
+
+
+async def _renew(certificates: Certificates) -> None:
+    while True:
+        await SYSTEM_CLOCK.sleep(_RENEW_EVERY_S)
+        for name in await asyncio.to_thread(certificates.renew_due, SYSTEM_CLOCK.now()):
+            _log.info("certificate renewed", name=name)
