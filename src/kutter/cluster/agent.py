@@ -170,7 +170,7 @@ async def _settle(agent: NodeAgent) -> None:
 
 
 async def wait_for_range(client: Client, name: str) -> str:
-    """This node's pod range; makes the Node object if it is missing so that it gets one.
+    """The node's pod range; makes the Node object if it is missing so that it gets one.
 
     Raises ApiError, OSError, or TimeoutError when nobody hands out a range.
     """

@@ -69,9 +69,9 @@ class AgentControl:
         if request.path == "/images/pull":
             return lambda report: self._pull(asked, report)
         if request.path == "/images/import":
-            return lambda report: self._import(asked)
+            return lambda _: self._import(asked)
         if request.path == "/images/remove":
-            return lambda report: self._remove(asked)
+            return lambda _: self._remove(asked)
         return None
 
     async def _pull(self, asked: dict[str, Any], report: Report) -> dict[str, Any]:

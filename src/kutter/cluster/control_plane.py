@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.bootstrap import bootstrap
-from kutter.apiserver.kinds.registry import KindOptions, strategies
+from kutter.apiserver.kinds.registry import KindOptions, Kinds
 from kutter.apiserver.printing.registry import printer_for
 from kutter.apiserver.security import Security, SecurityOptions
 from kutter.apiserver.server import ApiServer, ServerParts
@@ -75,11 +75,13 @@ class ControlPlane:
             clock=clock,
             rng=rng,
         )
-        kinds = KindOptions(service_cidrs=(options.service_cidr,), node_ports=options.node_ports)
+        kinds = Kinds(
+            KindOptions(service_cidrs=(options.service_cidr,), node_ports=options.node_ports)
+        )
         self.api = ApiServer(
             ServerParts(
                 store=store,
-                strategy_for=strategies(kinds),
+                strategy_for=kinds.strategy_for,
                 printer_for=printer_for,
                 node_client=node_client,
                 advertised_address=f"{options.address}:{options.port}",
@@ -99,12 +101,7 @@ class ControlPlane:
         options = self._options
         await self.api.start()
         self.security.follow(self.api.caches)
-        await bootstrap(
-            self.api.handle,
-            self.api.caches,
-            service_cidrs=(options.service_cidr,),
-            advertised=(options.address, options.port),
-        )
+        await bootstrap(self.api.handle, self.api.caches)
         if options.with_controllers:
             self._start_controllers(scope)
         if options.with_scheduler:

@@ -21,7 +21,7 @@ from kutter.cluster.lifecycle import certificates_of
 from kutter.http.client import HttpClient
 from kutter.http.messages import Response
 from kutter.http.server import serve
-from kutter.http.tls import ClientTls, ServerTls
+from kutter.http.tls import ServerTls, client_context
 from kutter.store.durable import SqliteStore
 from kutter.store.interface import StoreError
 
@@ -60,7 +60,7 @@ async def _serve(config: ClusterConfig) -> None:
     store = await SqliteStore.open(config.store_file)
     kubelet = certificates.pair("apiserver-kubelet-client")
     node_client = HttpClient(
-        tls=ClientTls(
+        tls=client_context(
             ca_file=certificates.ca_file, cert_file=kubelet.certificate, key_file=kubelet.key
         )
     )
@@ -80,12 +80,9 @@ async def _serve(config: ClusterConfig) -> None:
     )
     pair = certificates.pair("apiserver")
     tls = ServerTls(pair.certificate, pair.key, client_ca_file=certificates.ca_file)
+    everywhere = "0.0.0.0"  # noqa: S104  (the API is the cluster's, TLS guards it)
     server = await serve(
-        plane.api.handle,
-        "0.0.0.0",
-        config.api_port,
-        tls=tls,
-        render_error=render_status,
+        plane.api.handle, everywhere, config.api_port, tls=tls, render_error=render_status
     )
     async with Scope("server") as scope:
         await plane.start(scope)

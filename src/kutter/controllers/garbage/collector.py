@@ -9,12 +9,12 @@ Upstream: kubernetes.io/docs/concepts/architecture/garbage-collection
 
 from __future__ import annotations
 
+import types
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import msgspec
 import orjson
 
 from kutter.api.catalog import Catalog
@@ -33,15 +33,14 @@ ABSENT_LIMIT = 500
 
 def metadata_view(resource: Resource) -> type[KubeObject]:
     """A view of nothing but the metadata of one resource."""
-    view = msgspec.defstruct(
+    body = {"resource": resource, "__module__": __name__}
+    made = types.new_class(
         f"{resource.kind}Metadata",
-        [],
-        bases=(KubeObject,),
-        namespace={"resource": resource},
-        frozen=True,
-        kw_only=True,
+        (KubeObject,),
+        {"frozen": True, "kw_only": True},
+        lambda namespace: namespace.update(body),
     )
-    return cast("type[KubeObject]", view)
+    return cast("type[KubeObject]", made)
 
 
 @dataclass(slots=True)
