@@ -116,7 +116,9 @@ class Security:
             [NodeAuthorizer(self._graph, self._reader), RbacAuthorizer(self.rbac)]
         )
         self.admission: AdmissionChain = default_chain(
-            escalation=EscalationCheck(self.rbac, self.authorizer), rng=rng
+            authorizer=self.authorizer,
+            escalation=EscalationCheck(self.rbac, self.authorizer),
+            rng=rng,
         )
         requests = TokenRequests(
             self.issuer, default_audiences=audiences, extend=options.extend_tokens

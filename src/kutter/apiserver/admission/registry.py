@@ -7,7 +7,13 @@ lines here.
 
 from __future__ import annotations
 
+from kutter.apiserver.admission.certificates import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+)
 from kutter.apiserver.admission.chain import AdmissionChain
+from kutter.apiserver.admission.claim_resize import PersistentVolumeClaimResize
 from kutter.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from kutter.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from kutter.apiserver.admission.limit_ranger import LimitRanger
@@ -21,14 +27,18 @@ from kutter.apiserver.admission.runtime_class import RuntimeClass
 from kutter.apiserver.admission.service_account import ServiceAccount
 from kutter.apiserver.admission.storage_protection import StorageObjectInUseProtection
 from kutter.apiserver.authz.escalation import EscalationCheck
+from kutter.apiserver.ports import Authorizer
 from kutter.base.rng import SYSTEM_RNG, Rng
 
 
 def default_plugins(
-    *, escalation: EscalationCheck | None = None, rng: Rng = SYSTEM_RNG
+    *,
+    authorizer: Authorizer | None = None,
+    escalation: EscalationCheck | None = None,
+    rng: Rng = SYSTEM_RNG,
 ) -> list[Plugin]:
-    """Every plugin that is on by default. Without ``escalation`` roles are not looked at (RBAC
-    is off).
+    """Every plugin that is on by default. Without ``authorizer`` and ``escalation`` nobody is
+    asked who may approve certificates and grant roles (authorization is off).
     """
     plugins: list[Plugin] = [
         NamespaceLifecycle(),
@@ -40,16 +50,22 @@ def default_plugins(
         DefaultTolerationSeconds(),
         DefaultStorageClass(),
         StorageObjectInUseProtection(),
+        PersistentVolumeClaimResize(),
         RuntimeClass(),
-        DefaultIngressClass(),
     ]
+    if authorizer is not None:
+        plugins += [CertificateApproval(authorizer), CertificateSigning(authorizer)]
+    plugins += [CertificateSubjectRestriction(), DefaultIngressClass()]
     if escalation is not None:
         plugins.append(RbacEscalation(escalation))
     return plugins
 
 
 def default_chain(
-    *, escalation: EscalationCheck | None = None, rng: Rng = SYSTEM_RNG
+    *,
+    authorizer: Authorizer | None = None,
+    escalation: EscalationCheck | None = None,
+    rng: Rng = SYSTEM_RNG,
 ) -> AdmissionChain:
     """The chain a server starts with."""
-    return AdmissionChain(default_plugins(escalation=escalation, rng=rng))
+    return AdmissionChain(default_plugins(authorizer=authorizer, escalation=escalation, rng=rng))
