@@ -1,7 +1,10 @@
 import dataclasses
+from pathlib import Path
 
+import orjson
 import pytest
 
+import kutter.api.schema
 from kutter.api.catalog import BUILTIN, Catalog, builtin, split_api_version
 from kutter.api.resources import Resource
 
@@ -109,3 +112,21 @@ def test_resources_come_and_go_at_run_time():
 def test_split_api_version():
     assert split_api_version("v1") == ("", "v1")
     assert split_api_version("apps/v1") == ("apps", "v1")
+
+
+def test_every_kind_of_the_tables_is_served():
+    """What the published schema has and the catalog lacks is a subresource's kind only."""
+    tables = Path(kutter.api.schema.__file__).parent / "tables"
+    published = set()
+    for path in tables.glob("*.json"):
+        table = orjson.loads(path.read_bytes())
+        group, _, version = table["table"].rpartition("/")
+        published |= {(group.removesuffix("core"), version, kind) for kind in table["kinds"]}
+    served = {(r.group, r.version, r.kind) for r in BUILTIN}
+    served |= {(r.group, r.version, r.list_kind) for r in BUILTIN if r.list_kind}
+    assert served <= published
+    assert published - served == {
+        ("autoscaling", "v1", "Scale"),
+        ("authentication.k8s.io", "v1", "TokenRequest"),
+        ("policy", "v1", "Eviction"),
+    }
