@@ -257,9 +257,12 @@ def _in_order(items: list[Any], order: list[Any], live: list[Any], key: str) -> 
     """Named items in the order's order, the others in the live order, put between as they were.
 
     The order given is kept; an item nobody named goes before the first named one that follows it
-    in the live list.
+    in the live list. Known difference: when one patch deletes and adds items of a list, upstream
+    sometimes places the others by a half-changed live list (its slices share memory).
     """
-    places = {item_identity(item, key): position for position, item in enumerate(order)}
+    places: dict[Hashable, int] = {}
+    for position, item in enumerate(order):
+        places.setdefault(item_identity(item, key), position)
     was: dict[Hashable, int] = {}
     for position, item in enumerate(live):
         if not key or key in item:

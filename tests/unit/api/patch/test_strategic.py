@@ -107,6 +107,12 @@ def apply(node, target, patch):
             pod(**{"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]}),
             pod(containers=[{"name": "live"}, {"name": "b"}, {"name": "a"}]),
         ),
+        # A scalar named twice goes where it is named first.
+        (
+            {"metadata": {"finalizers": ["c", "a", "b"]}},
+            {"metadata": {"$setElementOrder/finalizers": ["b", "a", "c", "b"]}},
+            {"metadata": {"finalizers": ["b", "a", "c"]}},
+        ),
         # $retainKeys clears what it does not name.
         (
             pod(volumes=[{"name": "v", "emptyDir": {}}]),
