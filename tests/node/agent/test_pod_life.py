@@ -209,5 +209,4 @@ async def test_pod_to_ready_is_quick(kernel_node: KernelNode) -> None:
         await kernel_node.wait_ready(name)
         samples.append(time.monotonic() - began)
     samples.sort()
-    print(f"pod to ready p50 {samples[4] * 1000:.0f} ms, best {samples[0] * 1000:.0f} ms")
-    assert samples[4] < 1.0
+    assert samples[4] < 0.5, samples  # 67 ms where nothing else runs
