@@ -33,6 +33,7 @@ _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _PRIVATE = frozenset(("authorization", "cookie", "proxy-authorization"))
 _BODY_LIMIT_BYTES = 1024 * 1024 * 1024
 _IDLE_S = 60.0
+_CLOSE_TURNS = 100  # of the loop, for aborted transports to say that they are closed
 
 
 class TooManyRedirectsError(HttpProtocolError):
@@ -174,6 +175,8 @@ class _Pool:
             raise
         self._opening -= 1
         self._all.add(connection)
+        self._client.connections.add(connection)
+        self._client.remember(self._origin, self)
         return connection
 
     def give_back(self, connection: ClientConnection) -> None:
@@ -189,6 +192,7 @@ class _Pool:
 
     def _lost(self, connection: ClientConnection) -> None:
         self._all.discard(connection)
+        self._client.connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         self._wake_one()
@@ -204,11 +208,6 @@ class _Pool:
             if not waiter.done():
                 waiter.set_result(None)
                 return
-
-    def close(self) -> None:
-        for connection in list(self._all):
-            connection.abort()
-        self._idle.clear()
 
 
 class HttpClient:
@@ -236,6 +235,7 @@ class HttpClient:
         self.max_connections = max_connections
         self.max_idle = max_idle
         self.closed = False
+        self.connections: set[ClientConnection] = set()
         self._pools: dict[Origin, _Pool] = {}
 
     async def request(
@@ -310,15 +310,22 @@ class HttpClient:
                 pool.give_back(connection)
 
     async def close(self) -> None:
-        """Drop all connections."""
+        """Drop all connections; they are gone when this returns."""
         self.closed = True
-        for pool in self._pools.values():
-            pool.close()
-        await asyncio.sleep(0)
+        for connection in list(self.connections):
+            connection.abort()
+        for _ in range(_CLOSE_TURNS):
+            if not self.connections:
+                break
+            await asyncio.sleep(0)
 
     def forget(self, origin: Origin) -> None:
         """An origin without connections (probes meet many) costs nothing."""
         self._pools.pop(origin, None)
+
+    def remember(self, origin: Origin, pool: _Pool) -> None:
+        """A pool that was forgotten while a caller waited in it is in use again."""
+        self._pools.setdefault(origin, pool)
 
     # -- one exchange ---------------------------------------------------------------------
 
@@ -370,12 +377,12 @@ class HttpClient:
     ) -> tuple[_Pool, ClientConnection]:
         if self.closed:
             raise ConnectionAbortedError("the client is closed")
-        pool = self._pools.get(origin)
-        if pool is None:
-            pool = self._pools[origin] = _Pool(self, origin)
         lines = _complete(pairs, origin, method, len(body))
         fresh = False
         while True:
+            pool = self._pools.get(origin)
+            if pool is None:
+                pool = self._pools[origin] = _Pool(self, origin)
             connection = await pool.take(fresh=fresh)
             try:
                 connection.send(method, target, lines, body)

@@ -21,6 +21,7 @@ from kutter.http.messages import Handler, Response
 from kutter.http.tls import ServerTls
 
 _BACKLOG = 1024
+_CLOSE_TURNS = 100  # of the loop, for aborted transports to say that they are closed
 RenderError = Callable[[int, str], Response]
 
 
@@ -166,6 +167,10 @@ class HttpServer:
         for connection in list(self._connections):
             connection.abort()
         await self.scope.close()
+        for _ in range(_CLOSE_TURNS):
+            if not self._connections:
+                break
+            await asyncio.sleep(0)
         for path in self._unix_paths:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)

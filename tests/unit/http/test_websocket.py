@@ -75,6 +75,7 @@ async def test_both_sides_of_ours() -> None:
         assert (sockets[0].close_code, sockets[0].close_reason) == (3001, "enough")
         with pytest.raises(ConnectionError):
             await socket.send(b"late")
+        socket.disconnect()
         await client.close()
 
 
@@ -84,6 +85,7 @@ async def test_too_big_and_abnormal_ends() -> None:
         await socket.send(b"x" * 1001)
         assert await socket.receive() is None
         assert socket.close_code == 1009
+        socket.disconnect()
         client, socket, _ = await connect(port)
         socket.disconnect()
         async with asyncio.timeout(2):
@@ -100,6 +102,7 @@ async def test_unmasked_client_is_refused() -> None:
         socket._client = True
         assert await socket.receive() is None
         assert socket.close_code == 1002
+        socket.disconnect()
         await client.close()
 
 
