@@ -65,6 +65,8 @@ class JobKind(SpecKind):
     def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
         # The selector holds the uid, which exists only now.
         generate_selector(tree)
+        # Upstream defaults again when it reads the object back: the labels follow the template.
+        self.default(tree)
         return super().validate_create(context, tree)
 
     def check(self, tree: Tree) -> list[FieldError]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from kutter.api.errors import FieldError, forbidden_field, invalid, not_supported, required
 from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
+from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.metadata import checked, immutable, validate_label_selector
@@ -20,6 +21,9 @@ _PATH_TYPES = ["Exact", "ImplementationSpecific", "Prefix"]
 
 
 class IngressKind(SpecKind):
+    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
+        tree["status"] = {"loadBalancer": {}}
+
     def check(self, tree: Tree) -> list[FieldError]:
         errors: Errors = []
         spec = tree.get("spec") or {}

@@ -17,8 +17,10 @@ from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation.pod_spec import validate_pod_create, validate_pod_template
 from kutter.apiserver.validation.pod_update import (
+    validate_ephemeral_containers_update,
     validate_pod_status_update,
     validate_pod_update,
+    validate_resize,
 )
 
 _FIELDS: dict[str, tuple[str, str]] = {
@@ -104,6 +106,13 @@ class PodKind(SpecKind):
         self, context: StrategyContext, new: Tree, old: Tree
     ) -> list[FieldError]:
         return validate_pod_status_update(new, old)
+
+    def validate_part_update(
+        self, context: StrategyContext, part: str, new: Tree, old: Tree
+    ) -> list[FieldError]:
+        if part == "ephemeralcontainers":
+            return validate_ephemeral_containers_update(new, old)
+        return validate_resize(new, old) if part == "resize" else []
 
     def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
         return pod_warnings(new.get("spec") or {}, "spec") if old is None else []

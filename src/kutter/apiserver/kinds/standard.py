@@ -80,6 +80,12 @@ class SpecKind(Standard):
 
     generation_paths: ClassVar[tuple[str, ...]] = ("spec",)
 
+    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
+        super().prepare_for_create(context, tree)
+        if self.has_status and "status" in self.resource.subresources:
+            # A plain struct upstream: there from the start, empty.
+            tree["status"] = {}
+
 
 def _once(errors: list[FieldError]) -> list[FieldError]:
     """Each error once: object and change may find the same fault."""
