@@ -122,6 +122,7 @@ class Cgroups:
 
     def create(self, group: str) -> None:
         """Make the group and its parents everywhere; on v2 controllers are handed down."""
+        assert _is_group(group), group
         if self.layout is Layout.V2:
             self._create_v2(group)
             return

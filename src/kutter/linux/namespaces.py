@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,9 @@ _KINDS = {
     "ipc": syscalls.CLONE_NEWIPC,
     "uts": syscalls.CLONE_NEWUTS,
 }
+_IPC_SYSCTLS = frozenset(
+    ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
+)
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
@@ -60,13 +63,21 @@ def set_link_up(name: str) -> None:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", name.encode(), flags | _IFF_UP))
 
 
-def write_sysctls(values: Mapping[str, str]) -> None:
-    """Write namespaced sysctls (``net.core.somaxconn``) for the calling thread's namespaces."""
-    for name, value in values.items():
-        path = Path("/proc/sys") / name.replace(".", "\0").replace("/", ".").replace("\0", "/")
-        if ".." in path.parts:
-            raise ValueError(f"invalid sysctl {name!r}")
-        path.write_text(value)
+def sysctl_path(name: str, kinds: Collection[str]) -> Path:
+    """The file of a sysctl that belongs to one of the namespaces ``kinds``.
+
+    As sysctl(8): the first separator, dot or slash, is the separator. Raises ValueError for a
+    sysctl of the whole machine.
+    """
+    first = min((name.find(mark) for mark in "./" if mark in name), default=-1)
+    if first > 0 and name[first] == ".":
+        name = name.translate(str.maketrans("./", "/."))
+    parts = tuple(name.split("/"))
+    ipc = parts[:1] == ("kernel",) and len(parts) == 2 and parts[1] in _IPC_SYSCTLS
+    ipc = ipc or parts[:2] == ("fs", "mqueue")
+    if ".." in parts or not ((parts[0] == "net" and "net" in kinds) or (ipc and "ipc" in kinds)):
+        raise ValueError(f"sysctl {name!r} does not belong to a namespace of the sandbox")
+    return Path("/proc/sys", *parts)
 
 
 def pin_namespaces(
@@ -93,8 +104,8 @@ def pin_namespaces(
             set_link_up("lo")
         if "uts" in kinds and hostname:
             syscalls.sethostname(hostname)
-        if sysctls:
-            write_sysctls(sysctls)
+        for name, value in (sysctls or {}).items():
+            sysctl_path(name, kinds).write_text(value)
         for kind in kinds:
             target = folder / kind
             target.touch()

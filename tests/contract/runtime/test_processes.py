@@ -144,6 +144,20 @@ async def test_hanging_up_kills_the_process(world: World) -> None:
     assert not list(world.paths.bundles.glob("*/exec-*"))
 
 
+async def test_a_caller_whose_input_breaks_ends_the_session(world: World) -> None:
+    container_id = await _idle(world)
+    terminal = Terminal(hold=True)
+
+    async def broken() -> bytes:
+        raise ConnectionResetError("gone")
+
+    terminal.read_stdin = broken  # type: ignore[method-assign]
+    with pytest.raises(ConnectionResetError):
+        await world.runtime.exec(container_id, ("sleep", "500"), terminal, tty=False, stdin=True)
+    _, listing, _ = await world.runtime.exec_sync(container_id, ("ps", "-o", "args"), 10)
+    assert b"sleep 500" not in listing
+
+
 async def test_attach_reaches_the_main_process(world: World) -> None:
     sandbox = await world.sandbox()
     script = "while read line; do echo got $line; echo bad >&2; done; echo end; exit 4"

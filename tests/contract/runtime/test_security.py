@@ -16,7 +16,7 @@ from kutter.runtime.cri import (
     Resources,
     SecurityContext,
 )
-from kutter.testing.images import build_busybox_image
+from kutter.testing.images import build_busybox_image, make_folder
 
 pytestmark = pytest.mark.root
 
@@ -121,6 +121,20 @@ async def test_a_readonly_root(world: World) -> None:
     assert "Read-only file system" in text
     assert text.endswith("fine")
     assert (data / "y").exists()
+
+
+async def test_an_images_volume_is_writable_in_a_readonly_root(world: World) -> None:
+    files = {"data": make_folder(0o750, uid=12), "data/there": "content"}
+    built = build_busybox_image(world.base / "v.tar", "volume:1", files, volumes=("/data",))
+    await world.images.import_archive(built.path)
+    sandbox = await world.sandbox()
+    code, text = await world.output(
+        sandbox,
+        "cat /data/there; echo; stat -c '%a %u' /data; echo x > /data/new && echo fine",
+        image="volume:1",
+        security=SecurityContext(readonly_rootfs=True),
+    )
+    assert (code, text.splitlines()) == (0, ["content", "750 12", "fine"])
 
 
 async def test_kernel_files_are_masked_unless_privileged(world: World) -> None:

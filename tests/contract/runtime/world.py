@@ -100,10 +100,13 @@ class World:
         """Run a shell script to its end: (exit code, its output without log decoration)."""
         container_id = await self.run(sandbox, "sh", "-c", script, **options)
         container = await self.wait_ended(container_id)
-        lines = self.log(options.get("name", "main")).splitlines()
+        text = ""
+        for line in self.log(options.get("name", "main")).splitlines():
+            _, _, tag, data = line.split(" ", 3)
+            text += data if tag == "P" else data + "\n"
         await self.runtime.remove_container(container_id)
         (self.base / "logs" / f"{options.get('name', 'main')}.log").unlink()
-        return container.exit_code, "\n".join(line.split(" ", 3)[3] for line in lines)
+        return container.exit_code, text.rstrip("\n")
 
     def log(self, name: object = "main") -> str:
         return (self.base / "logs" / f"{name}.log").read_text()

@@ -62,12 +62,15 @@ async def attach(live: LiveContainer, io: ExecIo, *, tty: bool, stdin: bool) -> 
         side.append(loop.create_task(_pump_stdin(io, writer)))
     if tty:
         side.append(loop.create_task(_pump_sizes(io, live.bundle)))
+    output = loop.create_task(_pump_output(io, reader))
     try:
-        while packet := await reader.read(_PACKET_MAX_BYTES):
-            write = io.write_stderr if packet[0] == _STDERR else io.write_stdout
-            if len(packet) > 1:
-                await write(packet[1:])
+        waiting = {output, *side}
+        while not output.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # a caller that is gone ends the session
     finally:
+        side.append(output)
         for task in side:
             task.cancel()
         await asyncio.gather(*side, return_exceptions=True)
@@ -75,11 +78,21 @@ async def attach(live: LiveContainer, io: ExecIo, *, tty: bool, stdin: bool) -> 
         reader.close()
 
 
+async def _pump_output(io: ExecIo, reader: PipeReader) -> None:
+    while packet := await reader.read(_PACKET_MAX_BYTES):
+        write = io.write_stderr if packet[0] == _STDERR else io.write_stdout
+        if len(packet) > 1:
+            await write(packet[1:])
+
+
 async def _pump_stdin(io: ExecIo, writer: PipeWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await io.read_stdin():
+    while data := await io.read_stdin():
+        try:
             for start in range(0, len(data), _STDIN_PACKET_BYTES):
                 await writer.write(data[start : start + _STDIN_PACKET_BYTES])
+        except OSError:  # the process or its monitor is gone: the output ends as well
+            return
+    with contextlib.suppress(OSError):
         writer.shutdown()
 
 

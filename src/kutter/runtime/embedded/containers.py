@@ -40,9 +40,10 @@ from kutter.runtime.embedded.monitor import MonitorRequest, send_control, start_
 from kutter.runtime.embedded.oci import OciRuntime, end_processes
 from kutter.runtime.embedded.paths import RuntimePaths
 from kutter.runtime.embedded.records import ContainerRecord, Phase, SandboxRecord, write_record
+from kutter.runtime.embedded.rootfs import copy_tree_in_root, read_in_root
 from kutter.runtime.embedded.sandbox import SandboxHouse
 from kutter.runtime.embedded.spec import Host, Surroundings, render_resources, render_spec
-from kutter.runtime.embedded.users import ResolvedUser, read_in_root, resolve_user
+from kutter.runtime.embedded.users import ResolvedUser, resolve_user
 
 _log = get_logger("containers")
 # As containerd: the container never ran.
@@ -174,10 +175,13 @@ class LiveContainer:
             namespaces["pid"] = ""
         if host.cgroup_v2 and not config.security.privileged:
             namespaces["cgroup"] = ""
+        files = dict(tools.house.files(sandbox))
+        if config.security.readonly_rootfs:
+            files |= self._make_volumes(tools.images.config(image).volumes)
         surroundings = Surroundings(
             hostname=sandbox.config.hostname or os.uname().nodename,
             namespaces=namespaces,
-            files=tools.house.files(sandbox),
+            files=files,
             shm=tools.house.shared_memory(sandbox),
             cgroup=self.record.cgroup,
             rootfs=str(self.rootfs),
@@ -185,6 +189,18 @@ class LiveContainer:
             seccomp_profile=_load_profile(config),
         )
         return render_spec(config, tools.images.config(image), user, surroundings, host)
+
+    def _make_volumes(self, volumes: tuple[str, ...]) -> dict[str, str]:
+        """Places the image wants writable, with its content; else the root's own will do."""
+        made = {}
+        for number, path in enumerate(volumes):
+            if any(mount.container_path == path for mount in self.record.config.mounts):
+                continue
+            folder = self.home / f"volume{number}"
+            folder.mkdir(exist_ok=True)
+            copy_tree_in_root(self.rootfs, path, folder)
+            made[path] = str(folder)
+        return made
 
     # Starting
 
@@ -283,6 +299,8 @@ class LiveContainer:
         record = self.record
         if record.phase is Phase.STARTING:
             await self._recover_start()
+        if record.phase is Phase.READY and record.boot_id != self._tools.boot_id:
+            self._finish(_START_ERROR_CODE, "StartError", "the machine restarted")
         if record.phase is Phase.RUNNING:
             if record.boot_id != self._tools.boot_id:
                 self._finish(_LOST_CODE, "Error", "the machine restarted")

@@ -248,12 +248,13 @@ async def _pump_out(reader: PipeReader, write: Callable[[bytes], Awaitable[None]
 
 
 async def _pump_in(io: ExecIo, writer: PipeWriter, *, close: bool = True) -> None:
-    # The process need not read what it is sent.
-    with contextlib.suppress(BrokenPipeError, OSError):
-        while data := await io.read_stdin():
+    while data := await io.read_stdin():
+        try:
             await writer.write(data)
-        if close:
-            writer.close()
+        except OSError:  # the process need not read what it is sent
+            return
+    if close:
+        writer.close()
 
 
 async def _pump_sizes(io: ExecIo, descriptor: int, child: Child) -> None:

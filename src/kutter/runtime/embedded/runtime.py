@@ -284,7 +284,7 @@ class EmbeddedRuntime:
             await self._house.make(record, runtime)
         except BaseException as error:
             await asyncio.shield(self._forget_sandbox(record))
-            if isinstance(error, OSError):
+            if isinstance(error, (OSError, ValueError)):
                 raise CriError(f"failed to create sandbox: {error}") from None
             raise
         record.phase = Phase.READY

@@ -1,20 +1,14 @@
 """Who a container's process runs as: the image's accounts and the caller's wishes.
 
 Rules are CRI's (https://github.com/kubernetes/cri-api, LinuxContainerSecurityContext) and
-Docker's for the image's ``user[:group]``. Files are read inside the root file system only:
-links in it cannot lead out.
+Docker's for the image's ``user[:group]``. Pure: callers bring the files' text.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
-from kutter.linux.syscalls import open_in_root
 from kutter.runtime.cri import CreateContainerError, SecurityContext
-
-_FILE_MAX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +32,6 @@ class Group:
     name: str
     gid: int
     members: tuple[str, ...]
-
-
-def read_in_root(rootfs: Path, path: str) -> str:
-    """A small file of a root file system, empty when absent or no plain file."""
-    try:
-        descriptor = open_in_root(rootfs, path)
-    except OSError:
-        return ""
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            return file.read(_FILE_MAX_BYTES).decode(errors="replace")
-        except OSError:
-            return ""
 
 
 def parse_accounts(text: str) -> list[Account]:
