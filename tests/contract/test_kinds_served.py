@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 
 import pytest
-
-from kutter.apiserver.printing.registry import printer_for
 from tests.apiserver_harness import ADMIN, Api, start_server
 from tests.unit.apiserver.kinds.samples import BODIES, NAMES, resource, sample, strategy
+
+from kutter.apiserver.printing.registry import printer_for
 
 _TABLE = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
 

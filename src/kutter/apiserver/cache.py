@@ -107,10 +107,10 @@ class Entry:
             self._labels = _labels_decoder.decode(b"{" + self.tail).metadata.labels or {}
         return self._labels
 
-    def fields(self, select: Callable[[Tree], Any]) -> dict[str, str]:
-        """The selectable fields, by the strategy's ``selectable_fields``."""
+    def fields(self, select: Callable[[bytes], Any]) -> dict[str, str]:
+        """The selectable fields, by the strategy's ``select_fields``."""
         if self._fields is None:
-            self._fields = dict(select(self.tree))
+            self._fields = dict(select(b"{" + self.tail))
         return self._fields
 
     def restamped(self, revision: int) -> bytes:

@@ -27,7 +27,7 @@ class Selection:
         namespace: str,
         labels: Selector | None = None,
         fields: Sequence[FieldTerm] = (),
-        select: Callable[[dict[str, Any]], Any] | None = None,
+        select: Callable[[bytes], Any] | None = None,
     ) -> None:
         self.namespace = namespace
         self._labels = labels
@@ -95,7 +95,7 @@ def parse_selection(
         for term in fields:
             if term.field not in _ALWAYS and term.field not in strategy.field_labels:
                 raise bad_request(_unsupported(strategy, term.field))
-    return Selection(namespace, labels, fields, strategy.selectable_fields)
+    return Selection(namespace, labels, fields, strategy.select_fields)
 
 
 def _unsupported(strategy: Strategy, field: str) -> str:

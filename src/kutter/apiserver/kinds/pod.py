@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import msgspec
+
 from kutter.api.errors import FieldError
 from kutter.apiserver.kinds.pod_defaults import (
     default_pod,
@@ -23,20 +25,48 @@ from kutter.apiserver.validation.pod_update import (
     validate_resize,
 )
 
-_FIELDS: dict[str, tuple[str, str]] = {
-    "spec.nodeName": ("spec", "nodeName"),
-    "spec.restartPolicy": ("spec", "restartPolicy"),
-    "spec.schedulerName": ("spec", "schedulerName"),
-    "spec.serviceAccountName": ("spec", "serviceAccountName"),
-    "status.phase": ("status", "phase"),
-    "status.podIP": ("status", "podIP"),
-    "status.nominatedNodeName": ("status", "nominatedNodeName"),
-}
+
+class _Spec(msgspec.Struct, rename="camel"):
+    node_name: str | None = None
+    restart_policy: str | None = None
+    scheduler_name: str | None = None
+    service_account_name: str | None = None
+    host_network: bool | None = None
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    phase: str | None = None
+    pod_ip: str | None = msgspec.field(default=None, name="podIP")
+    nominated_node_name: str | None = None
+
+
+class _Selectable(msgspec.Struct):
+    """What pods are selected by: the scheduler and every node watch by these."""
+
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: _Status = msgspec.field(default_factory=_Status)
+
+    def values(self) -> dict[str, str]:
+        spec, status = self.spec, self.status
+        return {
+            "spec.nodeName": spec.node_name or "",
+            "spec.restartPolicy": spec.restart_policy or "",
+            "spec.schedulerName": spec.scheduler_name or "",
+            "spec.serviceAccountName": spec.service_account_name or "",
+            "spec.hostNetwork": "true" if spec.host_network else "false",
+            "status.phase": status.phase or "",
+            "status.podIP": status.pod_ip or "",
+            "status.nominatedNodeName": status.nominated_node_name or "",
+        }
+
+
+_decode_selectable = msgspec.json.Decoder(_Selectable).decode
+_LABELS = frozenset(_Selectable().values())
 
 
 class PodKind(SpecKind):
     return_deleted_object: ClassVar[bool] = True
-    field_labels: ClassVar[frozenset[str]] = frozenset(_FIELDS) | {"spec.hostNetwork"}
+    field_labels: ClassVar[frozenset[str]] = _LABELS
 
     def default(self, tree: Tree) -> None:
         spec = spec_of(tree)
@@ -130,13 +160,10 @@ class PodKind(SpecKind):
         return 1 if period < 0 else period
 
     def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
-        spec, status = tree.get("spec") or {}, tree.get("status") or {}
-        values = {
-            label: (spec if part == "spec" else status).get(field) or ""
-            for label, (part, field) in _FIELDS.items()
-        }
-        values["spec.hostNetwork"] = "true" if spec.get("hostNetwork") else "false"
-        return values
+        return msgspec.convert(tree, _Selectable).values()
+
+    def select_fields(self, data: bytes) -> Mapping[str, str]:
+        return _decode_selectable(data).values()
 
 
 class PodTemplateKind(Standard):

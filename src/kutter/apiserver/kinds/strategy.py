@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+import orjson
+
 from kutter.api.errors import FieldError
 from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import User
@@ -152,6 +154,12 @@ class Strategy:
     def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
         """Values of ``field_labels`` of one object."""
         return {}
+
+    def select_fields(self, data: bytes) -> Mapping[str, str]:
+        """As ``selectable_fields``, from the object's JSON; kinds watched by field override it
+        to decode just what they answer.
+        """
+        return self.selectable_fields(orjson.loads(data))
 
     def ttl_s(self, tree: Tree) -> float | None:
         """Seconds after which the store forgets the object (events)."""

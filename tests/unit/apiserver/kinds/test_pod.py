@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import orjson
 import pytest
 from tests.unit.apiserver.kinds.samples import (
     change_errors,
@@ -493,7 +494,9 @@ def test_quality_of_service(resources: list[dict[str, Any]], expected: str) -> N
 
 def test_selectable_fields() -> None:
     tree = stored("pods", pod(nodeName="n1", hostNetwork=True))
-    assert strategy("pods").selectable_fields(tree) == {
+    fields = strategy("pods").select_fields(orjson.dumps(tree))
+    assert fields == strategy("pods").selectable_fields(tree)
+    assert fields == {
         "spec.nodeName": "n1",
         "spec.restartPolicy": "Always",
         "spec.schedulerName": "default-scheduler",
