@@ -141,9 +141,11 @@ def _finalizers_for(strategy: Strategy, tree: Tree, options: DeleteOptions) -> l
 
 def ends_with_update(strategy: Strategy, new: Tree, old: Tree) -> bool:
     """Whether this update removed the last thing a deletion waited for."""
-    metadata = new["metadata"]
-    return (
+    metadata, before = new["metadata"], old["metadata"]
+    return bool(
         not metadata.get("finalizers")
-        and old["metadata"].get("deletionGracePeriodSeconds") == 0
+        and before.get("deletionTimestamp")
+        # Namespaces are deleted without any grace period, not with one of zero.
+        and not before.get("deletionGracePeriodSeconds")
         and not strategy.holds_deletion(new)
     )

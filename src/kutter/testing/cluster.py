@@ -178,4 +178,5 @@ class LocalCluster:
         """An ``ApiClient`` of the official ``kubernetes`` package."""
         from kubernetes import config
 
-        return config.new_client_from_config(str(self.kubeconfig_path))
+        make: Any = config.new_client_from_config
+        return make(str(self.kubeconfig_path))
