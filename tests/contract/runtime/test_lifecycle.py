@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
+import time
 
 import pytest
 from tests.contract.runtime.world import World
 
+from kutter.linux.mounts import mounts_below
 from kutter.linux.process import wait_exit
 from kutter.runtime.cri import (
     ContainerState,
@@ -138,6 +141,27 @@ async def test_a_sandbox_without_network_is_taken_back(world: World) -> None:
     assert list(world.paths.pods.iterdir()) == []
 
 
+async def test_a_cancelled_start_leaves_nothing(world: World) -> None:
+    """At every stage: the work is cut off after more and more of the loop's turns."""
+    for turns in range(0, 40, 3):
+        work = asyncio.ensure_future(_make_pod(world))
+        for _ in range(turns):
+            await asyncio.sleep(0.0005 * turns / 10)
+        work.cancel()
+        await asyncio.wait([work])
+        for sandbox in await world.runtime.list_sandboxes():
+            await world.runtime.remove_sandbox(sandbox.id)
+        assert mounts_below(world.paths.run) == []
+        assert list(world.paths.containers.iterdir()) == []
+        assert list(world.paths.pods.iterdir()) == []
+        assert world.network.attached == {}
+
+
+async def _make_pod(world: World) -> None:
+    sandbox = await world.sandbox()
+    await world.run(sandbox, "sleep", "1000")
+
+
 async def test_containers_survive_the_runtime(world: World) -> None:
     sandbox = await world.sandbox()
     script = "echo before; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo after; exit 9"
@@ -165,9 +189,11 @@ async def test_an_exit_while_the_runtime_is_away_is_not_lost(world: World) -> No
     record = world.runtime._containers[container_id].record
     await world.runtime.close()
     await wait_exit(record.monitor_pid, record.monitor_ticks)
+    gone_ns = time.time_ns()
     await world.restart()
     ended = await world.runtime.container(container_id)
     assert (ended.state, ended.exit_code) == (ContainerState.EXITED, 11)
+    assert ended.started_at_ns < ended.finished_at_ns <= gone_ns
 
 
 async def test_a_lost_monitor_takes_its_container_along(world: World) -> None:

@@ -34,6 +34,7 @@ from kutter.runtime.cri import (
     Resources,
     StartContainerError,
 )
+from kutter.runtime.embedded.blocking import run_whole
 from kutter.runtime.embedded.host import list_device_nodes, resolve_devices
 from kutter.runtime.embedded.images import EmbeddedImages, ImageRecord
 from kutter.runtime.embedded.monitor import MonitorRequest, send_control, start_monitor
@@ -261,6 +262,7 @@ class LiveContainer:
     def _monitor_gone(self) -> None:
         try:
             code = int(self._exit_file.read_text())
+            ended_ns = self._exit_file.stat().st_mtime_ns
         except (OSError, ValueError):
             self._tools.cgroups.kill_all(self.record.cgroup)
             process.send_signal(self.record.pid, self.record.pid_ticks, signal.SIGKILL)
@@ -270,13 +272,14 @@ class LiveContainer:
         reason = "Completed" if code == 0 else "Error"
         if self._tools.cgroups.read_oom_kills(self.record.cgroup):
             reason = "OOMKilled"
-        self._finish(code, reason, "")
+        self._finish(code, reason, "", ended_ns)
 
-    def _finish(self, code: int, reason: str, message: str) -> None:
+    def _finish(self, code: int, reason: str, message: str, ended_ns: int = 0) -> None:
         record = self.record
         record.phase = Phase.ENDED
         record.exit_code, record.reason, record.message = code, reason, message[:4096]
-        record.finished_at_ns = self._tools.now_ns()
+        # The monitor's word counts when there is one: we may have been away.
+        record.finished_at_ns = max(ended_ns or self._tools.now_ns(), record.started_at_ns)
         self.save()
         self.ended.set()
         self._tools.announce(ContainerEvent(record.sandbox_id, record.id, "stopped"))
@@ -363,7 +366,7 @@ class LiveContainer:
         self.record.phase = Phase.REMOVING
         self.save()
         await self.release()
-        await asyncio.to_thread(self._clear)
+        await run_whole(self._clear)
         self.close()
 
     def _clear(self) -> None:

@@ -38,6 +38,7 @@ from kutter.runtime.cri import (
     SandboxStats,
 )
 from kutter.runtime.embedded.attach import PortConnection, attach, connect_port
+from kutter.runtime.embedded.blocking import run_whole
 from kutter.runtime.embedded.containers import (
     LiveContainer,
     Tools,
@@ -365,7 +366,7 @@ class EmbeddedRuntime:
         live = self._add(record)
         self._images.touch(image)
         try:
-            await asyncio.to_thread(live.make, sandbox, image, self._target_pid(sandbox, config))
+            await run_whole(live.make, sandbox, image, self._target_pid(sandbox, config))
         except BaseException:
             await asyncio.shield(live.remove())
             self._containers.pop(identity, None)

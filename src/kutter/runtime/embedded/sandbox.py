@@ -7,7 +7,6 @@ tiny first process (:mod:`kutter.runtime.embedded.pause`), for a PID namespace e
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from kutter.runtime.cri import (
     SandboxNetwork,
     SandboxState,
 )
+from kutter.runtime.embedded.blocking import run_whole
 from kutter.runtime.embedded.oci import OciRuntime, end_processes
 from kutter.runtime.embedded.paths import RuntimePaths
 from kutter.runtime.embedded.pause import start_pause
@@ -86,7 +86,7 @@ class SandboxHouse:
         """Bring the sandbox up; the caller undoes with :meth:`take_down` when this raises."""
         config = record.config
         place = self.place(record.id)
-        await asyncio.to_thread(self._make_place, place, config, self.home(record.id))
+        await run_whole(self._make_place, place, config, self.home(record.id))
         if config.pid is NamespaceMode.POD:
             record.pause_pid = await start_pause(
                 runtime,
@@ -162,7 +162,7 @@ class SandboxHouse:
             group = f"{self.cgroup(record)}/pause-{record.id}"
             self._cgroups.kill_all(group)
             await runtime.delete(f"pause-{record.id}", group, self._cgroups)
-        await asyncio.to_thread(self._clear_place, record.id)
+        await run_whole(self._clear_place, record.id)
         if not record.config.cgroup_parent:
             self._cgroups.remove(self.cgroup(record))
 
