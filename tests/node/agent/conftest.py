@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -22,6 +23,9 @@ from kutter.api.types.core_v1 import ConfigMap, Namespace, Node, Pod, Secret, Se
 from kutter.apiserver.server import ApiServer
 from kutter.client.client import Client
 from kutter.client.local import LocalTransport
+from kutter.cluster.certificates import Certificates, Pair
+from kutter.http.client import HttpClient
+from kutter.http.tls import client_context
 from kutter.linux.cgroups import detect_cgroups
 from kutter.node import NodeAgent, NodeOptions
 from kutter.runtime.cri import Container
@@ -45,6 +49,9 @@ class KernelNode:
     client: Client
     network: LoopbackNetwork
     image: str
+    certificates: Certificates
+    serving: Pair
+    port: int
     manifest_folder: Path | None = None
     agent: NodeAgent = field(init=False)
     runtime: EmbeddedRuntime = field(init=False)
@@ -66,7 +73,10 @@ class KernelNode:
             cgroup_root=self.cgroup,
             node_addresses=("127.0.0.1",),
             server_address="127.0.0.1",
-            server_port=0,
+            server_port=self.port,
+            serving_certificate=self.serving.certificate,
+            serving_key=self.serving.key,
+            client_ca=self.certificates.ca_file,
             manifest_folder=self.manifest_folder,
         )
         self.agent = NodeAgent(
@@ -199,14 +209,26 @@ async def kernel_node(
     node_base: tuple[Path, str], busybox: BuiltImage
 ) -> AsyncIterator[KernelNode]:
     base, cgroup = node_base
-    server = await start_server()
+    certificates = Certificates(base / "pki")
+    certificates.ensure()
+    _, serving = certificates.issue_node("node-1", ["127.0.0.1"])
+    pair = certificates.pair("apiserver-kubelet-client")
+    tls = client_context(
+        ca_file=certificates.ca_file, cert_file=pair.certificate, key_file=pair.key
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = await start_server(node_client=HttpClient(tls=tls))
     client = Client(LocalTransport(server.handle, ADMIN))
     for name in ("default", "kube-node-lease"):
         tree = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
         await client.create(Namespace, tree)
     account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}}
     await client.create(ServiceAccount, account, "default")
-    node = KernelNode(base, cgroup, server, client, LoopbackNetwork(), "")
+    node = KernelNode(
+        base, cgroup, server, client, LoopbackNetwork(), "", certificates, serving, port
+    )
     runtime, images = build_runtime(node.paths, node.network)
     await runtime.start()
     imported = await images.import_archive(busybox.path)
