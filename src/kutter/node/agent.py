@@ -17,7 +17,7 @@ from kutter.api.types.core_v1 import Pod, Service
 from kutter.api.types.discovery_v1 import EndpointSlice
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.log import get_logger
-from kutter.base.metrics import Registry
+from kutter.base.metrics import Gauge, Registry
 from kutter.base.rng import SYSTEM_RNG, Rng
 from kutter.base.tasks import Scope, supervise
 from kutter.client.client import Client
@@ -41,7 +41,7 @@ from kutter.node.server import KubeletServer
 from kutter.node.services import ServiceProgrammer
 from kutter.node.static_pods import StaticPods
 from kutter.node.volumes.pod_volumes import Mounts
-from kutter.runtime.cri import ContainerRuntime, CriError, ImageStore
+from kutter.runtime.cri import ContainerRuntime, ContainerState, CriError, ImageStore
 
 _log = get_logger("node")
 
@@ -73,6 +73,7 @@ class NodeAgent:
         self.images = images
         self.clock = clock
         self.metrics = metrics or Registry()
+        self._add_metrics()
         self.ready = asyncio.Event()
         self.workers: dict[str, PodWorker] = {}
         self._scope = Scope(f"node/{options.node_name}")
@@ -109,6 +110,7 @@ class NodeAgent:
                 clock=clock,
                 parallel=1 if options.serialize_pulls else options.maximum_parallel_pulls,
                 registry_config=options.registry_config,
+                on_pulled=self.registration.report_soon,
             ),
             references=References(client, self._scope, self._reference_changed, clock=clock),
             mounts=mounts or _kernel_mounts(),
@@ -126,6 +128,19 @@ class NodeAgent:
         self.housekeeping = Housekeeping(self)
         self.static_pods = StaticPods(self)
         self.server = KubeletServer(self)
+
+    def _add_metrics(self) -> None:
+        add = self.metrics.add
+        add(Gauge("kubelet_running_pods", "Pods with a worker", read=lambda: len(self.workers)))
+        add(
+            Gauge(
+                "kubelet_running_containers",
+                "Containers known to the runtime and running",
+                read=lambda: sum(
+                    c.state is ContainerState.RUNNING for c in self.view.all_containers()
+                ),
+            )
+        )
 
     def _node_dns(self) -> NodeDns:
         options = self.options
@@ -163,9 +178,9 @@ class NodeAgent:
             self.pods.on_event(self._pod_changed)
             scope.start(self.pods.run(), "informer/pods")
             await self.pods.wait_synced()
+            await self.static_pods.start(scope)  # before orphans: these are not in the API
             await self.housekeeping.remove_orphans()
             self.housekeeping.start(scope)
-            await self.static_pods.start(scope)
             self.ready.set()
             stopped = scope.start(self._stopped.wait(), "stop")
             failed = scope.start(scope.wait_failed(), "failure")

@@ -126,11 +126,13 @@ class ImagePuller:
         clock: Clock = SYSTEM_CLOCK,
         parallel: int = 5,
         registry_config: Path | None = None,
+        on_pulled: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._slots = asyncio.Semaphore(parallel)
         self._registry_config = registry_config
+        self._on_pulled = on_pulled
         self._running: dict[str, _Shared] = {}
         self._delays: dict[tuple[str, str], CrashDelay] = {}
         self._errors: dict[tuple[str, str], str] = {}
@@ -206,6 +208,7 @@ class ImagePuller:
         )
         self._delays.pop(key, None)
         self._errors.pop(key, None)
+        self._on_pulled()
         return image
 
     async def _shared(self, name: str, secrets: list[Secret], uid: str) -> tuple[Image, float]:

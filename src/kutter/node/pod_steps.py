@@ -7,8 +7,12 @@ and tells an event; the next plan takes it from there.
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kutter.api.errors import ApiError
+from kutter.api.types.core_v1 import Container as ContainerSpec
+from kutter.api.types.node_v1 import RuntimeClass
 from kutter.node.container_config import compute_sandbox
 from kutter.node.container_start import (
     StartOrder,
@@ -34,6 +38,7 @@ from kutter.node.plan import (
     Step,
     StopSandbox,
 )
+from kutter.node.resources import container_resources, pod_cgroup, pod_resources
 from kutter.runtime.cri import (
     ContainerState,
     CriError,
@@ -94,7 +99,10 @@ class PodSteps:
         try:
             await FoldersHook().prepare(worker.work)
             await CgroupHook().prepare(worker.work)
-            sandbox_id = await kit.runtime.run_sandbox(self._sandbox_config(step.attempt))
+            config = replace(
+                self._sandbox_config(step.attempt), runtime_handler=await self._handler()
+            )
+            sandbox_id = await kit.runtime.run_sandbox(config)
         except HookFailure as error:
             worker.event("Warning", error.reason, str(error))
             worker.pod_problem = Problem(error.reason, str(error), worker.retry_at())
@@ -178,6 +186,32 @@ class PodSteps:
                 await kit.runtime.stop_container(container_id, grace)
                 await kit.view.refresh(sandbox.id)
         await self._remove_dead(spec.name)
+
+    async def resize(self, spec: ContainerSpec, container_id: str) -> None:
+        """Give a running container the limits its spec has now."""
+        kit, pod = self._kit, self._worker.pod
+        kit.cgroups.create(pod_cgroup(pod, kit.options.cgroup_root), pod_resources(pod))
+        resources = container_resources(
+            pod,
+            spec,
+            memory_capacity_bytes=kit.memory_capacity_bytes,
+            pids_limit=kit.options.pod_pids_limit,
+        )
+        try:
+            await kit.runtime.update_resources(container_id, resources)
+        except CriError as error:
+            self._worker.event("Warning", "ResizeError", str(error), container=spec.name)
+
+    async def _handler(self) -> str:
+        """The runtime handler of the pod's RuntimeClass. Raises HookFailure."""
+        name = self._worker.pod.spec.runtime_class_name
+        if not name:
+            return ""
+        try:
+            return (await self._kit.client.get(RuntimeClass, name)).handler
+        except (ApiError, OSError, TimeoutError) as error:
+            message = f'Failed to create pod sandbox: RuntimeClass "{name}": {error}'
+            raise HookFailure("FailedCreatePodSandBox", message) from error
 
     def _ready_sandbox(self) -> Sandbox | None:
         sandboxes = self._kit.view.sandboxes(self._worker.uid)

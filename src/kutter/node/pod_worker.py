@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kutter.api.errors import ApiError, is_reason
 from kutter.api.types.core_v1 import Container as ContainerSpec
-from kutter.api.types.core_v1 import Pod
+from kutter.api.types.core_v1 import Pod, ResourceRequirements
 from kutter.base.log import get_logger
 from kutter.base.tasks import Scope
 from kutter.node.container_config import log_folder, spec_hash
@@ -36,7 +36,7 @@ from kutter.node.kit import NodeKit
 from kutter.node.messages import TerminationMessages
 from kutter.node.moments import to_seconds
 from kutter.node.operations import Operations
-from kutter.node.plan import Plan, plan_pod
+from kutter.node.plan import MINIMUM_GRACE_S, Plan, plan_pod
 from kutter.node.pod_steps import PodSteps
 from kutter.node.probe_runs import PodProbes
 from kutter.node.status import compute_status
@@ -80,6 +80,7 @@ class PodWorker:
         self._api_gone = asyncio.Event()
         self.forgotten = False
         self._told_crash: set[str] = set()
+        self._sized: dict[str, ResourceRequirements] = {}  # by container id
         self._stop_reason: Termination | None = None
         self._deadline = 0.0
         self.volumes_stale = False
@@ -172,11 +173,26 @@ class PodWorker:
         for step in plan.steps:
             self.operations.begin(step.key, self.steps.work_of(step))
         self._tell_crash_loops(plan)
+        self._begin_resizes(facts)
         self._follow_probes(facts)
         if self.volumes_stale and self.prepared and facts.termination is None:
             self._begin_refresh()
         if not self.deleted:
             self.status.offer(self.pod, compute_status(facts, plan))
+
+    def _begin_resizes(self, facts: PodFacts) -> None:
+        """Containers whose requests or limits changed in place (KEP-1287)."""
+        if facts.termination is not None:
+            return
+        for spec in self.pod.spec.containers:
+            run = facts.current(spec.name)
+            if run is None or run.state is not ContainerState.RUNNING:
+                continue
+            known = self._sized.setdefault(run.id, spec.resources)
+            key = f"resize/{spec.name}"
+            if known != spec.resources and key not in facts.busy:
+                self._sized[run.id] = spec.resources
+                self.operations.begin(key, self.steps.resize(spec, run.id))
 
     def _begin_refresh(self) -> None:
         if "refresh" not in self.operations.busy():
@@ -294,7 +310,8 @@ class PodWorker:
 
     def _shorten(self, grace_s: float) -> None:
         """The grace may only get shorter; a kill under way is begun anew with the rest."""
-        deadline = self.kit.clock.monotonic() + grace_s
+        # As upstream, a process gets at least a second between TERM and KILL.
+        deadline = self.kit.clock.monotonic() + max(grace_s, MINIMUM_GRACE_S)
         if not self._deadline or deadline < self._deadline - 0.5:
             if self._deadline:
                 self.operations.interrupt(("kill/",))

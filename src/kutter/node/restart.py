@@ -33,8 +33,3 @@ def should_restart(pod: Pod, spec: AnyContainerSpec, exit_code: int) -> bool:
         return True
     policy = effective_policy(pod, spec)
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
-
-
-def restarts_all(spec: AnyContainerSpec, exit_code: int) -> bool:
-    """Whether the exit asks for all containers of the pod to run again (in place)."""
-    return matched_rule(spec, exit_code) == "RestartAllContainers"

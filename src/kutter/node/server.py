@@ -140,9 +140,11 @@ class KubeletServer:
             pod = worker.pod.metadata.name
             raise _Refusal(400, f"container {name} is not valid for pod {pod}")
         if previous:
-            runs = tuple(r for r in runs if r.state is ContainerState.EXITED)[
-                1 if runs and runs[0].state is ContainerState.EXITED else 0 :
-            ]
+            # While it waits for its back-off, the newest run already is the previous one.
+            waits = any(name == waiting for waiting, _ in worker.last_plan.crash_loops)
+            ended = tuple(r for r in runs if r.state is ContainerState.EXITED)
+            current = bool(runs) and runs[0].state is ContainerState.EXITED and not waits
+            runs = ended[1:] if current else ended
             if not runs:
                 raise _Refusal(
                     400,

@@ -17,13 +17,13 @@ from kutter.api.types.base import convert
 from kutter.api.types.core_v1 import Pod
 from kutter.base.log import get_logger
 from kutter.base.tasks import Scope, supervise
+from kutter.node.status_writer import CONFIG_SOURCE
 
 if TYPE_CHECKING:
     from kutter.node.agent import NodeAgent
 
 _log = get_logger("node.static")
 
-CONFIG_SOURCE = "kubernetes.io/config.source"
 CONFIG_HASH = "kubernetes.io/config.hash"
 CONFIG_MIRROR = "kubernetes.io/config.mirror"
 SCAN_S = 5.0
@@ -142,7 +142,8 @@ class StaticPods:
         meta = tree["metadata"]
         known = agent.pods.get(f"{meta['namespace']}/{meta['name']}")
         if known is not None:
-            if known.metadata.annotations.get(CONFIG_MIRROR) == meta["uid"]:
+            same = known.metadata.annotations.get(CONFIG_MIRROR) == meta["uid"]
+            if same and known.metadata.deletion_timestamp is None:
                 return
             await self._delete_mirror(known)
         node = agent.registration.node
@@ -152,6 +153,10 @@ class StaticPods:
         except (ApiError, OSError, TimeoutError) as error:
             if not is_reason(error, "AlreadyExists"):
                 _log.warning("mirror pod not made", pod=meta["name"], error=str(error))
+                return
+        worker = agent.workers.get(meta["uid"])
+        if worker is not None:
+            worker.wake()  # its status has somewhere to go now
 
     async def _delete_mirror(self, pod: Pod) -> None:
         meta = pod.metadata

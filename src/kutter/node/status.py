@@ -65,9 +65,14 @@ def compute_status(facts: PodFacts, plan: Plan) -> Tree:
         pod.status.start_time or told.get("startTime") or render_time(from_seconds(facts.now))
     )
     tree["qosClass"] = pod.status.qos_class or qos_class(pod)
+    if _was_rejected(facts):
+        # Refused at the door: upstream tells phase, reason and message alone.
+        del tree["conditions"]
+        init, main, ephemeral = [], [], []
     if init:
         tree["initContainerStatuses"] = init
-    tree["containerStatuses"] = main
+    if main:
+        tree["containerStatuses"] = main
     if ephemeral:
         tree["ephemeralContainerStatuses"] = ephemeral
     reason, message = pod.status.reason, pod.status.message
@@ -78,6 +83,17 @@ def compute_status(facts: PodFacts, plan: Plan) -> Tree:
     if message:
         tree["message"] = message
     return tree
+
+
+def _was_rejected(facts: PodFacts) -> bool:
+    termination = facts.termination
+    return (
+        termination is not None
+        and termination.phase == "Failed"
+        and facts.sandbox is None
+        and not facts.containers
+        and not facts.pod.status.container_statuses
+    )
 
 
 def pod_ips(facts: PodFacts) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from kutter.base.backoff import Backoff
 from kutter.base.log import get_logger
 from kutter.node.kit import NodeKit
 
+CONFIG_SOURCE = "kubernetes.io/config.source"
+
 _log = get_logger("node.status")
 
 Tree = dict[str, Any]
@@ -34,7 +36,7 @@ def compute_patch(old: Tree | None, new: Tree, uid: str) -> Tree:
     for key in known:
         if key not in new and key not in ("podIP", "podIPs"):
             status[key] = None
-    return {"metadata": {"uid": uid}, "status": status}
+    return {"metadata": {"uid": uid}, "status": status} if uid else {"status": status}
 
 
 class StatusWriter:
@@ -76,7 +78,9 @@ class StatusWriter:
                 assert self._pod is not None
                 assert self._wanted is not None
                 meta, wanted = self._pod.metadata, self._wanted
-                patch = compute_patch(self._written, wanted, meta.uid)
+                static = CONFIG_SOURCE in meta.annotations
+                # A static pod's status goes to its mirror, which has a uid of its own.
+                patch = compute_patch(self._written, wanted, "" if static else meta.uid)
                 try:
                     await self._kit.client.patch(
                         Pod,
@@ -88,7 +92,7 @@ class StatusWriter:
                     )
                 except (ApiError, OSError, TimeoutError) as error:
                     if is_reason(error, "NotFound", "Conflict"):
-                        self.gone = True
+                        self.gone = not static
                         return
                     delay = backoff.next()
                     _log.warning("status not written", pod=meta.name, error=str(error))
