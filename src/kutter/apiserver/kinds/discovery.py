@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import ClassVar
 
 from kutter.api.errors import FieldError, duplicate, invalid, not_supported, required
@@ -178,7 +177,6 @@ class LeaseKind(Standard):
         return errors
 
 
-# Label -> where it is in core/v1; events.k8s.io names some of these fields otherwise.
 _EVENT_REFERENCE = (
     "kind",
     "namespace",
@@ -188,23 +186,14 @@ _EVENT_REFERENCE = (
     "resourceVersion",
     "fieldPath",
 )
-_EVENT_LABELS = frozenset(f"involvedObject.{f}" for f in _EVENT_REFERENCE) | {
-    "reason",
-    "reportingComponent",
-    "source",
-    "type",
-}
-_EVENTS_LABELS = frozenset(f"regarding.{f}" for f in _EVENT_REFERENCE) | {
-    "reason",
-    "reportingController",
-    "type",
-}
+# Both faces' labels: the rows are the same.
+_EVENT_LABELS = frozenset(
+    f"{about}.{f}" for about in ("involvedObject", "regarding") for f in _EVENT_REFERENCE
+) | {"reason", "reportingComponent", "reportingController", "source", "type"}
 _NEW_FIELDS_IMMUTABLE = (
     "regarding",
-    "involvedObject",
     "reason",
     "reportingController",
-    "reportingComponent",
     "reportingInstance",
     "action",
     "eventTime",
@@ -217,12 +206,12 @@ class EventKind(Standard):
 
     has_status: ClassVar[bool] = False
     allow_create_on_update: ClassVar[bool] = True
+    field_labels: ClassVar[frozenset[str]] = _EVENT_LABELS
 
     def __init__(self, resource: Resource, ttl_s: float = EVENT_TTL_S) -> None:
         super().__init__(resource)
         self._ttl_s = ttl_s
         self.is_new = bool(resource.group)
-        self.field_labels = _EVENTS_LABELS if self.is_new else _EVENT_LABELS  # type: ignore[misc]
 
     def default(self, tree: Tree) -> None:
         if self.is_new:
@@ -249,28 +238,32 @@ class EventKind(Standard):
             errors.append(
                 invalid("involvedObject.namespace", namespace, "does not match event.namespace")
             )
-        if not self.is_new:
-            return errors
-        return errors + self._new_style(tree)
+        if self.is_new or tree.get("eventTime"):
+            errors += self._new_style(tree)
+        return errors
 
     def _new_style(self, tree: Tree) -> list[FieldError]:
+        """Events with an eventTime say who reports them, and are brief."""
         errors: Errors = []
+        by, note = (
+            ("reportingController", "note") if self.is_new else ("reportingComponent", "message")
+        )
         if not tree.get("eventTime"):
             errors.append(required("eventTime"))
-        if tree.get("type") not in ("Normal", "Warning"):
+        if self.is_new and tree.get("type") not in ("Normal", "Warning"):
             errors.append(invalid("type", tree.get("type") or "", "has invalid value: "))
-        controller = tree.get("reportingController") or ""
-        if not controller:
-            errors.append(required("reportingController"))
+        reporter = tree.get(by) or ""
+        if not reporter:
+            errors.append(required(by))
         else:
-            errors += checked("reportingController", controller, text.qualified_name)
-        for field, most in (("reportingInstance", 128), ("action", 128), ("reason", 128)):
+            errors += checked(by, reporter, text.qualified_name)
+        for field in ("reportingInstance", "action", "reason"):
             value = tree.get(field) or ""
             if not value:
                 errors.append(required(field))
-            elif len(value) > most:
-                errors.append(invalid(field, "", f"can have at most {most} characters"))
-        if len(tree.get("note") or "") > 1024:
+            elif len(value) > 128:
+                errors.append(invalid(field, "", "can have at most 128 characters"))
+        if len(tree.get(note) or "") > 1024:
             errors.append(invalid("message", "", "can have at most 1024 characters"))
         return errors
 
@@ -284,17 +277,17 @@ class EventKind(Standard):
         ]
 
     def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
-        about_field = "regarding" if "regarding" in tree else "involvedObject"
-        about = tree.get(about_field) or {}
-        prefix = "regarding" if self.is_new else "involvedObject"
-        values = {f"{prefix}.{f}": str(about.get(f) or "") for f in _EVENT_REFERENCE}
+        about = tree.get("involvedObject") or tree.get("regarding") or {}
+        values: dict[str, str] = {}
+        for field in _EVENT_REFERENCE:
+            value = str(about.get(field) or "")
+            values[f"involvedObject.{field}"] = values[f"regarding.{field}"] = value
         source = tree.get("source") or tree.get("deprecatedSource") or {}
-        component = source.get("component") or ""
         reporting = tree.get("reportingComponent") or tree.get("reportingController") or ""
         values |= {
             "reason": tree.get("reason") or "",
             "type": tree.get("type") or "",
-            "source": component or reporting,
+            "source": source.get("component") or reporting,
             "reportingComponent": reporting,
             "reportingController": reporting,
         }
@@ -305,13 +298,3 @@ class EventKind(Standard):
 
     def ttl_s(self, tree: Tree) -> float | None:
         return self._ttl_s
-
-
-def parse_time(value: str | None) -> datetime | None:
-    """An RFC 3339 time, or None."""
-    if not value:
-        return None
-    try:
-        return datetime.fromisoformat(value)
-    except ValueError:
-        return None
