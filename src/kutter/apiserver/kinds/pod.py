@@ -97,16 +97,6 @@ class PodKind(SpecKind):
         # Admission may have named the service account meanwhile.
         mirror_service_account(tree["spec"])
 
-    def prepare_for_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
-        super().prepare_for_update(context, new, old)
-        # Only the subresource may touch these.
-        kept = (old.get("spec") or {}).get("ephemeralContainers")
-        spec = spec_of(new)
-        if kept:
-            spec["ephemeralContainers"] = kept
-        else:
-            spec.pop("ephemeralContainers", None)
-
     def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
         owners = (old.get("metadata") or {}).get("ownerReferences")
         super().prepare_for_status_update(context, new, old)

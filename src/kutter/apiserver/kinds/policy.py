@@ -66,6 +66,9 @@ class HorizontalPodAutoscalerKind(SpecKind):
 
     generation_paths: ClassVar[tuple[str, ...]] = ()
 
+    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
+        tree["status"] = {"desiredReplicas": 0}
+
     def default(self, tree: Tree) -> None:
         spec = spec_of(tree)
         setdefault(spec, "minReplicas", 1)

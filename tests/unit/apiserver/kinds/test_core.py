@@ -257,3 +257,21 @@ def test_events_are_selected_by_what_they_are_about() -> None:
     assert [str(e) for e in kind.validate_create(context(), tree)] == [
         'involvedObject.namespace: Invalid value: "other": does not match event.namespace'
     ]
+
+
+def test_new_events_say_who_reports_them() -> None:
+    from tests.unit.apiserver.kinds.samples import Kinds, resource
+
+    kind = Kinds().strategy_for(resource("events", ""))
+    tree = {
+        "metadata": {"namespace": "default", "name": "e"},
+        "involvedObject": {"kind": "Pod", "namespace": "default"},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reason": "x" * 129,
+    }
+    assert {str(e) for e in kind.validate_create(context(), tree)} == {
+        "reportingComponent: Required value",
+        "reportingInstance: Required value",
+        "action: Required value",
+        'reason: Invalid value: "": can have at most 128 characters',
+    }

@@ -543,3 +543,13 @@ def test_ephemeral_containers_are_only_added() -> None:
         'spec.ephemeralContainers: Forbidden: existing ephemeral containers "debug" may not be '
         "removed\n"
     )
+
+
+def test_an_update_may_not_drop_ephemeral_containers() -> None:
+    old = stored("pods")
+    old["spec"]["ephemeralContainers"] = [container(name="debug")]
+    strategy("pods").default(old)
+    new = copy.deepcopy(old)
+    del new["spec"]["ephemeralContainers"]
+    (error,) = change_errors("pods", new, old)
+    assert error.startswith("spec: Forbidden: pod updates may not change fields other than")
