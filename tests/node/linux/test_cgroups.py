@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,12 @@ async def test_processes_are_listed_frozen_and_killed(cgroups: Cgroups) -> None:
     cgroups.freeze(f"{_GROUP}/below", frozen=False)
     assert cgroups.kill_all(_GROUP) == 1
     assert await child.wait() == -9
+
+
+def test_preparing_moves_changes_nothing(cgroups: Cgroups) -> None:
+    before = Path("/proc/self/cgroup").read_text()
+    cgroups.prepare_moves()
+    assert Path("/proc/self/cgroup").read_text() == before
 
 
 async def test_limits_hold(cgroups: Cgroups) -> None:

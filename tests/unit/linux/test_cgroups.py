@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from kutter.linux.cgroups import Cgroups, Layout, Limits, detect_cgroups, shares_to_weight
+from kutter.linux.cgroups import (
+    Cgroups,
+    Layout,
+    Limits,
+    detect_cgroups,
+    parse_own_group,
+    shares_to_weight,
+)
 from kutter.linux.mounts import parse_mountinfo
 
 _V1 = """
@@ -116,6 +123,12 @@ def test_what_is_gone_reads_as_zeros(v1: Cgroups, v2: Cgroups):
         assert cgroups.list_pids("/no/such") == []
         assert cgroups.kill_all("/no/such") == 0
         assert cgroups.remove("/no/such")
+
+
+def test_our_own_group():
+    text = "9:name=systemd:/s\n4:cpu,cpuacct:/a:b\n0::/u\n"
+    names = ("cpu", "cpuacct", "name=systemd", "unified", "memory")
+    assert [parse_own_group(text, name) for name in names] == ["/a:b", "/a:b", "/s", "/u", ""]
 
 
 def test_groups_cannot_leave_the_hierarchy(v1: Cgroups):

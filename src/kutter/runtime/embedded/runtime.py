@@ -106,6 +106,7 @@ class EmbeddedRuntime:
         self._containers: dict[str, LiveContainer] = {}
         self._events: deque[ContainerEvent] = deque(maxlen=_EVENTS_MAX)
         self._changed = asyncio.Event()
+        self._preparing: asyncio.Task[None] | None = None
         self._scope = Scope("runtime")
         images.in_use = self._list_used_images
 
@@ -276,8 +277,16 @@ class EmbeddedRuntime:
 
     # Sandboxes
 
+    def _prepare_start(self) -> None:
+        """A container will be started soon: see :meth:`Cgroups.prepare_moves`."""
+        if self._preparing is None or self._preparing.done():
+            with contextlib.suppress(RuntimeError):  # closing
+                work = asyncio.to_thread(self._cgroups.prepare_moves)
+                self._preparing = self._scope.start(work, "prepare")
+
     async def run_sandbox(self, config: SandboxConfig) -> str:
         runtime = self._runtime(config.runtime_handler)
+        self._prepare_start()
         record = SandboxRecord(new_id(), config, self._tools.now_ns(), self._tools.boot_id)
         self._house.save(record)
         self._sandboxes[record.id] = record
@@ -350,6 +359,7 @@ class EmbeddedRuntime:
         image = self._images.find(config.image)
         if image is None:
             raise NotFoundError(f"image {config.image} not found")
+        self._prepare_start()
         identity = new_id()
         log_path = str(sandbox.config.log_directory / config.log_path) if config.log_path else ""
         record = ContainerRecord(
