@@ -71,7 +71,10 @@ def _initialized(facts: PodFacts, phase: str, statuses: list[Tree]) -> tuple[str
         return ("Initialized", "True", "PodCompleted")
     if init_done(facts) or phase == "Running":
         return ("Initialized", "True")
-    open_names = [s["name"] for s in statuses if not s["ready"] and not s.get("started")]
+    sidecars = {c.name for c in facts.pod.spec.init_containers if is_sidecar(c)}
+    open_names = [
+        s["name"] for s in statuses if not s["started" if s["name"] in sidecars else "ready"]
+    ]
     message = f"containers with incomplete status: [{' '.join(open_names)}]"
     return ("Initialized", "False", "ContainersNotInitialized", message)
 

@@ -27,6 +27,10 @@ _log = get_logger("node.static")
 CONFIG_HASH = "kubernetes.io/config.hash"
 CONFIG_MIRROR = "kubernetes.io/config.mirror"
 SCAN_S = 5.0
+_CONTAINER_DEFAULTS = {
+    "terminationMessagePath": "/dev/termination-log",
+    "terminationMessagePolicy": "File",
+}
 Tree = dict[str, Any]
 
 
@@ -53,9 +57,9 @@ def static_pod(manifest: Tree, source: str, node_name: str) -> Tree:
         *(spec.get("tolerations") or ()),
         {"operator": "Exists", "effect": "NoExecute"},
     ]
-    for container in (*spec.get("containers", ()), *(spec.get("initContainers") or ())):
-        container.setdefault("terminationMessagePath", "/dev/termination-log")
-        container.setdefault("terminationMessagePolicy", "File")
+    for listing in ("containers", "initContainers"):
+        if spec.get(listing):
+            spec[listing] = [{**_CONTAINER_DEFAULTS, **c} for c in spec[listing]]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.node.conftest import container_tree, pod_tree
 
@@ -46,6 +46,7 @@ def test_expand(text: str, expected: str) -> None:
     assert expand(text, {"A": "1", "B": "2"}) == expected
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab $()", max_size=20))
 def test_text_without_known_names_only_loses_escapes(text: str) -> None:
     assert expand(text, {}) == text.replace("$$", "$")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.node.conftest import container_tree, pod_tree
 
@@ -250,6 +250,7 @@ def _made(name: str, state: str | None) -> list[Container]:
     return [run(name, chosen, int(state == "bad"))]
 
 
+@settings(deadline=None)
 @given(
     policy=st.sampled_from(["Always", "OnFailure", "Never"]),
     app=states,
