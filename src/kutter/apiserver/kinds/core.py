@@ -1,12 +1,9 @@
-"""Namespaces, nodes, config maps, secrets, service accounts, limits and quotas."""
+"""Namespaces, nodes, service accounts, priority and runtime classes."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from kutter.api.errors import (
     FieldError,
@@ -15,33 +12,24 @@ from kutter.api.errors import (
     invalid,
     not_supported,
     required,
-    too_long,
 )
-from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
+from kutter.apiserver.kinds.standard import Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import quantities, text
-from kutter.apiserver.validation.equality import equal
 from kutter.apiserver.validation.metadata import (
-    IMMUTABLE,
     checked,
     immutable,
     validate_finalizer_standing,
 )
 from kutter.apiserver.validation.pod_resources import (
-    is_overcommit_allowed,
     validate_amount,
-    validate_container_name,
-    validate_name,
-    validate_quota_name,
 )
 from kutter.apiserver.validation.pod_scheduling import TAINT_EFFECTS
 
 Errors = list[FieldError]
 
 NAME_LABEL = "kubernetes.io/metadata.name"
-_DATA_MAX_BYTES = 1 << 20
-_SEALED = "field is immutable when `immutable` is set"
 
 
 class NamespaceKind(Standard):
@@ -193,331 +181,9 @@ def validate_taints(errors: Errors, taints: list[Tree], path: str) -> None:
         seen.add((effect, key))
 
 
-class ConfigMapKind(Standard):
-    has_status: ClassVar[bool] = False
-
-    def check(self, tree: Tree) -> list[FieldError]:
-        errors: Errors = []
-        data, binary = tree.get("data") or {}, tree.get("binaryData") or {}
-        size = 0
-        for key, value in data.items():
-            errors += checked(f"data[{key}]", key, text.config_key)
-            if key in binary:
-                detail = "duplicate of key present in binaryData"
-                errors.append(invalid(f"data[{key}]", key, detail))
-            size += len(value.encode())
-        for key, value in binary.items():
-            errors += checked(f"binaryData[{key}]", key, text.config_key)
-            size += _decoded_size(value)
-        if size > _DATA_MAX_BYTES:
-            errors.append(too_long("", _DATA_MAX_BYTES))
-        return errors
-
-    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        return _sealed(new, old, "data", "binaryData")
-
-
-def _sealed(new: Tree, old: Tree, *fields: str) -> list[FieldError]:
-    if not old.get("immutable"):
-        return []
-    errors = [] if new.get("immutable") else [forbidden_field("immutable", _SEALED)]
-    errors += [forbidden_field(f, _SEALED) for f in fields if not equal(new.get(f), old.get(f))]
-    return errors
-
-
-def _decoded_size(value: str | None) -> int:
-    return len(value or "") * 3 // 4 - (value or "")[-2:].count("=")
-
-
-def _decoded(value: str | None) -> bytes:
-    try:
-        return base64.b64decode(value or "", validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-
-
-class SecretKind(Standard):
-    has_status: ClassVar[bool] = False
-    field_labels: ClassVar[frozenset[str]] = frozenset({"type"})
-
-    def default(self, tree: Tree) -> None:
-        if not tree.get("type"):
-            tree["type"] = "Opaque"
-        plain = tree.pop("stringData", None)
-        if plain:
-            data = setdefault(tree, "data", {})
-            for key, value in plain.items():
-                data[key] = base64.b64encode(value.encode()).decode()
-
-    def prepare_for_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
-        # Clients that never learned of types keep what was there.
-        if not new.get("type"):
-            new["type"] = old.get("type")
-
-    def check(self, tree: Tree) -> list[FieldError]:
-        errors: Errors = []
-        data = tree.get("data") or {}
-        size = 0
-        for key, value in data.items():
-            errors += checked(f"data[{key}]", key, text.config_key)
-            size += _decoded_size(value)
-        if size > _DATA_MAX_BYTES:
-            errors.append(too_long("data", _DATA_MAX_BYTES))
-        self._by_type(errors, tree, data)
-        return errors
-
-    def _by_type(self, errors: Errors, tree: Tree, data: Tree) -> None:
-        match tree.get("type"):
-            case "kubernetes.io/service-account-token":
-                annotations = (tree.get("metadata") or {}).get("annotations") or {}
-                key = "kubernetes.io/service-account.name"
-                if not annotations.get(key):
-                    errors.append(required(f"metadata.annotations[{key}]"))
-            case "kubernetes.io/dockercfg":
-                _json_key(errors, data, ".dockercfg")
-            case "kubernetes.io/dockerconfigjson":
-                _json_key(errors, data, ".dockerconfigjson")
-            case "kubernetes.io/basic-auth":
-                if "username" not in data and "password" not in data:
-                    errors += [required("data[username]"), required("data[password]")]
-            case "kubernetes.io/ssh-auth":
-                if not data.get("ssh-privatekey"):
-                    errors.append(required("data[ssh-privatekey]"))
-            case "kubernetes.io/tls":
-                errors += [
-                    required(f"data[{key}]") for key in ("tls.crt", "tls.key") if key not in data
-                ]
-
-    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        return immutable(new.get("type"), old.get("type"), "type") + _sealed(new, old, "data")
-
-    def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
-        return {"type": tree.get("type") or ""}
-
-
-def _json_key(errors: Errors, data: Tree, key: str) -> None:
-    if key not in data:
-        errors.append(required(f"data[{key}]"))
-        return
-    try:
-        content = json.loads(_decoded(data[key]))
-        problem = "" if isinstance(content, dict) else "must be a JSON object"
-    except ValueError as error:
-        problem = str(error)
-    if problem:
-        errors.append(invalid(f"data[{key}]", "<secret contents redacted>", problem))
-
-
 class ServiceAccountKind(Standard):
     return_deleted_object: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
-
-
-_LIMIT_FIELDS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
-
-
-class LimitRangeKind(Standard):
-    has_status: ClassVar[bool] = False
-    allow_create_on_update: ClassVar[bool] = True
-
-    def default(self, tree: Tree) -> None:
-        for limit in spec_of(tree).get("limits") or ():
-            for field in _LIMIT_FIELDS:
-                quantities.canonicalize_list(limit.get(field))
-            if limit.get("type") != "Container":
-                continue
-            # A default limit is at most the maximum; a default request follows the default.
-            default = setdefault(limit, "default", {})
-            for name, value in (limit.get("max") or {}).items():
-                default.setdefault(name, value)
-            request = setdefault(limit, "defaultRequest", {})
-            for name, value in default.items():
-                request.setdefault(name, value)
-            for name, value in (limit.get("min") or {}).items():
-                request.setdefault(name, value)
-
-    def check(self, tree: Tree) -> list[FieldError]:
-        errors: Errors = []
-        seen: set[str] = set()
-        for i, limit in enumerate((tree.get("spec") or {}).get("limits") or ()):
-            path, kind = f"spec.limits[{i}]", limit.get("type") or ""
-            problems = text.qualified_name(kind)
-            errors += [invalid(f"{path}.type", kind, p) for p in problems]
-            known = ("Pod", "Container", "PersistentVolumeClaim")
-            if not problems and "/" not in kind and kind not in known:
-                detail = "must be a standard limit type or fully qualified"
-                errors.append(invalid(f"{path}.type", kind, detail))
-            if kind in seen:
-                errors.append(duplicate(f"{path}.type", kind))
-            seen.add(kind)
-            self._limit(errors, limit, kind, path)
-        return errors
-
-    def _limit(self, errors: Errors, limit: Tree, kind: str, path: str) -> None:
-        check = validate_container_name if kind in ("Pod", "Container") else validate_name
-        fields: tuple[str, ...] = _LIMIT_FIELDS
-        if kind == "Pod":
-            for field in ("default", "defaultRequest"):
-                if limit.get(field):
-                    detail = "may not be specified when `type` is 'Pod'"
-                    errors.append(forbidden_field(f"{path}.{field}", detail))
-            fields = ("max", "min", "maxLimitRequestRatio")
-        names: dict[str, None] = {}
-        for field in fields:
-            for name in limit.get(field) or ():
-                check(errors, name, f"{path}.{field}[{name}]")
-                names[name] = None
-        if kind == "PersistentVolumeClaim" and not any(
-            "storage" in (limit.get(f) or {}) for f in ("min", "max")
-        ):
-            detail = "either minimum or maximum storage value is required, but neither was provided"
-            errors.append(required(f"{path}.limits", detail))
-        for name in names:
-            self._compare(errors, limit, name, path)
-
-    def _compare(self, errors: Errors, limit: Tree, name: str, path: str) -> None:
-        def value(field: str) -> Any:
-            return (limit.get(field) or {}).get(name)
-
-        def exceeds(a: Any, b: Any) -> bool:
-            return a is not None and b is not None and quantities.amount(a) > quantities.amount(b)
-
-        low, high, ratio = value("min"), value("max"), value("maxLimitRequestRatio")
-        default, request = value("default"), value("defaultRequest")
-        rules = (
-            ("min", low, high, low, "min value {} is greater than max value {}"),
-            (
-                "defaultRequest",
-                low,
-                request,
-                request,
-                "min value {} is greater than default request value {}",
-            ),
-            (
-                "defaultRequest",
-                request,
-                high,
-                request,
-                "default request value {} is greater than max value {}",
-            ),
-            (
-                "defaultRequest",
-                request,
-                default,
-                request,
-                "default request value {} is greater than default limit value {}",
-            ),
-            ("default", low, default, low, "min value {} is greater than default value {}"),
-            ("default", default, high, high, "default value {} is greater than max value {}"),
-        )
-        for field, a, b, shown, detail in rules:
-            if exceeds(a, b):
-                errors.append(invalid(f"{path}.{field}[{name}]", shown, detail.format(a, b)))
-        if ratio is not None and quantities.amount(ratio) < quantities.NANO:
-            errors.append(
-                invalid(
-                    f"{path}.maxLimitRequestRatio[{name}]", ratio, f"ratio {ratio} is less than 1"
-                )
-            )
-        if is_overcommit_allowed(name) or default is None or request is None:
-            return
-        if quantities.amount(default) != quantities.amount(request):
-            errors.append(
-                invalid(
-                    f"{path}.defaultRequest[{name}]",
-                    request,
-                    f"default value {default} must equal to defaultRequest value {request} in "
-                    f"{name}",
-                )
-            )
-
-
-_SCOPES = frozenset(
-    {
-        "Terminating",
-        "NotTerminating",
-        "BestEffort",
-        "NotBestEffort",
-        "PriorityClass",
-        "CrossNamespacePodAffinity",
-        "VolumeAttributesClass",
-    }
-)
-
-
-class ResourceQuotaKind(Standard):
-    return_deleted_object: ClassVar[bool] = True
-
-    def default(self, tree: Tree) -> None:
-        quantities.canonicalize_list(spec_of(tree).get("hard"))
-        for field in ("hard", "used"):
-            quantities.canonicalize_list((tree.get("status") or {}).get(field))
-
-    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
-        tree["status"] = {}
-
-    def check(self, tree: Tree) -> list[FieldError]:
-        errors: Errors = []
-        spec = tree.get("spec") or {}
-        _amounts(errors, spec.get("hard") or {}, "spec.hard")
-        scopes = spec.get("scopes") or []
-        for scope in scopes:
-            if scope not in _SCOPES:
-                errors.append(invalid("spec.scopes", scopes, "unsupported scope"))
-        expressions = (spec.get("scopeSelector") or {}).get("matchExpressions") or []
-        for expression in expressions:
-            self._expression(errors, expression, "spec.scopeSelector.matchExpressions")
-        for listed in (set(scopes), {e.get("scopeName") for e in expressions}):
-            for pair in ({"BestEffort", "NotBestEffort"}, {"Terminating", "NotTerminating"}):
-                if pair <= listed:
-                    errors.append(invalid("spec.scopes", scopes, "conflicting scopes"))
-        return errors
-
-    def _expression(self, errors: Errors, expression: Tree, path: str) -> None:
-        scope, operator = expression.get("scopeName") or "", expression.get("operator") or ""
-        values = expression.get("values") or []
-        if scope not in _SCOPES:
-            errors.append(invalid(f"{path}.scopeName", scope, "unsupported scope"))
-        if scope in _SCOPES - {"PriorityClass", "VolumeAttributesClass"} and operator != "Exists":
-            detail = (
-                "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
-                "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
-                "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
-            )
-            errors.append(invalid(f"{path}.operator", operator, detail))
-        if operator in ("In", "NotIn"):
-            if not values:
-                detail = (
-                    "must be at least one value when `operator` is 'In' or 'NotIn' for scope "
-                    "selector"
-                )
-                errors.append(required(f"{path}.values", detail))
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                detail = (
-                    "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope "
-                    "selector"
-                )
-                errors.append(invalid(f"{path}.values", values, detail))
-        else:
-            errors.append(invalid(f"{path}.operator", operator, "not a valid selector operator"))
-
-    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        after = (new.get("spec") or {}).get("scopes") or []
-        before = (old.get("spec") or {}).get("scopes") or []
-        return [] if set(after) == set(before) else [invalid("spec.scopes", after, IMMUTABLE)]
-
-    def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
-        errors: Errors = []
-        for field in ("hard", "used"):
-            _amounts(errors, (new.get("status") or {}).get(field) or {}, f"status.{field}")
-        return errors
-
-
-def _amounts(errors: Errors, amounts: Tree, path: str) -> None:
-    for name, value in amounts.items():
-        validate_quota_name(errors, name, f"{path}[{name}]")
-        validate_amount(errors, name, value, f"{path}[{name}]")
 
 
 class PriorityClassKind(Standard):
@@ -566,17 +232,3 @@ class RuntimeClassKind(Standard):
 
     def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
         return immutable(new.get("handler"), old.get("handler"), "handler")
-
-
-__all__ = [
-    "ConfigMapKind",
-    "LimitRangeKind",
-    "NamespaceKind",
-    "NodeKind",
-    "PriorityClassKind",
-    "ResourceQuotaKind",
-    "RuntimeClassKind",
-    "SecretKind",
-    "ServiceAccountKind",
-    "SpecKind",
-]

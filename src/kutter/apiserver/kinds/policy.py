@@ -12,8 +12,7 @@ from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import quantities, text
-from kutter.apiserver.validation.equality import equal
-from kutter.apiserver.validation.metadata import IMMUTABLE, checked, validate_label_selector
+from kutter.apiserver.validation.metadata import checked, validate_label_selector
 from kutter.apiserver.validation.workloads import at_most_whole, counts, int_or_percent
 
 Errors = list[FieldError]
@@ -349,12 +348,3 @@ class PriorityLevelKind(SpecKind):
         if kind == "Limited" and spec.get("limited") is None:
             return [required("spec.limited", "must not be empty when type is Limited")]
         return []
-
-
-class ImmutableSpecKind(SpecKind):
-    """A kind whose specification stays as created."""
-
-    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        if equal(new.get("spec"), old.get("spec")):
-            return []
-        return [invalid("spec", new.get("spec"), IMMUTABLE)]

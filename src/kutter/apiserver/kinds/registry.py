@@ -13,7 +13,9 @@ from kutter.api.resources import Resource
 from kutter.apiserver.kinds import (
     batch,
     core,
+    data,
     discovery,
+    limits,
     networking,
     pod,
     policy,
@@ -21,7 +23,8 @@ from kutter.apiserver.kinds import (
     storage,
     workloads,
 )
-from kutter.apiserver.kinds.service import ServiceKind, ServiceRanges
+from kutter.apiserver.kinds.service import ServiceKind
+from kutter.apiserver.kinds.service_ranges import ServiceRanges
 from kutter.apiserver.kinds.standard import PlainKind
 from kutter.apiserver.kinds.strategy import Strategy
 
@@ -47,11 +50,11 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     ("", "podtemplates"): pod.PodTemplateKind,
     ("", "namespaces"): core.NamespaceKind,
     ("", "nodes"): core.NodeKind,
-    ("", "configmaps"): core.ConfigMapKind,
-    ("", "secrets"): core.SecretKind,
+    ("", "configmaps"): data.ConfigMapKind,
+    ("", "secrets"): data.SecretKind,
     ("", "serviceaccounts"): core.ServiceAccountKind,
-    ("", "limitranges"): core.LimitRangeKind,
-    ("", "resourcequotas"): core.ResourceQuotaKind,
+    ("", "limitranges"): limits.LimitRangeKind,
+    ("", "resourcequotas"): limits.ResourceQuotaKind,
     ("", "endpoints"): discovery.EndpointsKind,
     ("", "persistentvolumes"): storage.PersistentVolumeKind,
     ("", "persistentvolumeclaims"): storage.PersistentVolumeClaimKind,

@@ -12,10 +12,17 @@ from typing import Any, ClassVar
 
 from kutter.api.errors import ApiError, FieldError, internal, invalid, invalid_object
 from kutter.api.resources import Resource
-from kutter.apiserver.kinds.allocation import AddressRange, AllocationError, PortRange
+from kutter.apiserver.kinds.allocation import AllocationError
+from kutter.apiserver.kinds.service_ranges import (
+    Attempt,
+    ServiceRanges,
+    addresses_of,
+    node_ports_of,
+    owner_of,
+)
 from kutter.apiserver.kinds.standard import Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import Finish, StrategyContext
-from kutter.apiserver.ports import Change, Reader, Tree
+from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.services import (
     is_externally_accessible,
@@ -25,129 +32,6 @@ from kutter.apiserver.validation.services import (
     validate_service,
     validate_service_change,
 )
-
-
-class ServiceRanges:
-    """The ranges of a cluster, and who has what: one value shared by all service requests."""
-
-    def __init__(self, cidrs: tuple[str, ...], node_ports: str) -> None:
-        self.addresses = [AddressRange(cidr) for cidr in cidrs]
-        self.ports = PortRange(node_ports)
-        self._reader: Reader | None = None
-
-    @property
-    def families(self) -> list[str]:
-        return [r.family for r in self.addresses]
-
-    def follow(self, reader: Reader) -> None:
-        """Learn what is stored, once, and from then on every change."""
-        if self._reader is reader:
-            return
-        self._reader = reader
-        reader.on_change("services", self._changed)
-        for tree in reader.list("services"):
-            self._hold(tree)
-
-    def _changed(self, changes: list[Change]) -> None:
-        for change in changes:
-            if change.type == "DELETED":
-                self.release_all(change.current.tree)
-                continue
-            tree = change.current.tree
-            if change.previous is not None:
-                self._release_missing(change.previous.tree, tree)
-            self._hold(tree)
-
-    def _hold(self, tree: Tree) -> None:
-        owner = owner_of(tree)
-        for address in _addresses(tree):
-            found = self.range_of(address)
-            if found is not None:
-                found.hold(address, owner)
-        for port in _node_ports(tree):
-            self.ports.hold(port, owner)
-
-    def _release_missing(self, before: Tree, after: Tree) -> None:
-        owner = owner_of(before)
-        self.release(
-            owner,
-            _addresses(before) - _addresses(after),
-            _node_ports(before) - _node_ports(after),
-        )
-
-    def release_all(self, tree: Tree) -> None:
-        self.release(owner_of(tree), _addresses(tree), _node_ports(tree))
-
-    def release(self, owner: str, addresses: set[str], ports: set[int]) -> None:
-        for address in addresses:
-            found = self.range_of(address)
-            if found is not None:
-                found.release(address, owner)
-        for port in ports:
-            self.ports.release(port, owner)
-
-    def range_of(self, address: str) -> AddressRange | None:
-        family = "IPv6" if ":" in address else "IPv4"
-        return self.range_for(family)
-
-    def range_for(self, family: str) -> AddressRange | None:
-        return next((r for r in self.addresses if r.family == family), None)
-
-
-def owner_of(tree: Tree) -> str:
-    metadata = tree.get("metadata") or {}
-    return f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
-
-
-def _addresses(tree: Tree) -> set[str]:
-    spec = tree.get("spec") or {}
-    listed = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
-    return {a for a in listed if a and a != "None"}
-
-
-def _node_ports(tree: Tree) -> set[int]:
-    spec = tree.get("spec") or {}
-    taken = {port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
-    if spec.get("healthCheckNodePort"):
-        taken.add(spec["healthCheckNodePort"])
-    return taken
-
-
-class _Attempt:
-    """What one write has taken so far, to be given back if it fails."""
-
-    def __init__(self, ranges: ServiceRanges, owner: str) -> None:
-        self.ranges, self.owner = ranges, owner
-        self._addresses: set[str] = set()
-        self._ports: set[int] = set()
-
-    def address(self, family: str, wanted: str) -> str:
-        found = self.ranges.range_for(family)
-        if found is None:
-            raise AllocationError(f"no range for {family}")
-        if wanted:
-            # One it has already (a retried write) is not taken twice.
-            fresh = found.owner(wanted) is None
-            found.take_exactly(wanted, self.owner)
-        else:
-            fresh, wanted = True, found.take(self.owner)
-        if fresh:
-            self._addresses.add(wanted)
-        return wanted
-
-    def port(self, wanted: int) -> int:
-        if wanted:
-            fresh = self.ranges.ports.owner(wanted) is None
-            self.ranges.ports.take_exactly(wanted, self.owner)
-        else:
-            fresh, wanted = True, self.ranges.ports.take(self.owner)
-        if fresh:
-            self._ports.add(wanted)
-        return wanted
-
-    def finish(self, stored: bool) -> None:
-        if not stored:
-            self.ranges.release(self.owner, self._addresses, self._ports)
 
 
 class ServiceKind(Standard):
@@ -228,7 +112,7 @@ class ServiceKind(Standard):
 
     def _allocate(self, context: StrategyContext, tree: Tree, old: Tree | None) -> Finish:
         self.ranges.follow(context.reader)
-        attempt = _Attempt(self.ranges, owner_of(tree))
+        attempt = Attempt(self.ranges, owner_of(tree))
         try:
             if (errors := self._families(tree)) or (errors := self._take(tree, attempt)):
                 name = (tree.get("metadata") or {}).get("name") or ""
@@ -244,13 +128,13 @@ class ServiceKind(Standard):
             return attempt.finish
         return self._finish_update(attempt, old, tree)
 
-    def _finish_update(self, attempt: _Attempt, old: Tree, new: Tree) -> Callable[[bool], None]:
+    def _finish_update(self, attempt: Attempt, old: Tree, new: Tree) -> Callable[[bool], None]:
         def finish(stored: bool) -> None:
             if stored:
                 self.ranges.release(
                     attempt.owner,
-                    _addresses(old) - _addresses(new),
-                    _node_ports(old) - _node_ports(new),
+                    addresses_of(old) - addresses_of(new),
+                    node_ports_of(old) - node_ports_of(new),
                 )
             else:
                 attempt.finish(False)
@@ -310,7 +194,7 @@ class ServiceKind(Standard):
             spec["ipFamilies"], spec["ipFamilyPolicy"] = families, policy
         return errors
 
-    def _take(self, tree: Tree, attempt: _Attempt) -> list[FieldError]:
+    def _take(self, tree: Tree, attempt: Attempt) -> list[FieldError]:
         spec = tree["spec"]
         if spec["type"] != "ExternalName" and not is_headless(spec):
             errors = self._take_addresses(spec, attempt)
@@ -339,7 +223,7 @@ class ServiceKind(Standard):
                 raise internal(detail) from error
         return []
 
-    def _take_addresses(self, spec: Tree, attempt: _Attempt) -> list[FieldError]:
+    def _take_addresses(self, spec: Tree, attempt: Attempt) -> list[FieldError]:
         wanted: list[str] = list(spec.get("clusterIPs") or ())
         taken: list[str] = []
         for i, family in enumerate(spec["ipFamilies"]):

@@ -1,11 +1,11 @@
-"""Rows of the core kinds, of discovery, access control and storage."""
+"""Rows of the core kinds, of discovery and access control."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from kutter.apiserver.printing.age import UNKNOWN, human_duration
+from kutter.apiserver.printing.age import UNKNOWN
 from kutter.apiserver.printing.columns import (
     NONE,
     UNSET,
@@ -14,21 +14,10 @@ from kutter.apiserver.printing.columns import (
     created_at,
     labels_text,
     name_of,
-    selector_text,
     with_more,
 )
 
 _ROLE_PREFIX = "node-role.kubernetes.io/"
-_DEFAULT_CLASS = (
-    "storageclass.kubernetes.io/is-default-class",
-    "storageclass.beta.kubernetes.io/is-default-class",
-)
-_MODES = (
-    ("ReadWriteOnce", "RWO"),
-    ("ReadOnlyMany", "ROX"),
-    ("ReadWriteMany", "RWX"),
-    ("ReadWriteOncePod", "RWOP"),
-)
 
 
 def name_created_cells(tree: Tree, now: datetime) -> list[Any]:
@@ -187,103 +176,6 @@ def binding_cells(tree: Tree, now: datetime) -> list[Any]:
     ]
 
 
-def access_modes_text(modes: list[str] | None) -> str:
-    return ",".join(short for mode, short in _MODES if mode in (modes or ()))
-
-
-def _class(tree: Tree, spec: Tree) -> str:
-    annotations = (tree.get("metadata") or {}).get("annotations") or {}
-    beta = annotations.get("volume.beta.kubernetes.io/storage-class")
-    return beta if beta is not None else spec.get("storageClassName") or ""
-
-
-def persistent_volume_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec, status = tree.get("spec") or {}, tree.get("status") or {}
-    claim = spec.get("claimRef")
-    deleted = (tree.get("metadata") or {}).get("deletionTimestamp")
-    return [
-        name_of(tree),
-        (spec.get("capacity") or {}).get("storage") or "0",
-        access_modes_text(spec.get("accessModes")),
-        spec.get("persistentVolumeReclaimPolicy") or "",
-        "Terminating" if deleted else status.get("phase") or "",
-        f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else "",
-        _class(tree, spec),
-        spec.get("volumeAttributesClassName") or UNSET,
-        status.get("reason") or "",
-        age_of(tree, now),
-        spec.get("volumeMode") or UNSET,
-    ]
-
-
-def persistent_volume_claim_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec, status = tree.get("spec") or {}, tree.get("status") or {}
-    deleted = (tree.get("metadata") or {}).get("deletionTimestamp")
-    bound = bool(spec.get("volumeName"))
-    return [
-        name_of(tree),
-        "Terminating" if deleted else status.get("phase") or "",
-        spec.get("volumeName") or "",
-        ((status.get("capacity") or {}).get("storage") or "0") if bound else "",
-        access_modes_text(status.get("accessModes")) if bound else "",
-        _class(tree, spec),
-        spec.get("volumeAttributesClassName") or UNSET,
-        age_of(tree, now),
-        spec.get("volumeMode") or UNSET,
-    ]
-
-
-def storage_class_cells(tree: Tree, now: datetime) -> list[Any]:
-    annotations = (tree.get("metadata") or {}).get("annotations") or {}
-    name = name_of(tree)
-    if any(annotations.get(key) == "true" for key in _DEFAULT_CLASS):
-        name += " (default)"
-    return [
-        name,
-        tree.get("provisioner") or "",
-        tree.get("reclaimPolicy") or "Delete",
-        tree.get("volumeBindingMode") or "Immediate",
-        bool(tree.get("allowVolumeExpansion")),
-        age_of(tree, now),
-    ]
-
-
-def volume_attachment_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec = tree.get("spec") or {}
-    return [
-        name_of(tree),
-        spec.get("attacher") or "",
-        (spec.get("source") or {}).get("persistentVolumeName") or "",
-        spec.get("nodeName") or "",
-        bool((tree.get("status") or {}).get("attached")),
-        age_of(tree, now),
-    ]
-
-
-def csi_driver_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec = tree.get("spec") or {}
-    tokens = ",".join(t.get("audience") or "" for t in spec.get("tokenRequests") or ())
-    attach = spec.get("attachRequired")
-    return [
-        name_of(tree),
-        True if attach is None else attach,
-        bool(spec.get("podInfoOnMount")),
-        bool(spec.get("storageCapacity")),
-        tokens if spec.get("tokenRequests") else UNSET,
-        bool(spec.get("requiresRepublish")),
-        ",".join(spec.get("volumeLifecycleModes") or ()) or NONE,
-        age_of(tree, now),
-    ]
-
-
-def csi_node_cells(tree: Tree, now: datetime) -> list[Any]:
-    return [name_of(tree), len((tree.get("spec") or {}).get("drivers") or ()), age_of(tree, now)]
-
-
-def csi_storage_capacity_cells(tree: Tree, now: datetime) -> list[Any]:
-    return [name_of(tree), tree.get("storageClassName") or "", tree.get("capacity") or UNSET]
-
-
 def priority_class_cells(tree: Tree, now: datetime) -> list[Any]:
     return [
         name_of(tree),
@@ -292,159 +184,6 @@ def priority_class_cells(tree: Tree, now: datetime) -> list[Any]:
         age_of(tree, now),
         tree.get("preemptionPolicy") or "PreemptLowerPriority",
     ]
-
-
-def ingress_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec = tree.get("spec") or {}
-    hosts = [r["host"] for r in spec.get("rules") or () if r.get("host")]
-    return [
-        name_of(tree),
-        spec.get("ingressClassName") or NONE,
-        with_more(hosts) or "*",
-        load_balancer_text(tree),
-        "80, 443" if spec.get("tls") else "80",
-        age_of(tree, now),
-    ]
-
-
-def ingress_class_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec = tree.get("spec") or {}
-    parameters, text = spec.get("parameters"), NONE
-    if parameters:
-        text = parameters.get("kind") or ""
-        if parameters.get("apiGroup"):
-            text += f".{parameters['apiGroup']}"
-        text += f"/{parameters.get('name', '')}"
-    return [name_of(tree), spec.get("controller") or "", text, age_of(tree, now)]
-
-
-def network_policy_cells(tree: Tree, now: datetime) -> list[Any]:
-    selector = (tree.get("spec") or {}).get("podSelector")
-    return [name_of(tree), selector_text(selector), age_of(tree, now)]
-
-
-def service_cidr_cells(tree: Tree, now: datetime) -> list[Any]:
-    ranges = (tree.get("spec") or {}).get("cidrs") or ()
-    return [name_of(tree), ",".join(ranges), age_of(tree, now)]
-
-
-def ip_address_cells(tree: Tree, now: datetime) -> list[Any]:
-    reference = (tree.get("spec") or {}).get("parentRef") or {}
-    text = "/".join(
-        v
-        for v in (
-            f"{reference.get('resource', '')}.{reference['group']}"
-            if reference.get("group")
-            else reference.get("resource"),
-            reference.get("namespace"),
-            reference.get("name"),
-        )
-        if v
-    )
-    return [name_of(tree), text or NONE, age_of(tree, now)]
-
-
-def signing_request_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec, status = tree.get("spec") or {}, tree.get("status") or {}
-    found = {c.get("type") for c in status.get("conditions") or ()}
-    word = "Denied" if "Denied" in found else "Approved" if "Approved" in found else "Pending"
-    if "Failed" in found:
-        word += ",Failed"
-    if status.get("certificate"):
-        word += ",Issued"
-    seconds = spec.get("expirationSeconds")
-    return [
-        name_of(tree),
-        age_of(tree, now),
-        spec.get("signerName") or NONE,
-        spec.get("username") or "",
-        NONE if seconds is None else human_duration(seconds),
-        word,
-    ]
-
-
-def runtime_class_cells(tree: Tree, now: datetime) -> list[Any]:
-    return [name_of(tree), tree.get("handler") or "", age_of(tree, now)]
-
-
-def webhook_cells(tree: Tree, now: datetime) -> list[Any]:
-    return [name_of(tree), len(tree.get("webhooks") or ()), age_of(tree, now)]
-
-
-def admission_policy_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec = tree.get("spec") or {}
-    kind = spec.get("paramKind")
-    text = f"{kind.get('apiVersion', '')}/{kind.get('kind', '')}" if kind else UNSET
-    what = spec.get("validations") or spec.get("mutations") or ()
-    return [name_of(tree), len(what), text, age_of(tree, now)]
-
-
-def admission_binding_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec = tree.get("spec") or {}
-    reference = spec.get("paramRef")
-    text = UNSET
-    if reference:
-        namespace = reference.get("namespace")
-        name = reference.get("name") or "*"
-        text = f"{namespace}/{name}" if namespace else name
-    return [name_of(tree), spec.get("policyName") or "", text, age_of(tree, now)]
-
-
-def flow_schema_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec = tree.get("spec") or {}
-    conditions = (tree.get("status") or {}).get("conditions") or ()
-    dangling = next((c.get("status") for c in conditions if c.get("type") == "Dangling"), "?")
-    return [
-        name_of(tree),
-        (spec.get("priorityLevelConfiguration") or {}).get("name") or "",
-        spec.get("matchingPrecedence") or 0,
-        (spec.get("distinguisherMethod") or {}).get("type") or NONE,
-        age_of(tree, now),
-        dangling,
-    ]
-
-
-def priority_level_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec = tree.get("spec") or {}
-    limits = spec.get("limited") or spec.get("exempt") or {}
-    queuing = (limits.get("limitResponse") or {}).get("queuing") or {}
-    shares = limits.get("nominalConcurrencyShares")
-    return [
-        name_of(tree),
-        spec.get("type") or "",
-        NONE if shares is None else shares,
-        *(queuing.get(f, NONE) for f in ("queues", "handSize", "queueLengthLimit")),
-        age_of(tree, now),
-    ]
-
-
-def resource_claim_cells(tree: Tree, now: datetime) -> list[Any]:
-    status = tree.get("status") or {}
-    words = []
-    if (tree.get("metadata") or {}).get("deletionTimestamp"):
-        words.append("deleted")
-    if status.get("allocation"):
-        words.append("allocated")
-        if status.get("reservedFor"):
-            words.append("reserved")
-    else:
-        words.append("pending")
-    return [name_of(tree), ",".join(words), age_of(tree, now)]
-
-
-def resource_slice_cells(tree: Tree, now: datetime) -> list[Any]:
-    spec = tree.get("spec") or {}
-    return [
-        name_of(tree),
-        spec.get("nodeName") or UNSET,
-        spec.get("driver") or "",
-        (spec.get("pool") or {}).get("name") or "",
-        age_of(tree, now),
-    ]
-
-
-def volume_attributes_class_cells(tree: Tree, now: datetime) -> list[Any]:
-    return [name_of(tree), tree.get("driverName") or "", age_of(tree, now)]
 
 
 def component_status_cells(tree: Tree, now: datetime) -> list[Any]:

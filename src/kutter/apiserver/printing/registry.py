@@ -6,7 +6,7 @@ Kinds without an entry are printed by the core with Name and Created At.
 from __future__ import annotations
 
 from kutter.api.resources import Resource
-from kutter.apiserver.printing import core, workloads
+from kutter.apiserver.printing import core, policy, storage, workloads
 from kutter.apiserver.printing.columns import Cells, Printer
 from kutter.apiserver.printing.pods import (
     EVENT_COLUMNS,
@@ -59,8 +59,8 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
         core.service_cells,
     ),
     ("", "endpoints"): ("Name Endpoints Age", core.endpoints_cells),
-    ("", "persistentvolumes"): (_VOLUME, core.persistent_volume_cells),
-    ("", "persistentvolumeclaims"): (_CLAIM, core.persistent_volume_claim_cells),
+    ("", "persistentvolumes"): (_VOLUME, storage.persistent_volume_cells),
+    ("", "persistentvolumeclaims"): (_CLAIM, storage.persistent_volume_claim_cells),
     ("", "resourcequotas"): ("Name Request Limit Age", core.resource_quota_cells),
     ("", "limitranges"): ("Name Created_At", core.name_created_cells),
     ("", "componentstatuses"): ("Name Status Message Error", core.component_status_cells),
@@ -101,77 +101,77 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
     (_RBAC, "clusterroles"): ("Name Created_At", core.name_created_cells),
     (_RBAC, "rolebindings"): (_BINDING, core.binding_cells),
     (_RBAC, "clusterrolebindings"): (_BINDING, core.binding_cells),
-    (_STORAGE, "storageclasses"): (_CLASS, core.storage_class_cells),
+    (_STORAGE, "storageclasses"): (_CLASS, storage.storage_class_cells),
     (_STORAGE, "volumeattachments"): (
         "Name Attacher PV Node Attached:boolean Age",
-        core.volume_attachment_cells,
+        storage.volume_attachment_cells,
     ),
-    (_STORAGE, "csidrivers"): (_DRIVER, core.csi_driver_cells),
-    (_STORAGE, "csinodes"): ("Name Drivers:integer Age", core.csi_node_cells),
+    (_STORAGE, "csidrivers"): (_DRIVER, storage.csi_driver_cells),
+    (_STORAGE, "csinodes"): ("Name Drivers:integer Age", storage.csi_node_cells),
     (_STORAGE, "csistoragecapacities"): (
         "Name StorageClassName Capacity",
-        core.csi_storage_capacity_cells,
+        storage.csi_storage_capacity_cells,
     ),
     (_STORAGE, "volumeattributesclasses"): (
         "Name DriverName Age",
-        core.volume_attributes_class_cells,
+        storage.volume_attributes_class_cells,
     ),
     ("scheduling.k8s.io", "priorityclasses"): (
         "Name Value:integer Global-Default:boolean Age PreemptionPolicy",
         core.priority_class_cells,
     ),
-    ("node.k8s.io", "runtimeclasses"): ("Name Handler Age", core.runtime_class_cells),
-    (_NETWORKING, "ingresses"): ("Name Class Hosts Address Ports Age", core.ingress_cells),
+    ("node.k8s.io", "runtimeclasses"): ("Name Handler Age", policy.runtime_class_cells),
+    (_NETWORKING, "ingresses"): ("Name Class Hosts Address Ports Age", policy.ingress_cells),
     (_NETWORKING, "ingressclasses"): (
         "Name Controller Parameters Age",
-        core.ingress_class_cells,
+        policy.ingress_class_cells,
     ),
-    (_NETWORKING, "networkpolicies"): ("Name Pod-Selector Age", core.network_policy_cells),
-    (_NETWORKING, "servicecidrs"): ("Name CIDRs Age", core.service_cidr_cells),
-    (_NETWORKING, "ipaddresses"): ("Name ParentRef Age", core.ip_address_cells),
+    (_NETWORKING, "networkpolicies"): ("Name Pod-Selector Age", policy.network_policy_cells),
+    (_NETWORKING, "servicecidrs"): ("Name CIDRs Age", policy.service_cidr_cells),
+    (_NETWORKING, "ipaddresses"): ("Name ParentRef Age", policy.ip_address_cells),
     ("certificates.k8s.io", "certificatesigningrequests"): (
         "Name Age SignerName Requestor RequestedDuration Condition",
-        core.signing_request_cells,
+        policy.signing_request_cells,
     ),
     (_ADMISSION, "mutatingwebhookconfigurations"): (
         "Name Webhooks:integer Age",
-        core.webhook_cells,
+        policy.webhook_cells,
     ),
     (_ADMISSION, "validatingwebhookconfigurations"): (
         "Name Webhooks:integer Age",
-        core.webhook_cells,
+        policy.webhook_cells,
     ),
     (_ADMISSION, "validatingadmissionpolicies"): (
         "Name Validations:integer ParamKind Age",
-        core.admission_policy_cells,
+        policy.admission_policy_cells,
     ),
     (_ADMISSION, "validatingadmissionpolicybindings"): (
         "Name PolicyName ParamRef Age",
-        core.admission_binding_cells,
+        policy.admission_binding_cells,
     ),
     (_ADMISSION, "mutatingadmissionpolicies"): (
         "Name Mutations:integer ParamKind Age",
-        core.admission_policy_cells,
+        policy.admission_policy_cells,
     ),
     (_ADMISSION, "mutatingadmissionpolicybindings"): (
         "Name PolicyName ParamRef Age",
-        core.admission_binding_cells,
+        policy.admission_binding_cells,
     ),
     (_FLOW, "flowschemas"): (
         "Name PriorityLevel MatchingPrecedence:integer DistinguisherMethod Age MissingPL",
-        core.flow_schema_cells,
+        policy.flow_schema_cells,
     ),
     (_FLOW, "prioritylevelconfigurations"): (
         (
             "Name Type NominalConcurrencyShares:integer Queues:integer HandSize:integer "
             "QueueLengthLimit:integer Age"
         ),
-        core.priority_level_cells,
+        policy.priority_level_cells,
     ),
     (_DRA, "deviceclasses"): ("Name Age", core.name_age_cells),
-    (_DRA, "resourceclaims"): ("Name State Age", core.resource_claim_cells),
+    (_DRA, "resourceclaims"): ("Name State Age", policy.resource_claim_cells),
     (_DRA, "resourceclaimtemplates"): ("Name Age", core.name_age_cells),
-    (_DRA, "resourceslices"): ("Name Node Driver Pool Age", core.resource_slice_cells),
+    (_DRA, "resourceslices"): ("Name Node Driver Pool Age", policy.resource_slice_cells),
 }
 
 _made: dict[tuple[str, str], Printer] = {}

@@ -14,16 +14,11 @@ from kutter.api.errors import (
     required,
 )
 from kutter.apiserver.validation import text
-from kutter.apiserver.validation.downward import (
-    CONTAINER_RESOURCES,
-    ENV_FIELD_PATHS,
-    validate_field_ref,
-    validate_resource_field_ref,
-)
+from kutter.apiserver.validation.pod_env import validate_env, validate_env_from
+from kutter.apiserver.validation.pod_mounts import validate_devices, validate_mounts
 from kutter.apiserver.validation.pod_probes import validate_lifecycle, validate_probes
 from kutter.apiserver.validation.pod_resources import validate_requirements
 from kutter.apiserver.validation.pod_security import validate_container_context
-from kutter.apiserver.validation.pod_volumes import local_descending_path
 
 Tree = dict[str, Any]
 Errors = list[FieldError]
@@ -177,14 +172,16 @@ def _common(errors: Errors, container: Tree, path: str, rules: ContainerRules) -
         _ports(errors, ports, f"{path}.ports")
     env = container.get("env")
     if env:
-        _env(errors, env, f"{path}.env")
+        validate_env(errors, env, f"{path}.env")
     if container.get("envFrom"):
-        _env_from(errors, container["envFrom"], f"{path}.envFrom")
+        validate_env_from(errors, container["envFrom"], f"{path}.envFrom")
     mounts, devices = container.get("volumeMounts"), container.get("volumeDevices")
     if mounts:
-        _mounts(errors, mounts, devices or [], container, f"{path}.volumeMounts", rules=rules)
+        validate_mounts(
+            errors, mounts, devices or [], container, f"{path}.volumeMounts", volumes=rules.volumes
+        )
     if devices:
-        _devices(errors, devices, mounts or [], f"{path}.volumeDevices", rules)
+        validate_devices(errors, devices, mounts or [], f"{path}.volumeDevices", rules.volumes)
     pull = container.get("imagePullPolicy") or ""
     if pull not in _PULL_POLICIES:
         here = f"{path}.imagePullPolicy"
@@ -239,222 +236,6 @@ def _host_ports(errors: Errors, container: Tree, path: str, taken: set[str]) -> 
             if key in taken:
                 errors.append(duplicate(f"{path}.ports[{i}].hostPort", key))
             taken.add(key)
-
-
-def _env(errors: Errors, env: list[Tree], path: str) -> None:
-    for i, variable in enumerate(env):
-        name = variable.get("name") or ""
-        if not name:
-            errors.append(required(f"{path}[{i}].name"))
-        else:
-            problems = text.env_name(name)
-            if problems:
-                errors += [invalid(f"{path}[{i}].name", name, p) for p in problems]
-        source = variable.get("valueFrom")
-        if source is not None:
-            _value_from(errors, source, bool(variable.get("value")), f"{path}[{i}].valueFrom")
-
-
-def _value_from(errors: Errors, source: Tree, has_value: bool, path: str) -> None:
-    count = 0
-    if source.get("fieldRef") is not None:
-        count += 1
-        validate_field_ref(errors, source["fieldRef"], ENV_FIELD_PATHS, f"{path}.fieldRef")
-    if source.get("resourceFieldRef") is not None:
-        count += 1
-        validate_resource_field_ref(
-            errors,
-            source["resourceFieldRef"],
-            CONTAINER_RESOURCES,
-            f"{path}.resourceFieldRef",
-            in_volume=False,
-        )
-    for field in ("configMapKeyRef", "secretKeyRef"):
-        reference = source.get(field)
-        if reference is not None:
-            count += 1
-            name, key = reference.get("name") or "", reference.get("key") or ""
-            problems = text.dns_subdomain(name)
-            errors += [invalid(f"{path}.{field}.name", name, p) for p in problems]
-            if not key:
-                errors.append(required(f"{path}.{field}.key"))
-            else:
-                errors += [invalid(f"{path}.{field}.key", key, p) for p in text.config_key(key)]
-    if source.get("fileKeyRef") is not None:
-        count += 1
-        for field in ("volumeName", "path", "key"):
-            if not source["fileKeyRef"].get(field):
-                errors.append(required(f"{path}.fileKeyRef.{field}"))
-    if count == 0:
-        errors.append(
-            invalid(
-                path,
-                "",
-                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, "
-                "`secretKeyRef` or `fileKeyRef`",
-            )
-        )
-    elif has_value:
-        errors.append(invalid(path, "", "may not be specified when `value` is not empty"))
-    elif count > 1:
-        errors.append(invalid(path, "", "may not have more than one field specified at a time"))
-
-
-def _env_from(errors: Errors, sources: list[Tree], path: str) -> None:
-    for i, source in enumerate(sources):
-        prefix = source.get("prefix")
-        if prefix:
-            errors += [invalid(f"{path}[{i}].prefix", prefix, p) for p in text.env_name(prefix)]
-        count = 0
-        for field in ("configMapRef", "secretRef"):
-            reference = source.get(field)
-            if reference is None:
-                continue
-            count += 1
-            name = reference.get("name") or ""
-            if not name:
-                errors.append(required(f"{path}[{i}].{field}.name"))
-            else:
-                errors += [
-                    invalid(f"{path}[{i}].{field}.name", name, p) for p in text.dns_subdomain(name)
-                ]
-        if count == 0:
-            errors.append(invalid(path, "", "must specify one of: `configMapRef` or `secretRef`"))
-        elif count > 1:
-            errors.append(invalid(path, "", "may not have more than one field specified at a time"))
-
-
-def _mounts(
-    errors: Errors,
-    mounts: list[Tree],
-    devices: list[Tree],
-    container: Tree,
-    path: str,
-    *,
-    rules: ContainerRules,
-) -> None:
-    places: set[str] = set()
-    device_names = {d.get("name") for d in devices}
-    device_paths = {d.get("devicePath") for d in devices}
-    for i, mount in enumerate(mounts):
-        here = f"{path}[{i}]"
-        name, where = mount.get("name") or "", mount.get("mountPath") or ""
-        if not name:
-            errors.append(required(f"{here}.name"))
-        volume = rules.volumes.get(name)
-        if volume is None:
-            errors.append(not_found_field(f"{here}.name", name))
-        if not where:
-            errors.append(required(f"{here}.mountPath"))
-        if where in places:
-            errors.append(invalid(f"{here}.mountPath", where, "must be unique"))
-        places.add(where)
-        if name in device_names:
-            errors.append(invalid(f"{here}.name", name, "must not already exist in volumeDevices"))
-        if where in device_paths:
-            errors.append(
-                invalid(
-                    f"{here}.mountPath", where, "must not already exist as a path in volumeDevices"
-                )
-            )
-        if len(mount) > 2:
-            _mount_options(errors, mount, container, path, here)
-
-
-def _mount_options(errors: Errors, mount: Tree, container: Tree, path: str, here: str) -> None:
-    sub, expression = mount.get("subPath") or "", mount.get("subPathExpr") or ""
-    if sub:
-        local_descending_path(errors, sub, f"{path}.subPath")
-    if expression:
-        if sub:
-            errors.append(
-                invalid(
-                    f"{here}.subPathExpr",
-                    expression,
-                    "subPathExpr and subPath are mutually exclusive",
-                )
-            )
-        local_descending_path(errors, expression, f"{path}.subPathExpr")
-    propagation = mount.get("mountPropagation")
-    allowed = ["Bidirectional", "HostToContainer", "None"]
-    if propagation is not None and propagation not in allowed:
-        errors.append(not_supported(f"{path}.mountPropagation", propagation, allowed))
-    privileged = (container.get("securityContext") or {}).get("privileged")
-    if propagation == "Bidirectional" and not privileged:
-        errors.append(
-            forbidden_field(
-                f"{path}.mountPropagation",
-                "Bidirectional mount propagation is available only to privileged containers",
-            )
-        )
-    recursive = mount.get("recursiveReadOnly")
-    if recursive in ("Enabled", "IfPossible"):
-        if not mount.get("readOnly"):
-            errors.append(
-                forbidden_field(
-                    f"{path}.recursiveReadOnly",
-                    "may only be specified when readOnly is true",
-                )
-            )
-        if propagation not in (None, "None"):
-            errors.append(
-                forbidden_field(
-                    f"{path}.recursiveReadOnly",
-                    "may only be specified when mountPropagation is None or not specified",
-                )
-            )
-    elif recursive not in (None, "Disabled"):
-        errors.append(
-            not_supported(
-                f"{path}.recursiveReadOnly", recursive, ["Disabled", "Enabled", "IfPossible"]
-            )
-        )
-
-
-def _devices(
-    errors: Errors, devices: list[Tree], mounts: list[Tree], path: str, rules: ContainerRules
-) -> None:
-    names: set[str] = set()
-    paths: set[str] = set()
-    mount_names = {m.get("name") for m in mounts}
-    mount_paths = {m.get("mountPath") for m in mounts}
-    for i, device in enumerate(devices):
-        here = f"{path}[{i}]"
-        name, where = device.get("name") or "", device.get("devicePath") or ""
-        if not name:
-            errors.append(required(f"{here}.name"))
-        if name in names:
-            errors.append(invalid(f"{here}.name", name, "must be unique"))
-        volume = rules.volumes.get(name)
-        if volume is None:
-            errors.append(not_found_field(f"{here}.name", name))
-        elif volume.get("persistentVolumeClaim") is None and volume.get("ephemeral") is None:
-            errors.append(
-                invalid(
-                    f"{here}.name",
-                    name,
-                    "can only use volume source type of PersistentVolumeClaim or Ephemeral for "
-                    "block mode",
-                )
-            )
-        if not where:
-            errors.append(required(f"{here}.devicePath"))
-        if where in paths:
-            errors.append(invalid(f"{here}.devicePath", where, "must be unique"))
-        if ".." in where.split("/"):
-            errors.append(invalid(f"{here}.devicePath", where, "can not contain backsteps ('..')"))
-        else:
-            paths.add(where)
-        if name in mount_names:
-            errors.append(invalid(f"{here}.name", name, "must not already exist in volumeMounts"))
-        if where in mount_paths:
-            errors.append(
-                invalid(
-                    f"{here}.devicePath", where, "must not already exist as a path in volumeMounts"
-                )
-            )
-        if name:
-            names.add(name)
 
 
 def _resize_policy(errors: Errors, policies: list[Tree], path: str, rules: ContainerRules) -> None:
