@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -31,6 +30,8 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, delay_s: float) -> None:
+        import asyncio  # the command line reads the clock without an event loop
+
         await asyncio.sleep(delay_s)
 
 

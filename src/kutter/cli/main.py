@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import difflib
-import inspect
 import os
 import sys
 from collections.abc import Sequence
 
-from kutter.cli.command import CommandError, build_parser
+from kutter.cli.command import Command, CommandError, build_parser
+from kutter.cli.leading import LEADING_FLAGS
 from kutter.cli.registry import COMMANDS, load
 
 
@@ -21,20 +19,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return main([words[1], "--help"])
         print(overview())
         return 0
-    if words[0] in ("-v", "--version"):
+    if words[0] == "--version":
         words[0] = "version"
+    words = _name_first(words)
     name = words[0]
     if name not in COMMANDS:
+        import difflib
+
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean 'kutter {close[0]}'?" if close else "'kutter --help' lists them"
         return _fail(f"there is no command {name!r}", hint, 2)
     try:
-        command = load(name)
-        parsed = build_parser(command).parse_args(words[1:])
-        outcome = command.run(parsed)
-        if inspect.isawaitable(outcome):
-            return _run_async(outcome)
-        return outcome
+        return _run(load(name), words[1:], "kutter")
     except CommandError as error:
         return _fail(str(error), error.hint, error.code)
     except KeyboardInterrupt:
@@ -47,7 +43,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _translate(error)
 
 
+def _run(command: Command, words: list[str], parent: str) -> int:
+    if command.subcommands:
+        at = _subcommand_at(command, words)
+        if at is not None:
+            chosen = command.subcommands[words[at]]
+            return _run(chosen, words[:at] + words[at + 1 :], f"{parent} {command.name}")
+    parsed = build_parser(command, parent=parent).read(words)
+    if command.run is None:
+        raise CommandError(
+            f"say which: {', '.join(command.subcommands)}",
+            hint=f"'{parent} {command.name} --help' explains them",
+        )
+    outcome = command.run(parsed)
+    return outcome if isinstance(outcome, int) else _run_async(outcome)
+
+
+def _subcommand_at(command: Command, words: list[str]) -> int | None:
+    """Where the subcommand stands: the first word that is no flag and no flag's value."""
+    for at, word in enumerate(words):
+        if word == "--":
+            return None
+        if word.startswith("-") or (at and words[at - 1] in _VALUED):
+            continue
+        return at if word in command.subcommands else None
+    return None
+
+
+_VALUED = LEADING_FLAGS | {"-f", "--filename", "-o", "--output", "-l", "--selector"}
+
+
+def _name_first(words: list[str]) -> list[str]:
+    """Flags may stand before the command: ``-n kube-system get pods``."""
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in LEADING_FLAGS else 1
+    if at >= len(words):
+        return words
+    return [words[at], *words[:at], *words[at + 1 :]]
+
+
 def _run_async(outcome: object) -> int:
+    import asyncio
+
     async def wait() -> int:
         result: int = await outcome  # type: ignore[misc]
         return result
@@ -58,13 +96,10 @@ def _run_async(outcome: object) -> int:
 def _translate(error: Exception) -> int:
     """Failures of the API and of the system, in one sentence each."""
     from kutter.api.errors import ApiError
+    from kutter.cli.failures import api_error_text
 
     if isinstance(error, ApiError):
-        where = f" ({error.reason})" if error.reason else ""
-        hint = ""
-        if error.code == 401:
-            hint = "the credentials are not accepted; 'kutter kubeconfig' prints working ones"
-        return _fail(f"the server refused{where}: {error.message}", hint, 1)
+        return _fail_plainly(api_error_text(error), _api_hint(error), 1)
     if isinstance(error, ConnectionError | TimeoutError):
         return _fail(
             f"the server does not answer: {error}", "is the cluster up? 'kutter status' tells", 1
@@ -80,8 +115,22 @@ def _translate(error: Exception) -> int:
     )
 
 
+def _api_hint(error: Exception) -> str:
+    code = getattr(error, "code", 0)
+    if code == 401:
+        return "the credentials are not accepted; 'kutter kubeconfig' prints working ones"
+    if code == 403:
+        return "'kutter auth can-i --list' shows what this user may do"
+    return ""
+
+
 def _fail(message: str, hint: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    return _fail_plainly(f"error: {message}" if message else "", hint, code)
+
+
+def _fail_plainly(message: str, hint: str, code: int) -> int:
+    if message:
+        print(message, file=sys.stderr)
     if hint:
         print(f"hint: {hint}", file=sys.stderr)
     return code

@@ -27,6 +27,7 @@ COMMANDS: dict[str, Listed] = {
     "kubeconfig": Listed(CLUSTER, "Print the administrator's kubeconfig", "kubeconfig"),
     "server": Listed(CLUSTER, "Run the server in the foreground", "server"),
     "agent": Listed(CLUSTER, "Run the node agent in the foreground", "agent"),
+    "get": Listed(READ, "Show objects as a table or as they are", "get"),
     "version": Listed(OTHER, "Print versions", "version"),
 }
 
