@@ -162,6 +162,36 @@ async def _make_pod(world: World) -> None:
     await world.run(sandbox, "sleep", "1000")
 
 
+async def test_many_pods_at_once(world: World) -> None:
+    async def live(number: int) -> int:
+        sandbox = await world.sandbox()
+        script = f"echo up; exit {number}"
+        container_id = await world.run(sandbox, "sh", "-c", script, name=f"n{number}")
+        while True:  # events have one reader: here everybody looks for himself
+            container = await world.runtime.container(container_id)
+            if container.state is ContainerState.EXITED:
+                break
+            await asyncio.sleep(0.01)
+        await world.runtime.remove_sandbox(sandbox[0])
+        return container.exit_code
+
+    async with asyncio.timeout(45):
+        codes = await asyncio.gather(*(live(number) for number in range(12)))
+    assert codes == list(range(12))
+    assert await world.runtime.list_containers() == []
+
+
+async def test_handlers_choose_the_program(world: World) -> None:
+    with pytest.raises(CriError, match="no runtime for 'gvisor'"):
+        await world.sandbox(runtime_handler="gvisor")
+    sandbox = await world.sandbox(runtime_handler="runc")
+    container_id = await world.run(sandbox, "sleep", "1000")
+    world.runtime._runtimes.pop("runc")  # uninstalled: what runs is still taken down
+    await world.runtime.remove_sandbox(sandbox[0])
+    with pytest.raises(NotFoundError):
+        await world.runtime.container(container_id)
+
+
 async def test_containers_survive_the_runtime(world: World) -> None:
     sandbox = await world.sandbox()
     script = "echo before; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo after; exit 9"

@@ -10,13 +10,20 @@ import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import subprocess
 import tarfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from kutter.http.messages import Request, Response
 from kutter.http.server import HttpServer
@@ -280,6 +287,63 @@ async def test_a_mirror_is_asked_first_and_may_fail(
 class _NoWait:
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(0)
+
+
+def _make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1: (certificate, key)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "tls.crt", folder / "tls.key"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
+
+
+async def test_tls_with_an_own_authority(
+    image: BuiltImage, open_store: Callable[..., Store], tmp_path: Path
+) -> None:
+    certificate, key = _make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    registry = FakeRegistry(image)
+    server = HttpServer(registry)
+    await server.listen("127.0.0.1", 0, tls=context)
+    url = f"https://127.0.0.1:{server.port}"
+    try:
+        for endpoint in (
+            Endpoint(url, ca_path=certificate, mirror=True),
+            Endpoint(url, skip_verify=True, mirror=True),
+        ):
+            store = open_store(mirrors={"*": (endpoint,)})
+            assert (await store.images.pull("example.test/app:1")).id == image.id
+        stranger = open_store(mirrors={"*": (Endpoint(url, mirror=True),)})
+        stranger.puller._clock = _NoWait()  # type: ignore[assignment]
+        seen = len(registry.requests)
+        with pytest.raises(ImagePullError):
+            await stranger.images.pull("127.0.0.1:1/app:1")
+        assert len(registry.requests) == seen
+    finally:
+        await server.close(grace_s=0)
 
 
 async def test_one_pull_for_many_askers(

@@ -221,7 +221,7 @@ class EmbeddedRuntime:
     # Look-ups
 
     def _add(self, record: ContainerRecord) -> LiveContainer:
-        live = LiveContainer(self._tools, self._runtime(record.handler), record)
+        live = LiveContainer(self._tools, self._known_runtime(record.handler), record)
         self._containers[record.id] = live
         return live
 
@@ -230,6 +230,11 @@ class EmbeddedRuntime:
         if runtime is None:
             raise CreateContainerError(f"no runtime for {handler!r} is configured")
         return runtime
+
+    def _known_runtime(self, handler: str) -> OciRuntime:
+        """For what exists already: its program may have been removed since."""
+        fallback = OciRuntime(handler or "runc", self.paths.oci / (handler or "runc"), True)
+        return self._runtimes.get(handler, fallback)
 
     def _sandbox(self, sandbox_id: str) -> SandboxRecord:
         record = self._sandboxes.get(sandbox_id)
@@ -303,7 +308,7 @@ class EmbeddedRuntime:
         return record.id
 
     async def _forget_sandbox(self, record: SandboxRecord) -> None:
-        await self._house.take_down(record, self._runtime(record.config.runtime_handler))
+        await self._house.take_down(record, self._known_runtime(record.config.runtime_handler))
         throw_away(self._house.home(record.id), self.paths.trash)
         self._sandboxes.pop(record.id, None)
         self._sandbox_locks.pop(record.id, None)
@@ -318,7 +323,7 @@ class EmbeddedRuntime:
         async with self._sandbox_lock(sandbox_id):
             await asyncio.gather(*(self._stop(c, 0) for c in self._of_sandbox(sandbox_id)))
             if record.phase is Phase.READY:
-                runtime = self._runtime(record.config.runtime_handler)
+                runtime = self._known_runtime(record.config.runtime_handler)
                 await self._house.take_down(record, runtime)
                 record.phase = Phase.ENDED
                 self._house.save(record)
