@@ -145,7 +145,7 @@ async def _serve(config: ClusterConfig) -> None:
         services=rules,
         dns=dns,
     )
-    control = AgentControl(images)
+    control = AgentControl(images, agent.ready)
     async with Scope("agent") as scope:
         await control.start(paths.control_socket)
         running = scope.start(agent.run(), "node")

@@ -36,8 +36,9 @@ def image_tree(image: Image) -> dict[str, Any]:
 class AgentControl:
     """Serves ``/images`` on a unix socket only root can open."""
 
-    def __init__(self, images: ImageStore) -> None:
+    def __init__(self, images: ImageStore, ready: asyncio.Event) -> None:
         self._images = images
+        self._ready = ready
         self._server: HttpServer | None = None
         self._scope = Scope("agent-control")
 
@@ -53,7 +54,9 @@ class AgentControl:
         await self._scope.close()
 
     async def handle(self, request: Request) -> Response:
-        """GET /images; POST /images/pull, /images/import, /images/remove with a JSON body."""
+        """GET /ready, /images; POST /images/pull, /images/import, /images/remove with JSON."""
+        if (request.method, request.path) == ("GET", "/ready"):
+            return _json(200 if self._ready.is_set() else 503, {"ready": self._ready.is_set()})
         if (request.method, request.path) == ("GET", "/images"):
             found = [image_tree(i) for i in await self._images.list_images()]
             return _json(200, {"images": found})

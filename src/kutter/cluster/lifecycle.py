@@ -204,6 +204,9 @@ def _wait_ready(config: ClusterConfig, certificates: Certificates, deadline: flo
 def _wait_node(config: ClusterConfig, certificates: Certificates, deadline: float) -> None:
     detail = "it has not registered"
     for _ in _polls(config, AGENT, deadline):
+        # The stored node may still say Ready from an earlier run: ask the agent itself first.
+        if not _agent_is_ready(config):
+            continue
         try:
             status, body = _fetch(config, certificates, f"/api/v1/nodes/{config.node_name}")
         except (URLError, OSError):
@@ -220,6 +223,19 @@ def _wait_node(config: ClusterConfig, certificates: Certificates, deadline: floa
         f"node {config.node_name} is not Ready in time: {detail}",
         f"its log is {config.log_dir}/agent.log",
     )
+
+
+def _agent_is_ready(config: ClusterConfig) -> bool:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(5)
+    try:
+        connection.connect(str(config.run_dir / "agent.sock"))
+        connection.sendall(b"GET /ready HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")
+        return b" 200 " in connection.recv(64)
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def _last_line(log: Path) -> str:

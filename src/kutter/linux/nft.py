@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import Any
 
 
@@ -38,19 +39,25 @@ async def delete_table(family: str, table: str) -> None:
 
 
 async def _run(arguments: list[str], script: bytes, timeout_s: float) -> bytes:
+    # A file, not a pipe: a program that ends before it has read everything breaks no writer.
+    source = os.memfd_create("nft-script")
     try:
+        os.write(source, script)
+        os.lseek(source, 0, os.SEEK_SET)
         process = await asyncio.create_subprocess_exec(
             "nft",
             *arguments,
-            stdin=asyncio.subprocess.PIPE,
+            stdin=source,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
     except FileNotFoundError as error:
         raise NftError("the program nft is not installed (package nftables)") from error
+    finally:
+        os.close(source)
     try:
         async with asyncio.timeout(timeout_s):
-            output, complaint = await process.communicate(script)
+            output, complaint = await process.communicate()
     except BaseException:
         if process.returncode is None:
             process.kill()
