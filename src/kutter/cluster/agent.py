@@ -222,7 +222,7 @@ async def _remove_traces(config: ClusterConfig) -> None:
         await network.start(sandboxes)
         runtime, _ = build_runtime(paths.runtime, network)
         await runtime.start()
-        await runtime.purge()
+        await runtime.purge(keep_images=True)
         await runtime.close()
     await network.purge()
     network.close()

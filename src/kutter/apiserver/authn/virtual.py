@@ -67,6 +67,9 @@ class TokenRequestHandler:
         context = call.write_context("CreateOptions", subresource="token")
         tree = self._decode(call)
         namespace, name = call.info.namespace, call.info.name
+        # Admission sees the request as it was made: a pod volume without an audience asks for
+        # none, and only later stands for the API server's own.
+        asked = {**tree, "spec": dict(tree.get("spec") or {})}
         self._requests.complete(tree, namespace, name)
         request = AdmissionRequest(
             operation="CREATE",
@@ -74,7 +77,7 @@ class TokenRequestHandler:
             subresource="token",
             namespace=namespace,
             name=name,
-            object=tree,
+            object=asked,
             old=None,
             user=call.user,
             reader=call.server.caches,

@@ -130,7 +130,21 @@ async def pod_log(call: Call) -> Response:
     namespace, name = call.info.namespace, call.info.name
     path = f"/containerLogs/{namespace}/{name}/{container}"
     suffix = f"?{urlencode(passed)}" if passed else ""
-    return await forward(call, node_url(call, node) + path + suffix)
+    return _as_status(await forward(call, node_url(call, node) + path + suffix))
+
+
+def _as_status(response: Response) -> Response:
+    """The agent refuses in plain text; clients of the API expect a Status. Raises ApiError."""
+    if response.status < 400:
+        return response
+    text = response.body.decode(errors="replace").strip()
+    if response.status == 400:
+        raise bad_request(text)
+    if response.status == 404:
+        raise ApiError(404, "NotFound", text or "the server could not find the requested resource")
+    if response.status < 500:
+        raise ApiError(response.status, "", text)
+    raise ApiError(500, "InternalError", f"Internal error occurred: {text}")
 
 
 def _check_log_options(call: Call) -> None:

@@ -189,8 +189,11 @@ class EmbeddedRuntime:
             live.close()
         await self._scope.close()
 
-    async def purge(self) -> None:
-        """Remove every process, mount, namespace, cgroup and file of ours, images included."""
+    async def purge(self, *, keep_images: bool = False) -> None:
+        """Remove every process, mount, namespace, cgroup and file of ours.
+
+        ``keep_images`` spares what was pulled and imported.
+        """
         for sandbox_id in list(self._sandboxes):
             await self.remove_sandbox(sandbox_id)
         await self.close()
@@ -199,7 +202,9 @@ class EmbeddedRuntime:
             if self._cgroups.remove(self.paths.cgroup):
                 break
             await asyncio.sleep(0.02)
-        for folder in (self.paths.run, self.paths.root):
+        paths = self.paths
+        own = [paths.containers, paths.sandboxes, paths.trash] if keep_images else [paths.root]
+        for folder in (paths.run, *own):
             mounts.unmount_below(folder)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
