@@ -14,7 +14,7 @@ import yaml
 
 from kutter.api.errors import ApiError, bad_request, too_large, unsupported_media_type
 from kutter.api.resources import Resource
-from kutter.api.schema import KindSchema
+from kutter.api.schema import KindSchema, schema_for
 from kutter.apiserver.ports import Tree
 from kutter.http.messages import Request
 
@@ -128,6 +128,25 @@ def check_kind(tree: Tree, resource: Resource, kind: str, api_version: str) -> N
             f"version ({api_version})"
         )
     tree["kind"], tree["apiVersion"] = kind, api_version
+
+
+def parse_kind(
+    request: Request, kind: str, group: str, version: str, *, warnings: list[str]
+) -> Tree:
+    """The body as a kind that is not stored (``Binding``, ``DeleteOptions``), types checked.
+
+    Absent kind and apiVersion are filled in. Raises 400.
+    """
+    tree = parse_tree(request, kind)
+    found = tree.get("kind") or kind
+    if found != kind:
+        theirs = str(tree.get("apiVersion") or version).rpartition("/")[2]
+        raise bad_request(
+            f'{found} in version "{theirs}" cannot be handled as a {kind}: converting '
+            f"({theirs}.{found}) to ({group or 'core'}.{kind}): unknown conversion"
+        )
+    check_fields(schema_for(group, version, kind), tree, "", None, warnings)
+    return tree
 
 
 def check_fields(

@@ -238,7 +238,9 @@ class ObjectStorage:
         elif context.subresource in ("", "scale"):
             strategy.prepare_for_update(look, new, old)
         self._keep_system_fields(new["metadata"], old["metadata"], entry)
-        self._count_generation(new, old)
+        # Binding a pod is not a change of what was asked for (upstream: generation stays 1).
+        if context.subresource not in ("status", "binding"):
+            self._count_generation(new, old)
         if status:
             errors = strategy.validate_status_update(look, new, old)
         elif context.subresource in ("", "scale"):

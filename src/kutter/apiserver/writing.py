@@ -102,14 +102,9 @@ def read_write_options(
 
 
 def read_delete_options(tree: Tree, query: Mapping[str, str], dry_run: list[str]) -> DeleteOptions:
-    """DeleteOptions from the body if there is one, else from the query."""
+    """DeleteOptions from the body (its types checked by the schema) or else from the query."""
     source: Mapping[str, Any] = tree or _from_query(query, dry_run)
-    try:
-        options = _convert(source)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise bad_request(
-            f"the object provided is unrecognized (must be of type DeleteOptions): {error}"
-        ) from error
+    options = _convert(source)
     errors: list[FieldError] = []
     policy = options.propagation_policy
     if options.orphan_dependents is not None and policy:
@@ -135,7 +130,11 @@ def read_delete_options(tree: Tree, query: Mapping[str, str], dry_run: list[str]
 def _from_query(query: Mapping[str, str], dry_run: list[str]) -> Tree:
     found: Tree = {}
     if "gracePeriodSeconds" in query:
-        found["gracePeriodSeconds"] = int(query["gracePeriodSeconds"])
+        text = query["gracePeriodSeconds"]
+        try:
+            found["gracePeriodSeconds"] = int(text)
+        except ValueError:
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
     if query.get("propagationPolicy"):
         found["propagationPolicy"] = query["propagationPolicy"]
     if "orphanDependents" in query:
@@ -149,10 +148,6 @@ def _convert(source: Mapping[str, Any]) -> DeleteOptions:
     grace = source.get("gracePeriodSeconds")
     orphan = source.get("orphanDependents")
     preconditions = source.get("preconditions") or {}
-    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
-        raise TypeError("gracePeriodSeconds must be an integer")
-    if orphan is not None and not isinstance(orphan, bool):
-        raise TypeError("orphanDependents must be a boolean")
     return DeleteOptions(
         grace_period_s=grace,
         uid=str(preconditions.get("uid") or ""),

@@ -17,7 +17,7 @@ from kutter.api.errors import (
     required,
 )
 from kutter.apiserver.answers import success
-from kutter.apiserver.body import parse_tree
+from kutter.apiserver.body import parse_kind
 from kutter.apiserver.context import Call
 from kutter.apiserver.ports import Tree
 from kutter.base.clock import render_time
@@ -28,13 +28,13 @@ async def bind(call: Call) -> Response:
     """POST a Binding to a pod."""
     if call.info.verb != "create":
         raise method_not_allowed("")
-    binding = parse_tree(call.request, "Binding")
+    binding = parse_kind(call.request, "Binding", "", "v1", warnings=call.warnings)
     return await _bind(call, binding, call.info.name)
 
 
 async def bind_of_old(call: Call) -> Response:
     """POST a Binding to the namespace's bindings: the pod is named by the binding."""
-    binding = parse_tree(call.request, "Binding")
+    binding = parse_kind(call.request, "Binding", "", "v1", warnings=call.warnings)
     name = (binding.get("metadata") or {}).get("name")
     if not name:
         raise bad_request("name is required in the binding's metadata")
@@ -44,11 +44,6 @@ async def bind_of_old(call: Call) -> Response:
 async def _bind(call: Call, binding: Tree, name: str) -> Response:
     metadata = binding.get("metadata") or {}
     target = binding.get("target") or {}
-    if binding.get("kind", "Binding") != "Binding":
-        raise bad_request(
-            f'{binding["kind"]} in version "v1" cannot be handled as a Binding: '
-            f"converting (v1.{binding['kind']}) to (core.Binding): unknown conversion"
-        )
     if metadata.get("name") not in (None, "", name):
         raise bad_request("name in URL does not match name in Binding object")
     errors: list[FieldError] = []

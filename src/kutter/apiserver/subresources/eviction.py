@@ -8,7 +8,7 @@ from __future__ import annotations
 from kutter.api.errors import ApiError, bad_request, internal, method_not_allowed
 from kutter.api.selectors import SelectorError, from_tree
 from kutter.apiserver.answers import success
-from kutter.apiserver.body import parse_tree
+from kutter.apiserver.body import parse_kind
 from kutter.apiserver.context import Call
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.writing import read_delete_options
@@ -26,9 +26,7 @@ async def evict(call: Call) -> Response:
     if call.info.verb != "create":
         raise method_not_allowed("")
     namespace, name = call.info.namespace, call.info.name
-    eviction = parse_tree(call.request, "Eviction")
-    if eviction.get("kind", "Eviction") != "Eviction":
-        raise bad_request(f"not an Eviction: {eviction['kind']}")
+    eviction = parse_kind(call.request, "Eviction", "policy", "v1", warnings=call.warnings)
     named = (eviction.get("metadata") or {}).get("name")
     if named and named != name:
         raise bad_request("name in URL does not match name in Eviction object")

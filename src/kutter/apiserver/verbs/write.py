@@ -11,6 +11,7 @@ from kutter.apiserver.body import (
     check_kind,
     check_size,
     content_type_of,
+    parse_kind,
     parse_tree,
 )
 from kutter.apiserver.cache import Entry
@@ -136,14 +137,7 @@ def _delete_options(call: Call) -> DeleteOptions:
     request = call.request
     tree: Tree = {}
     if request.body:
-        tree = parse_tree(request, "DeleteOptions")
-        kind = tree.get("kind") or "DeleteOptions"
-        if kind != "DeleteOptions":
-            version = str(tree.get("apiVersion", "")).rpartition("/")[2]
-            raise bad_request(
-                f'{kind} in version "{version}" cannot be handled as a DeleteOptions: converting '
-                f"({version}.{kind}) to (v1.DeleteOptions): unknown conversion"
-            )
+        tree = parse_kind(request, "DeleteOptions", "", "v1", warnings=call.warnings)
     return read_delete_options(tree, call.query, request.params("dryRun"))
 
 
