@@ -293,7 +293,6 @@ async def test_namespaces_wait_for_their_finalizer() -> None:
     gone["spec"]["finalizers"] = []
     finished = await api.ok("PUT", "/api/v1/namespaces/a/finalize", gone)
     assert not finished["spec"].get("finalizers")
-    await api.ok("DELETE", "/api/v1/namespaces/a")
     await api.fails(404, "NotFound", "GET", "/api/v1/namespaces/a")
 
 
