@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 # Dead runs kept per container beside the newest one: what lastState shows.
 KEEP_DEAD = 1
-START_RETRY_S = 10.0
 CONFIG_RETRY_S = 5.0
 
 
@@ -167,7 +166,12 @@ class PodSteps:
         try:
             container_id = await start_run(worker.work, order, event)
         except StartProblem as problem:
-            wait = CONFIG_RETRY_S if "Config" in problem.reason else START_RETRY_S
+            wait = CONFIG_RETRY_S
+            if problem.reason == "RunContainerError":
+                # A run that could not start counts like one that crashed.
+                if not step.restart:
+                    worker.raise_delay(spec.name)
+                wait = worker.delays[spec.name].delay_s
             retry_at = kit.clock.now().timestamp() + wait
             worker.problems[spec.name] = Problem(problem.reason, problem.message, retry_at)
             await kit.view.refresh(sandbox.id)
