@@ -221,7 +221,6 @@ class LiveContainer:
             message = str(error) if isinstance(error, CriError) else repr(error)
             self._finish(_START_ERROR_CODE, "StartError", message)
             raise
-        self._tools.announce(ContainerEvent(record.sandbox_id, record.id, "started"))
 
     async def _launch(self) -> None:
         record, config = self.record, self.record.config
@@ -249,6 +248,8 @@ class LiveContainer:
         record.started_at_ns = self._tools.now_ns()
         record.phase = Phase.RUNNING
         self.save()
+        # Before the watch: a short life may be over already, and its end is told at once.
+        self._tools.announce(ContainerEvent(record.sandbox_id, record.id, "started"))
         self.watch()
 
     def watch(self) -> None:
