@@ -6,6 +6,7 @@ and tells an event; the next plan takes it from there.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -194,16 +195,21 @@ class PodSteps:
     async def resize(self, spec: ContainerSpec, container_id: str) -> None:
         """Give a running container the limits its spec has now."""
         kit, pod = self._kit, self._worker.pod
-        kit.cgroups.create(pod_cgroup(pod, kit.options.cgroup_root), pod_resources(pod))
+        group, whole = pod_cgroup(pod, kit.options.cgroup_root), pod_resources(pod)
         resources = container_resources(
             pod,
             spec,
             memory_capacity_bytes=kit.memory_capacity_bytes,
             pids_limit=kit.options.pod_pids_limit,
         )
+        with contextlib.suppress(OSError):
+            # Growing: the pod's group must have room first. Shrinking: the kernel refuses
+            # (cgroup v1) until the container has shrunk.
+            kit.cgroups.create(group, whole)
         try:
             await kit.runtime.update_resources(container_id, resources)
-        except CriError as error:
+            kit.cgroups.create(group, whole)
+        except (CriError, OSError) as error:
             self._worker.event("Warning", "ResizeError", str(error), container=spec.name)
 
     async def _handler(self) -> str:
