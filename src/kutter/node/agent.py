@@ -31,7 +31,7 @@ from kutter.node.kit import NodeKit, PodCgroups
 from kutter.node.machine import read_disk, read_machine
 from kutter.node.node_object import NodeFacts, compute_allocatable, compute_capacity
 from kutter.node.options import NodeOptions
-from kutter.node.pod_admission import admit
+from kutter.node.pod_admission import Rejection, admit
 from kutter.node.pod_worker import PodWorker
 from kutter.node.references import References
 from kutter.node.registration import Registration
@@ -159,7 +159,9 @@ class NodeAgent:
         try:
             await self._prepare_node()
             await self._start_runtime()
-            scope.start(self.view.follow(), "runtime-events")
+            scope.start(
+                supervise("runtime-events", self.view.follow, clock=clock), "runtime-events"
+            )
             scope.start(self.view.relist_forever(self.options.relist_s), "runtime-relist")
             scope.start(self.kit.recorder.run(), "events")
             for informer in (self._services, self._slices):
@@ -269,25 +271,28 @@ class NodeAgent:
             worker.update(pod)
             return
         worker = PodWorker(self.kit, pod, self._pod_gone)
+        self.workers[uid] = worker
         known = uid in self.view.pods()
         ended = pod.status.phase in ("Succeeded", "Failed")
         if not known and not ended and pod.metadata.deletion_timestamp is None:
             self._admit(worker)
-        self.workers[uid] = worker
         self._scope.start(worker.run(), f"pod/{pod.metadata.namespace}/{pod.metadata.name}")
 
     def _admit(self, worker: PodWorker) -> None:
         pod = worker.pod
         node = self.registration.node
         labels = dict(node.metadata.labels) if node is not None else {}
-        others = [w.pod for w in self.workers.values() if not w.ended]
-        refused = admit(
-            pod,
-            others,
-            allocatable=self.kit.allocatable,
-            labels=labels,
-            node_name=self.options.node_name,
-        ) or self.housekeeping.refuses(pod)
+        others = [w.pod for w in self.workers.values() if not w.ended and w is not worker]
+        try:
+            refused = admit(
+                pod,
+                others,
+                allocatable=self.kit.allocatable,
+                labels=labels,
+                node_name=self.options.node_name,
+            ) or self.housekeeping.refuses(pod)
+        except (ValueError, ArithmeticError) as error:
+            refused = Rejection("UnexpectedAdmissionError", f"Unexpected error: {error}")
         if refused is not None:
             self.kit.recorder.event(pod, "Warning", refused.reason, refused.message)
             worker.terminate(

@@ -47,6 +47,8 @@ from kutter.runtime.cri import Container, ContainerState, Image
 
 _log = get_logger("node.pod")
 
+TURN_RETRY_S = 5.0
+
 
 class PodWorker:
     """Runs one pod from its first sight to its forgetting. ``on_gone`` is called at the end."""
@@ -148,7 +150,13 @@ class PodWorker:
         try:
             while not self.forgotten:
                 self._woken.clear()
-                self._turn()
+                try:
+                    self._turn()
+                except AssertionError:
+                    raise
+                except Exception as error:
+                    await self._survive(error)
+                    continue
                 if self.forgotten:
                     break
                 await self._wait()
@@ -157,6 +165,15 @@ class PodWorker:
             await self._scope.close()
             if self.forgotten:
                 self._on_gone(self.uid)
+
+    async def _survive(self, error: Exception) -> None:
+        """One pod nobody foresaw must not take the node's other pods with it."""
+        meta = self.pod.metadata
+        _log.error(
+            "pod not synced", pod=f"{meta.namespace}/{meta.name}", error=repr(error), exc_info=error
+        )
+        self.event("Warning", "FailedSync", f"error determining status: {error}")
+        await self.kit.clock.sleep(TURN_RETRY_S)
 
     def _turn(self) -> None:
         now = self.kit.clock.now().timestamp()

@@ -165,3 +165,32 @@ async def test_limits_change_in_place(kernel_node: KernelNode) -> None:
     assert run.state is ContainerState.RUNNING
     assert run.id in before.status.container_statuses[0].container_id
     assert is_ready(before)
+
+
+async def test_ephemeral_container_joins_a_running_pod(kernel_node: KernelNode) -> None:
+    await kernel_node.add_pod(containers=[kernel_node.container(script="sleep 7654")])
+    await kernel_node.wait_ready()
+    debugger = {
+        "name": "debug",
+        "image": kernel_node.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sleep", "1000"],
+        "targetContainerName": "app",
+    }
+    await kernel_node.client.patch(
+        Pod,
+        "web",
+        {"spec": {"ephemeralContainers": [debugger]}},
+        "default",
+        kind="strategic",
+        subresource="ephemeralcontainers",
+    )
+    pod = await kernel_node.wait(
+        "web",
+        lambda p: (
+            bool(p.status.ephemeral_container_statuses)
+            and p.status.ephemeral_container_statuses[0].state.running is not None
+        ),
+    )
+    assert pod.status.container_statuses[0].restart_count == 0
+    assert "sleep 7654" in await kernel_node.sh("ps -o args", "debug")

@@ -223,3 +223,13 @@ async def test_token_volume_is_filled_before_the_container(
         if m.container_path == "/var/run/t"
     )
     assert (mount.host_path / "token").read_text() == "tok"
+
+
+async def test_one_odd_pod_does_not_take_the_others_with_it(node_world: NodeWorld) -> None:
+    await node_world.start()
+    odd = container_tree(resources={"requests": {"cpu": "what"}})
+    await node_world.add_pod("odd", containers=[odd])
+    await node_world.add_pod("fine")
+    await node_world.wait_ready("fine")
+    assert node_world.task is not None
+    assert not node_world.task.done()
