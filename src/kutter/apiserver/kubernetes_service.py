@@ -31,8 +31,13 @@ async def ensure_kubernetes_service(
 
 
 async def publish_address(server: ApiServer, advertised: tuple[str, int]) -> None:
-    """Point the ``kubernetes`` service's endpoints at this server."""
+    """Point the ``kubernetes`` service's endpoints at this server.
+
+    A loopback address is nothing that pods could reach: nothing is published then.
+    """
     host, port = advertised
+    if ipaddress.ip_address(host).is_loopback:
+        return
     ports = [{"name": "https", "port": port, "protocol": "TCP"}]
     metadata = {
         "name": "kubernetes",

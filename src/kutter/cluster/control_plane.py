@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.bootstrap import bootstrap
 from kutter.apiserver.kinds.registry import KindOptions, Kinds
+from kutter.apiserver.kubernetes_service import ensure_kubernetes_service
 from kutter.apiserver.printing.registry import printer_for
 from kutter.apiserver.security import Security, SecurityOptions
 from kutter.apiserver.server import ApiServer, ServerParts
@@ -102,6 +103,11 @@ class ControlPlane:
         await self.api.start()
         self.security.follow(self.api.caches)
         await bootstrap(self.api.handle, self.api.caches)
+        await ensure_kubernetes_service(
+            self.api,
+            service_cidrs=(options.service_cidr,),
+            advertised=(options.address, options.port),
+        )
         if options.with_controllers:
             self._start_controllers(scope)
         if options.with_scheduler:

@@ -1,0 +1,88 @@
+"""Logs, exec and proxies: relayed to where they belong, credentials kept here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.apiserver_harness import Api, pod, start_server
+
+from kutter.http.client import HttpClient
+from kutter.http.messages import Request, Response
+from kutter.http.server import serve
+
+PODS = "/api/v1/namespaces/default/pods"
+MERGE = {"content-type": "application/merge-patch+json"}
+
+
+class Backend:
+    """Answers with what it was asked."""
+
+    def __init__(self) -> None:
+        self.seen: list[Request] = []
+
+    async def handle(self, request: Request) -> Response:
+        self.seen.append(request)
+        return Response(200, [("Content-Type", "text/plain")], b"from behind")
+
+
+async def test_services_and_pods_are_proxied(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = Backend()
+    behind = await serve(backend.handle, "127.0.0.1", 0)
+    client = HttpClient()
+    try:
+        api = Api(await start_server(node_client=client))
+        await api.ok("POST", PODS, pod("p"))
+        status = {"status": {"podIP": "127.0.0.1", "phase": "Running"}}
+        await api.server.storage_of("", "pods").update(
+            *_status(api, "p", status["status"])  # validation refuses loopback addresses
+        )
+        response = await api.call(
+            "GET",
+            f"{PODS}/p:{behind.port}/proxy/some/path?x=1",
+            headers={"authorization": "Bearer secret", "x-own": "kept"},
+        )
+        assert (response.status, response.body) == (200, b"from behind")
+        seen = backend.seen[0]
+        assert (seen.path, seen.raw_query) == ("/some/path", "x=1")
+        assert "authorization" not in seen.headers
+        assert seen.headers["x-own"] == "kept"
+        await api.fails(400, "BadRequest", "GET", f"{PODS}/ftp:p:1/proxy/")
+        services = "/api/v1/namespaces/default/services"
+        ports = [{"name": "web", "port": 80}]
+        await api.ok("POST", services, {"metadata": {"name": "s"}, "spec": {"ports": ports}})
+        status_ = await api.fails(503, "ServiceUnavailable", "GET", f"{services}/s:web/proxy/")
+        assert status_["message"] == 'no endpoints available for service "s"'
+    finally:
+        await client.close()
+        await behind.close()
+
+
+def _status(api: Api, name: str, status: dict[str, Any]) -> tuple[Any, ...]:
+    from tests.apiserver_harness import ADMIN
+
+    from kutter.apiserver.writing import WriteContext
+
+    context = WriteContext(user=ADMIN, now=api.server.clock.now(), subresource="binding")
+
+    def transform(old: dict[str, Any] | None) -> dict[str, Any]:
+        assert old is not None
+        old["status"] = {**old.get("status", {}), **status}
+        return old
+
+    return context, "default", name, transform
+
+
+async def test_without_a_node_there_is_nothing_to_reach() -> None:
+    api = Api(await start_server())
+    await api.ok("POST", PODS, pod("p"))
+    empty = await api.call("GET", f"{PODS}/p/log")
+    assert (empty.status, empty.body) == (200, b"")
+    exec_ = f"{PODS}/p/exec?command=ls&stdout=true"
+    status = await api.fails(400, "BadRequest", "POST", exec_)
+    assert status["message"] == "pod p does not have a host assigned"
+    await api.ok("POST", f"{PODS}/p/binding", {"target": {"name": "n"}})
+    await api.fails(404, "NotFound", "GET", f"{PODS}/p/log")
+    node = {"metadata": {"name": "n"}}
+    await api.ok("POST", "/api/v1/nodes", node)
+    await api.fails(503, "ServiceUnavailable", "GET", f"{PODS}/p/log")
