@@ -5,6 +5,7 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,20 @@ def read_signals(root: Path) -> Signals:
         pids_maximum=maximum,
         pids_used=used,
     )
+
+
+def disk_usage_bytes(root: Path) -> int:
+    """What a folder's files take on disk, not following links or leaving the file system."""
+    total, device = 0, root.lstat().st_dev
+    for folder, _, files in os.walk(root):
+        for name in files:
+            try:
+                found = os.lstat(os.path.join(folder, name))
+            except FileNotFoundError:
+                continue
+            if found.st_dev == device:
+                total += found.st_blocks * 512
+    return total
 
 
 def compute_pressure(signals: Signals, thresholds: EvictionThresholds) -> Pressure:

@@ -12,12 +12,18 @@ from kutter.api.types.core_v1 import Pod
 from kutter.base.log import get_logger
 from kutter.base.tasks import Scope, supervise
 from kutter.node.container_config import POD_GRACE
-from kutter.node.eviction import Signals, choose_victim, compute_pressure, read_signals
+from kutter.node.eviction import (
+    Signals,
+    choose_victim,
+    compute_pressure,
+    disk_usage_bytes,
+    read_signals,
+)
 from kutter.node.images import collect_images
 from kutter.node.log_rotation import rotate_log
 from kutter.node.node_object import Pressure
 from kutter.node.pod_admission import Rejection
-from kutter.node.resources import qos_class
+from kutter.node.resources import parse_amount, qos_class
 from kutter.runtime.cri import ContainerState, CriError
 
 if TYPE_CHECKING:
@@ -133,6 +139,7 @@ class Housekeeping:
         while True:
             signals = await asyncio.to_thread(read_signals, agent.options.root)
             await self.check_pressure(signals)
+            await self.check_volume_sizes()
             await agent.clock.sleep(PRESSURE_CHECK_S)
 
     async def check_pressure(self, signals: Signals) -> None:
@@ -167,6 +174,26 @@ class Housekeeping:
             worker = agent.workers[victim.pod.metadata.uid]
             agent.kit.recorder.event(worker.pod, "Warning", "Evicted", victim.message)
             worker.terminate(reason="Evicted", message=victim.message, grace_s=0, phase="Failed")
+
+    async def check_volume_sizes(self) -> None:
+        """Evict pods whose ``emptyDir`` on disk outgrew its ``sizeLimit``."""
+        for worker in list(self._agent.workers.values()):
+            if worker.terminating or worker.ended:
+                continue
+            for volume in worker.pod.spec.volumes:
+                source, path = volume.empty_dir, worker.work.volumes.paths.get(volume.name)
+                if source is None or not source.size_limit or path is None:
+                    continue
+                if source.medium == "Memory":
+                    continue  # the kernel holds it to its size
+                used = await asyncio.to_thread(disk_usage_bytes, path)
+                if used > parse_amount(source.size_limit):
+                    message = (
+                        f'Usage of EmptyDir volume "{volume.name}" exceeds the limit '
+                        f'"{source.size_limit}". '
+                    )
+                    self._agent.kit.recorder.event(worker.pod, "Warning", "Evicted", message)
+                    worker.terminate(reason="Evicted", message=message, grace_s=0, phase="Failed")
 
     async def _memory_of(self, uid: str) -> int:
         total = 0

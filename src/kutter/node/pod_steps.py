@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kutter.api.errors import ApiError
 from kutter.api.types.core_v1 import Container as ContainerSpec
 from kutter.api.types.node_v1 import RuntimeClass
-from kutter.node.container_config import compute_sandbox
+from kutter.node.container_config import MESSAGE_FILE, compute_sandbox
 from kutter.node.container_start import (
     StartOrder,
     StartProblem,
@@ -28,6 +29,7 @@ from kutter.node.hooks.cgroup import CgroupHook
 from kutter.node.hooks.folders import FoldersHook
 from kutter.node.images import ImageProblem
 from kutter.node.lifecycle import HookError, stop_container
+from kutter.node.logs import log_files
 from kutter.node.plan import (
     EnsureImage,
     Forget,
@@ -41,6 +43,7 @@ from kutter.node.plan import (
 )
 from kutter.node.resources import container_resources, pod_cgroup, pod_resources
 from kutter.runtime.cri import (
+    Container,
     ContainerState,
     CriError,
     NotFoundError,
@@ -238,6 +241,8 @@ class PodSteps:
             if run.state is not ContainerState.RUNNING:
                 await self._kit.runtime.remove_container(run.id)
                 await self._kit.view.refresh(run.sandbox_id)
+                self._worker.forget_run(run)
+                remove_run_files(run)
 
     async def _kill(self, step: KillContainer) -> None:
         worker, kit = self._worker, self._kit
@@ -277,3 +282,11 @@ class PodSteps:
             self._worker.event("Warning", "FailedKillPod", message)
             await self._kit.clock.sleep(1.0)
         await self._kit.view.refresh(sandbox_id)
+
+
+def remove_run_files(run: Container) -> None:
+    """The logs and the message file of a run nothing shows any more."""
+    message = run.annotations.get(MESSAGE_FILE)
+    paths = [*log_files(run.log_path), *([Path(message)] if message else [])]
+    for path in paths:
+        path.unlink(missing_ok=True)

@@ -430,6 +430,11 @@ class PodWorker:
             await hook.release(self.work)
         self.released = True
 
+    def forget_run(self, run: Container) -> None:
+        """A dead run was removed."""
+        self.told_killing.discard(run.id)
+        self._sized.pop(run.id, None)
+
     def raise_delay(self, name: str) -> None:
         """One more restart of a container."""
         now = self.kit.clock.now().timestamp()

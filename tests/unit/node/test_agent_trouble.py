@@ -233,3 +233,39 @@ async def test_one_odd_pod_does_not_take_the_others_with_it(node_world: NodeWorl
     await node_world.wait_ready("fine")
     assert node_world.task is not None
     assert not node_world.task.done()
+
+
+async def test_outgrown_empty_dir_evicts(node_world: NodeWorld) -> None:
+    await node_world.start()
+    await node_world.add_pod(
+        volumes=[{"name": "v", "emptyDir": {"sizeLimit": "10Ki"}}],
+        containers=[container_tree(volumeMounts=[{"name": "v", "mountPath": "/v"}])],
+    )
+    await node_world.wait_ready()
+    worker = next(iter(node_world.agent.workers.values()))
+    path = worker.work.volumes.paths["v"]
+    (path / "small").write_bytes(b"x" * 1000)
+    await node_world.agent.housekeeping.check_volume_sizes()
+    assert not worker.terminating
+    (path / "large").write_bytes(b"x" * 100_000)
+    await node_world.agent.housekeeping.check_volume_sizes()
+    pod = await node_world.wait_phase("Failed")
+    assert pod["status"]["message"] == ('Usage of EmptyDir volume "v" exceeds the limit "10Ki". ')
+
+
+async def test_dead_runs_leave_bounded_traces(node_world: NodeWorld) -> None:
+    await node_world.start()
+    await node_world.add_pod()
+    await node_world.wait_ready()
+    worker = next(iter(node_world.agent.workers.values()))
+    for attempt in range(1, 5):
+        node_world.runtime.exit("app", 1)
+        worker.delays.clear()  # as if it had run for long
+        calls = node_world.runtime.calls
+        await _until(lambda seen=calls, n=attempt + 1: seen.count(("start", "app")) == n)
+        await _until(lambda: not worker.operations.busy())
+    assert len(await node_world.runtime.list_containers()) == 2
+    logs = next(iter(node_world.options.pod_log_root.iterdir())) / "app"
+    assert sorted(p.name for p in logs.iterdir()) == ["3.log", "4.log"]
+    messages = worker.work.folder / "containers" / "app"
+    assert len(list(messages.iterdir())) == 2
