@@ -88,10 +88,10 @@ def _parse_yaml(body: bytes, kind: str) -> Any:
 
 def _parse_protobuf(body: bytes, kind: str) -> Any:
     # The table is read with the first such body: most servers never see one.
-    from kutter.api.protobuf import ProtobufError, read_object
+    from kutter.api.protobuf import ProtobufError, decode_object
 
     try:
-        return read_object(body)
+        return decode_object(body)
     except ProtobufError as error:
         raise _unrecognized(kind, str(error), body) from error
 

@@ -1,8 +1,34 @@
-"""Reading upstream's protobuf form of objects: what typed clients send as a request's body.
+"""Protobuf of the built-in kinds: JSON trees to upstream's bytes and back, driven by tables.
 
-Only reading: answers are JSON, which every such client lists as acceptable beside protobuf.
+Usual use::
+
+    tree = decode_object(request_body)          # ProtobufError: the sender's fault
+    answer = encode_object(tree)
 """
 
-from kutter.api.protobuf.reader import CONTENT_TYPE, ProtobufError, read_object
+from kutter.api.protobuf.encoding import encode_message
+from kutter.api.protobuf.envelope import (
+    PREFIX,
+    decode_object,
+    encode_object,
+    unwrap,
+    watch_frame,
+    wrap,
+)
+from kutter.api.protobuf.tables import message_of
+from kutter.api.protobuf.wire import ProtobufError
 
-__all__ = ["CONTENT_TYPE", "ProtobufError", "read_object"]
+MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
+
+__all__ = [
+    "MEDIA_TYPE",
+    "PREFIX",
+    "ProtobufError",
+    "decode_object",
+    "encode_message",
+    "encode_object",
+    "message_of",
+    "unwrap",
+    "watch_frame",
+    "wrap",
+]
