@@ -177,7 +177,7 @@ def main(arguments: list[str]) -> int:
     built = build(root)
     if check:
         stale = [n for n, text in built.items() if (TABLES / n).read_text() != text]
-        print("\n".join(f"differs: {name}" for name in stale))  # noqa: T201
+        print("\n".join(f"differs: {name}" for name in stale))
         return 1 if stale else 0
     TABLES.mkdir(parents=True, exist_ok=True)
     for name, text in built.items():

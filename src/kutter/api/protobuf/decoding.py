@@ -9,6 +9,7 @@ that end early, numbers that are too long and nesting past a bound are errors.
 
 from __future__ import annotations
 
+import math
 import struct
 from binascii import b2a_base64
 from collections.abc import Callable
@@ -336,7 +337,7 @@ def _to_double(raw: bytes) -> float:
     if len(raw) != 8:
         raise ProtobufError("unexpected EOF")
     value: float = _double(raw)[0]
-    if value != value or value in (float("inf"), float("-inf")):
+    if not math.isfinite(value):
         raise ProtobufError(f"json: unsupported value: {value}")
     return value
 

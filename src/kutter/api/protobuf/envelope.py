@@ -1,7 +1,7 @@
-"""Objects on the wire: the prefix, the envelope that names their kind, watch frames.
+r"""Objects on the wire: the prefix, the envelope that names their kind, watch frames.
 
 Upstream: https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding . An
-object is ``k8s\\0`` and a ``runtime.Unknown`` with its kind, apiVersion and the message's bytes.
+object is ``k8s\0`` and a ``runtime.Unknown`` with its kind, apiVersion and the message's bytes.
 A watch is a stream of frames, a length of four bytes (big-endian) each, around a bare
 ``WatchEvent`` whose object is again in an envelope.
 """
