@@ -82,15 +82,15 @@ def content(table: str, name: str, tree: dict[str, Any]) -> bytes:
          "0a 0a 0a 03 637075 12 03 0a 01 31 0a 0b 0a 04 706f6473 12 03 0a 01 32"),
         # bytes
         ("core/v1", "Secret", {"metadata": {"name": "s"}, "data": {"a": "AAE="}, "immutable": False},
-         "0a 11 0a 01 73 12 00 1a 00 22 00 2a 00 32 00 38 00 42 00"
-         "12 07 0a 01 61 12 02 0001 1a 00 28 00"),
+         ("0a 11 0a 01 73 12 00 1a 00 22 00 2a 00 32 00 38 00 42 00"
+         "12 07 0a 01 61 12 02 0001 1a 00 28 00")),
         # a list in a message of its own
         ("authentication.k8s.io/v1", "UserInfo", {"extra": {"k": ["a", "b"]}},
          "0a 00 12 00 22 0b 0a 01 6b 12 06 0a 01 61 0a 01 62"),
         # JSON within
         ("apps/v1", "ControllerRevision", {"data": {"a": 1}, "revision": 7},
-         "0a 10 0a 00 12 00 1a 00 22 00 2a 00 32 00 38 00 42 00"
-         "12 09 0a 07 7b2261223a317d 18 07"),
+         ("0a 10 0a 00 12 00 1a 00 22 00 2a 00 32 00 38 00 42 00"
+         "12 09 0a 07 7b2261223a317d 18 07")),
         # one message on the wire, its fields the holder's in JSON
         ("core/v1", "Volume", {"name": "v", "emptyDir": {"medium": "Memory"}},
          "0a 01 76 12 0a 12 08 0a 06 4d656d6f7279"),
@@ -177,8 +177,8 @@ def test_malformed_messages_are_refused(data: str, text: str) -> None:
     ("data", "text"),
     [
         (b"", "empty data"),
-        (b"{}", "provided data does not appear to be a protobuf message, "
-         "expected prefix [107 56 115 0]"),
+        (b"{}", ("provided data does not appear to be a protobuf message, "
+         "expected prefix [107 56 115 0]")),
         (b"k8s\x00", "empty body"),
         (b"k8s\x00\x0a\x7f", "unexpected EOF"),
         (wrap("", "", b""), "Object 'Kind' is missing in the envelope"),
