@@ -122,7 +122,6 @@ class NodeAgent:
             dns=self._node_dns(),
             hostname=self._hostname,
             services=lambda: tuple(self._services.items()),
-            services_ready=lambda: self._services.synced,
             memory_capacity_bytes=self._machine.memory_bytes,
         )
         self.housekeeping = Housekeeping(self)

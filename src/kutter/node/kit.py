@@ -48,6 +48,5 @@ class NodeKit:
     dns: NodeDns
     hostname: str
     services: Callable[[], tuple[Service, ...]]
-    services_ready: Callable[[], bool]
     allocatable: Mapping[str, Fraction] = field(default_factory=dict)
     memory_capacity_bytes: int = 0

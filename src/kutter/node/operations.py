@@ -63,11 +63,3 @@ class Operations:
         for key in list(self._interruptible):
             if key.startswith(prefixes):
                 self._tasks[key].cancel()
-
-    async def close(self) -> None:
-        """Cancel everything and wait."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=10)

@@ -71,6 +71,17 @@ class StatusWriter:
             self._settled.clear()
             self._kit.scope.start(self._write(), f"status/{pod.metadata.name}")
 
+    async def _is_namesake(self, error: Exception) -> bool:
+        """Whether a conflict means another pod of that name, not just a busy one."""
+        if not is_reason(error, "Conflict") or self._pod is None:
+            return False
+        meta = self._pod.metadata
+        try:
+            found = await self._kit.client.get(Pod, meta.name, meta.namespace)
+        except (ApiError, OSError, TimeoutError) as trouble:
+            return is_reason(trouble, "NotFound")
+        return found.metadata.uid != meta.uid
+
     async def _write(self) -> None:
         backoff = Backoff(initial_s=0.2, maximum_s=10.0)
         try:
@@ -91,7 +102,7 @@ class StatusWriter:
                         subresource="status",
                     )
                 except (ApiError, OSError, TimeoutError) as error:
-                    if is_reason(error, "NotFound", "Conflict"):
+                    if is_reason(error, "NotFound") or await self._is_namesake(error):
                         self.gone = not static
                         return
                     delay = backoff.next()
