@@ -54,12 +54,14 @@ def core(api):
 
 def available(apps, name="web", count=3):
     def check():
-        status = apps.read_namespaced_deployment(name, "default").status
-        return (
-            (status.available_replicas or 0) == count
-            and (status.updated_replicas or 0) == count
-            and (status.replicas or 0) == count
-        )
+        item = apps.read_namespaced_deployment(name, "default")
+        status = item.status
+        # An older generation's status says nothing about what was asked for last.
+        return (status.observed_generation or 0) >= item.metadata.generation and (
+            (status.available_replicas or 0),
+            (status.updated_replicas or 0),
+            (status.replicas or 0),
+        ) == (count, count, count)
 
     return wait_until(check)
 
