@@ -10,7 +10,9 @@ from kutter.api.types.core_v1 import ReplicationController
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.client.client import Client
 from kutter.controllers.deployment.controller import DeploymentController
+from kutter.controllers.disruption import DisruptionController
 from kutter.controllers.endpoints.classic import EndpointsController
+from kutter.controllers.endpoints.mirroring import EndpointSliceMirroringController
 from kutter.controllers.endpoints.slices import EndpointSliceController
 from kutter.controllers.garbage.collector import GarbageCollector
 from kutter.controllers.namespace import NamespaceController
@@ -54,6 +56,8 @@ def build_controllers(
         DeploymentController(client, informers, recorder, clock),
         EndpointsController(client, informers),
         EndpointSliceController(client, informers),
+        EndpointSliceMirroringController(client, informers),
+        DisruptionController(client, informers, catalog, recorder, clock),
         ServiceLoadBalancer(client, informers, recorder),
         NodeRangeController(client, informers, recorder, options.cluster_cidr),
         NodeLifecycleController(client, informers, recorder, clock),

@@ -7,12 +7,12 @@ unhealthy old pods go first; a change of size in the middle of a rollout is spre
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kutter.api.types.apps_v1 import Deployment, ReplicaSet
 from kutter.controllers.deployment.revisions import desired_of, max_of
+from kutter.controllers.percentages import resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +33,6 @@ class Scale:
 
 def size_of(item: ReplicaSet) -> int:
     return item.spec.replicas if item.spec.replicas is not None else 1
-
-
-def resolve(value: int | str | None, total: int, *, round_up: bool) -> int:
-    """An int-or-percent as a number of pods. A malformed percentage counts as 0."""
-    if value is None:
-        return 0
-    if isinstance(value, int):
-        return value
-    try:
-        share = int(value.removesuffix("%")) * total / 100
-    except ValueError:
-        return 0
-    return math.ceil(share) if round_up else math.floor(share)
 
 
 def limits_of(deployment: Deployment) -> Limits:

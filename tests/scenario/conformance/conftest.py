@@ -1,0 +1,36 @@
+"""One cluster for each module, one namespace for each test."""
+
+import itertools
+
+import pytest
+from tests.conformance_kit import Rest
+
+from kutter.testing.cluster import LocalCluster
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalCluster(nodes=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(cluster):
+    made = cluster.kubernetes_client()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def rest(client):
+    return Rest(client)
+
+
+@pytest.fixture
+def namespace(rest):
+    name = f"conformance-{next(_numbers)}"
+    rest.post("/api/v1/namespaces", {"metadata": {"name": name}})
+    yield name
+    rest.delete(f"/api/v1/namespaces/{name}")
