@@ -23,6 +23,7 @@ from kutter.controllers.pod_gc import PodGarbageCollector
 from kutter.controllers.replicas import ReplicaController
 from kutter.controllers.service_accounts import RootCaPublisher, ServiceAccountController
 from kutter.controllers.service_lb import ServiceLoadBalancer
+from kutter.controllers.storage_protection import ClaimProtection, VolumeProtection
 from kutter.machinery.controller import Controller
 from kutter.machinery.events import EventRecorder
 from kutter.machinery.informer import InformerFactory
@@ -63,4 +64,6 @@ def build_controllers(
         NodeLifecycleController(client, informers, recorder, clock),
         TaintEvictionController(client, informers, recorder, clock),
         PodGarbageCollector(client, informers, clock),
+        ClaimProtection(client, informers),
+        VolumeProtection(client, informers),
     ]

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from tests.conformance_kit import Rest
+from tests.conformance_kit import Rest, wait_until
 
 from kutter.testing.cluster import LocalCluster
 
@@ -32,5 +32,7 @@ def rest(client):
 def namespace(rest):
     name = f"conformance-{next(_numbers)}"
     rest.post("/api/v1/namespaces", {"metadata": {"name": name}})
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    wait_until(lambda: not rest.gone(account))
     yield name
     rest.delete(f"/api/v1/namespaces/{name}")

@@ -3,12 +3,11 @@
 import copy
 
 import pytest
+from tests.conformance_kit import wait_until
 from tests.unit.apiserver.kinds.samples import BODIES, NAMES, resource, sample
 
 # Not collections of objects clients may make at will.
 NO_COLLECTION_DELETE = {"services", "namespaces"}
-# Names these kinds insist on end in something else.
-SUFFIXES = {"csidrivers": ".example.com", "apiservices": ".example.com"}
 
 
 def numbered(plural, number):
@@ -16,6 +15,7 @@ def numbered(plural, number):
     tree = copy.deepcopy(sample(plural))
     meta = tree["metadata"]
     meta.pop("uid", None)
+    meta.pop("namespace", None)
     meta["labels"] = {**meta.get("labels", {}), "conformance": plural}
     if plural == "ipaddresses":
         meta["name"] = f"10.43.0.{200 + number}"
@@ -87,8 +87,6 @@ def test_api_operations(rest, namespace, plural):
 
         def emptied():
             return not rest.get(collection, labelSelector=selector)["items"]
-
-        from tests.conformance_kit import wait_until
 
         wait_until(emptied)
 

@@ -1,0 +1,108 @@
+"""Claims and volumes that are being deleted stay while something uses them.
+
+Owns: the protection finalizers that admission puts on claims and volumes. Reads: claims,
+volumes, pods.
+Invariants: a finalizer goes only from an object that is being deleted and is not in use.
+Upstream: kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kutter.api.errors import ApiError, is_reason
+from kutter.api.types.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod
+from kutter.api.types.meta_v1 import KubeObject
+from kutter.client.client import Client
+from kutter.machinery.controller import Change, Result, Source, own_key
+from kutter.machinery.informer import InformerFactory, split_key
+
+CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
+VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+
+
+def claims_of(pod: Pod) -> list[str]:
+    """Names of the claims a pod uses. One that is not scheduled will not start with a claim
+    that is being deleted, so it does not count. Pure.
+    """
+    if not pod.spec.node_name:
+        return []
+    names = []
+    for volume in pod.spec.volumes:
+        if volume.persistent_volume_claim is not None:
+            names.append(volume.persistent_volume_claim.claim_name)
+        elif volume.ephemeral is not None:
+            names.append(f"{pod.metadata.name}-{volume.name}")
+    return names
+
+
+class ClaimProtection:
+    name = "persistentvolumeclaim-protection"
+
+    def __init__(self, client: Client, informers: InformerFactory) -> None:
+        self._client = client
+        self._claims = informers.informer(PersistentVolumeClaim)
+        self._pods = informers.informer(Pod)
+        self._pods.add_index("claim", _claim_keys)
+
+    def sources(self) -> Sequence[Source]:
+        return [Source(self._claims, own_key), Source(self._pods, self._pod_keys)]
+
+    def _pod_keys(self, change: Change[Pod]) -> Iterable[str]:
+        """A pod that is gone may have been the last user of its claims."""
+        return _claim_keys(change.old) if change.new is None and change.old is not None else ()
+
+    async def reconcile(self, key: str) -> Result:
+        claim = self._claims.get(key)
+        if claim is None or not _is_held(claim, CLAIM_FINALIZER):
+            return Result()
+        users = self._pods.by_index("claim", key)
+        if users:
+            return Result(f"it is used by pod {users[0].metadata.name}")
+        await _let_go(self._client, claim, CLAIM_FINALIZER)
+        return Result("no pod uses it")
+
+
+class VolumeProtection:
+    name = "persistentvolume-protection"
+
+    def __init__(self, client: Client, informers: InformerFactory) -> None:
+        self._client = client
+        self._volumes = informers.informer(PersistentVolume)
+
+    def sources(self) -> Sequence[Source]:
+        return [Source(self._volumes, own_key)]
+
+    async def reconcile(self, key: str) -> Result:
+        _, name = split_key(key)
+        volume = self._volumes.get(key)
+        if volume is None or not _is_held(volume, VOLUME_FINALIZER):
+            return Result()
+        if volume.status.phase == "Bound":
+            return Result(f"volume {name} is bound to a claim")
+        await _let_go(self._client, volume, VOLUME_FINALIZER)
+        return Result("no claim is bound to it")
+
+
+def _claim_keys(pod: Pod) -> list[str]:
+    return [f"{pod.metadata.namespace}/{name}" for name in claims_of(pod)]
+
+
+def _is_held(item: KubeObject, finalizer: str) -> bool:
+    return bool(item.metadata.deletion_timestamp) and finalizer in item.metadata.finalizers
+
+
+async def _let_go(client: Client, item: KubeObject, finalizer: str) -> None:
+    meta = item.metadata
+    body = {
+        "metadata": {
+            "uid": meta.uid,
+            "resourceVersion": meta.resource_version,
+            "finalizers": [f for f in meta.finalizers if f != finalizer],
+        }
+    }
+    try:
+        await client.patch(item.resource, meta.name, body, meta.namespace)
+    except ApiError as error:
+        if not is_reason(error, "NotFound"):
+            raise
