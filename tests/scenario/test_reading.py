@@ -286,13 +286,6 @@ async def test_metadata_only(api: Api) -> None:
     assert set(listed["items"][0]) == {"kind", "apiVersion", "metadata"}
 
 
-async def test_protobuf_falls_back_to_json(api: Api) -> None:
-    accept = {"accept": "application/vnd.kubernetes.protobuf,application/json;q=0.5"}
-    assert (await api.ok("GET", CM, headers=accept))["kind"] == "ConfigMapList"
-    only = {"accept": "application/vnd.kubernetes.protobuf"}
-    await api.fails(406, "NotAcceptable", "GET", CM, headers=only)
-
-
 async def test_large_answers_are_compressed_when_accepted(api: Api) -> None:
     await api.ok("POST", CM, config_map("big", data={"x": "y" * 200_000}))
     response = await api.call("GET", f"{CM}/big", headers={"accept-encoding": "gzip, br"})

@@ -13,8 +13,9 @@ import orjson
 import yaml
 
 from kutter.api.errors import ApiError
+from kutter.api.protobuf import PREFIX, encode_object
 from kutter.apiserver.context import Call
-from kutter.apiserver.negotiation import JSON, YAML, Accepted
+from kutter.apiserver.negotiation import JSON, PROTOBUF, YAML, Accepted
 from kutter.apiserver.ports import Tree
 from kutter.http.messages import Request, Response
 
@@ -22,17 +23,22 @@ GZIP_THRESHOLD_BYTES = 128 * 1024
 # Above this compressing takes long enough to be moved off the loop.
 _THREAD_THRESHOLD_BYTES = 1024 * 1024
 _JSON_HEADER = ("Content-Type", JSON)
+_PROTOBUF_HEADER = ("Content-Type", PROTOBUF)
 _GZIP_LEVEL = 1
 # Terminals and browsers read answers with their eyes (as upstream).
 _PRETTY_AGENTS = ("curl", "Wget", "Mozilla/5.0")
 
 
 async def answer(call: Call, body: bytes, accepted: Accepted, status: int = 200) -> Response:
-    """A response with an encoded JSON ``body`` in the negotiated media type."""
+    """A response in the negotiated media type; ``body`` is encoded JSON, or already protobuf."""
     request = call.request
     if accepted.media == YAML:
         body = render_yaml(orjson.loads(body))
         headers = [("Content-Type", YAML)]
+    elif accepted.media == PROTOBUF:
+        if not body.startswith(PREFIX):
+            body = encode_object(orjson.loads(body))
+        headers = [_PROTOBUF_HEADER]
     else:
         headers = [_JSON_HEADER]
         if _wants_pretty(request, call.query.get("pretty")):

@@ -13,6 +13,8 @@ import orjson
 import yaml
 
 from kutter.api.errors import ApiError, bad_request, too_large, unsupported_media_type
+from kutter.api.protobuf import MEDIA_TYPE as PROTOBUF
+from kutter.api.protobuf import ProtobufError, decode_object, unwrap
 from kutter.api.resources import Resource
 from kutter.api.schema import KindSchema, schema_for
 from kutter.apiserver.ports import Tree
@@ -21,7 +23,6 @@ from kutter.http.messages import Request
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
 JSON = "application/json"
 YAML = "application/yaml"
-PROTOBUF = "application/vnd.kubernetes.protobuf"
 _ACCEPTED = [JSON, YAML, PROTOBUF]
 _SHOWN_BYTES = 30
 
@@ -46,8 +47,10 @@ def check_size(body: bytes) -> None:
         raise too_large(BODY_LIMIT_BYTES)
 
 
-def parse_tree(request: Request, kind: str) -> Tree:
-    """The body as a JSON tree, any object."""
+def parse_tree(
+    request: Request, kind: str, *, api_version: str = "", protobuf: bool = True
+) -> Tree:
+    """The body as a JSON tree, any object. ``protobuf`` tells whether it may be a message."""
     body = request.body
     check_size(body)
     media = content_type_of(request) or JSON
@@ -57,10 +60,10 @@ def parse_tree(request: Request, kind: str) -> Tree:
         tree = _parse_json(body, kind)
     elif media in (YAML, "application/x-yaml", "text/yaml"):
         tree = _parse_yaml(body, kind)
-    elif media == PROTOBUF:
-        tree = _parse_protobuf(body, kind)
+    elif media == PROTOBUF and protobuf:
+        tree = _parse_protobuf(body, kind, api_version)
     else:
-        raise unsupported_media_type(media, _ACCEPTED)
+        raise unsupported_media_type(media, _ACCEPTED if protobuf else [JSON, YAML])
     if not isinstance(tree, dict):
         found = _json_type(tree)
         detail = f"json: cannot unmarshal {found} into Go value of type struct"
@@ -86,14 +89,18 @@ def _parse_yaml(body: bytes, kind: str) -> Any:
         raise _unrecognized(kind, detail, body) from error
 
 
-def _parse_protobuf(body: bytes, kind: str) -> Any:
-    # The table is read with the first such body: most servers never see one.
-    from kutter.api.protobuf import ProtobufError, decode_object
-
+def _parse_protobuf(body: bytes, kind: str, api_version: str) -> Any:
+    found_kind = found_version = ""
     try:
-        return decode_object(body)
+        found_version, found_kind, _ = unwrap(body)
+        return decode_object(body, api_version=api_version, kind=kind)
     except ProtobufError as error:
-        raise _unrecognized(kind, str(error), body) from error
+        if not found_kind:
+            raise _unrecognized(kind, str(error), body) from error
+        version = found_version.rpartition("/")[2]
+        raise bad_request(
+            f'{found_kind} in version "{version}" cannot be handled as a {kind}: {error}'
+        ) from error
 
 
 def _json_type(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kutter.api.errors import path_not_found
 from kutter.apiserver.authn.identity import User
+from kutter.apiserver.negotiation import Accepted, negotiate
 from kutter.apiserver.request_info import RequestInfo
 from kutter.apiserver.writing import WriteContext, read_write_options
 from kutter.http.messages import Request
@@ -38,6 +39,12 @@ class Call:
     @property
     def accept(self) -> str:
         return self.request.headers.get("accept", "")
+
+    def negotiate(self, *, watch: bool = False, convertible: bool = True) -> Accepted:
+        """The form of the answer. Raises 406."""
+        return negotiate(
+            self.accept, watch=watch, convertible=convertible, protobuf=self.served.protobuf
+        )
 
     def write_context(self, options_kind: str, *, subresource: str = "") -> WriteContext:
         """The context of a write by this caller, its options read from the query."""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from kutter.api.protobuf import encode_object
 from kutter.api.resources import Resource, Subresource
-from kutter.apiserver.negotiation import JSON, YAML, negotiate, wants_aggregated_discovery
+from kutter.apiserver.negotiation import JSON, PROTOBUF, YAML, negotiate, wants_aggregated_discovery
 from kutter.apiserver.ports import Tree
 from kutter.http.messages import Request, Response
 
@@ -68,7 +69,12 @@ class Discovery:
             if request.headers.get("if-none-match", "").strip('"') == etag:
                 return Response(304, headers)
             return Response(200, headers, body)
-        accepted = negotiate(accept, convertible=False)
+        # All but the root's paths and the version have messages.
+        accepted = negotiate(accept, convertible=False, protobuf=path.startswith("/api"))
+        if accepted.media == PROTOBUF:
+            # The list of versions alone has no apiVersion in JSON.
+            tree = {"apiVersion": "v1", **orjson.loads(body)}
+            return Response(200, [("Content-Type", PROTOBUF)], encode_object(tree))
         if accepted.media == YAML:
             from kutter.apiserver.answers import render_yaml
 

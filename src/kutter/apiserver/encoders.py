@@ -38,7 +38,10 @@ class ListMeta:
 
 
 class Encoder(Protocol):
-    """``key`` tells encoders of equal output apart from others."""
+    """``key`` tells encoders of equal output apart from others.
+
+    ``frame`` makes a watch event of an encoded object; ``status`` encodes a ``Status``.
+    """
 
     key: object
 
@@ -48,8 +51,22 @@ class Encoder(Protocol):
 
     def bookmark(self, revision: int, annotations: dict[str, str] | None) -> bytes: ...
 
+    def frame(self, type: str, encoded: bytes) -> bytes: ...
 
-class ObjectEncoder:
+    def status(self, tree: Tree) -> bytes: ...
+
+
+class _JsonFrames:
+    """What all JSON encoders of watches share."""
+
+    def frame(self, type: str, encoded: bytes) -> bytes:
+        return b'{"type":"%s","object":%s}\n' % (type.encode(), encoded)
+
+    def status(self, tree: Tree) -> bytes:
+        return orjson.dumps(tree)
+
+
+class ObjectEncoder(_JsonFrames):
     """Objects as they are, under the head of the requested version."""
 
     def __init__(self, resource: Resource, convert: Callable[[Tree], Tree] | None = None) -> None:
@@ -93,7 +110,7 @@ class ObjectEncoder:
         return self._head + b'"metadata":' + orjson.dumps(meta) + b"}"
 
 
-class PartialEncoder:
+class PartialEncoder(_JsonFrames):
     """``PartialObjectMetadata``: only an object's metadata."""
 
     def __init__(self, version: str) -> None:
@@ -129,7 +146,7 @@ class PartialEncoder:
         )
 
 
-class TableEncoder:
+class TableEncoder(_JsonFrames):
     """``Table``: what ``kubectl get`` prints. ``include`` is None, Metadata or Object."""
 
     def __init__(

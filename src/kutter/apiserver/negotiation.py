@@ -1,7 +1,8 @@
-"""What form of answer a caller accepts: plain, Table or metadata only; JSON or YAML.
+"""What form of answer a caller accepts: plain, Table or metadata only; JSON, YAML or protobuf.
 
 Between the ``Accept`` header and the encoders. Pure and cached: callers send few different
-headers. Protobuf is not spoken; callers that list JSON beside it get JSON.
+headers. JSON is what a caller without a wish gets; protobuf only who names it, and only of kinds
+that have messages; Tables have none, so the next wish in the header counts.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from functools import lru_cache
 from typing import Literal
 
 from kutter.api.errors import not_acceptable
+from kutter.api.protobuf import MEDIA_TYPE
 
 Form = Literal["object", "table", "partial", "discovery"]
 JSON = "application/json"
 YAML = "application/yaml"
+PROTOBUF = MEDIA_TYPE
 _META_VERSIONS = ("v1", "v1beta1")
 _CONVERSIONS: dict[str, Form] = {
     "Table": "table",
@@ -54,17 +57,20 @@ def _clauses(header: str) -> tuple[tuple[str, dict[str, str]], ...]:
 
 
 @lru_cache(maxsize=512)
-def negotiate(header: str, *, watch: bool = False, convertible: bool = True) -> Accepted:
+def negotiate(
+    header: str, *, watch: bool = False, convertible: bool = True, protobuf: bool = False
+) -> Accepted:
     """Choose the answer's form. Raises 406 when nothing acceptable can be made.
 
-    ``convertible`` is False where only plain objects are answered (discovery, scale).
+    ``convertible`` is False where only plain objects are answered (discovery, scale);
+    ``protobuf`` tells whether what is answered has a message.
     """
     if not header:
         return _PLAIN
     for media, params in _clauses(header):
         if media in ("*/*", "application/*"):
             chosen = JSON
-        elif media in (JSON, YAML):
+        elif media in (JSON, YAML) or (media == PROTOBUF and protobuf):
             chosen = media
         else:
             continue
@@ -74,6 +80,8 @@ def negotiate(header: str, *, watch: bool = False, convertible: bool = True) -> 
         if not wanted:
             return Accepted(media=chosen)
         form = _CONVERSIONS.get(wanted)
+        if form == "table" and chosen == PROTOBUF:
+            continue
         if (
             convertible
             and form is not None
@@ -81,7 +89,18 @@ def negotiate(header: str, *, watch: bool = False, convertible: bool = True) -> 
             and params.get("v") in _META_VERSIONS
         ):
             return Accepted(form, chosen, params["v"], wanted)
-    raise not_acceptable([JSON] if watch else [JSON, YAML])
+    raise not_acceptable(
+        [JSON] + [YAML] * (not watch) + [PROTOBUF + ";stream=watch" * watch] * protobuf
+    )
+
+
+@lru_cache(maxsize=512)
+def prefers_protobuf(header: str) -> bool:
+    """Whether an answer that every media type has a form for goes out as protobuf."""
+    for media, _ in _clauses(header):
+        if media in (PROTOBUF, JSON, YAML, "*/*", "application/*"):
+            return media == PROTOBUF
+    return False
 
 
 @lru_cache(maxsize=512)

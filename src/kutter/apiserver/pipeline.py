@@ -26,6 +26,7 @@ from kutter.apiserver.authz.messages import refusal
 from kutter.apiserver.context import Call
 from kutter.apiserver.limits import Seats
 from kutter.apiserver.ports import Attributes
+from kutter.apiserver.protobuf_encoders import status_for
 from kutter.apiserver.request_info import RequestInfo, parse_request_info
 from kutter.apiserver.verbs import read, watch, write
 from kutter.base.log import get_logger
@@ -82,6 +83,7 @@ class Pipeline:
         except Exception as error:
             _log.error("request crashed", audit_id=audit_id, path=info.path, exc_info=error)
             response = error_answer(_crashed(audit_id))
+        status_for(request, response)
         headers = response.headers
         headers.append(("Audit-Id", audit_id))
         headers.append(_NO_CACHE)

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kutter.api.protobuf import message_of
 from kutter.api.resources import Resource
 from kutter.api.schema import KindSchema
 from kutter.apiserver.encoders import Encoder, ObjectEncoder, PartialEncoder, TableEncoder
-from kutter.apiserver.negotiation import Accepted
+from kutter.apiserver.negotiation import PROTOBUF, Accepted
 from kutter.apiserver.ports import CallHandler, TablePrinter, Tree
+from kutter.apiserver.protobuf_encoders import (
+    MessageCache,
+    ProtobufEncoder,
+    ProtobufPartialEncoder,
+)
 from kutter.apiserver.storage import ObjectStorage
 from kutter.apiserver.watching import Broadcaster
 from kutter.base.clock import Clock
@@ -36,6 +42,7 @@ class Served:
         convert_in: Convert | None = None,
         convert_out: Convert | None = None,
         deprecation: str = "",
+        messages: MessageCache | None = None,
     ) -> None:
         self.resource = resource
         self.verbs = frozenset(resource.verbs)
@@ -48,7 +55,18 @@ class Served:
         self._convert_in = convert_in
         self._convert_out = convert_out
         self.encoder = ObjectEncoder(resource, convert_out)
+        message = message_of(resource.api_version, resource.kind)
+        self._protobuf_encoder: ProtobufEncoder | None = None
+        if message is not None:
+            self._protobuf_encoder = ProtobufEncoder(
+                resource, message, convert_out, messages or MessageCache()
+            )
         self.schema = schema
+
+    @property
+    def protobuf(self) -> bool:
+        """Whether this kind has a message: the built-in ones in today's versions."""
+        return self._protobuf_encoder is not None
 
     @property
     def stored(self) -> bool:
@@ -81,6 +99,11 @@ class Served:
 
     def encoder_for(self, accepted: Accepted, include_object: str = "") -> Encoder:
         """The encoder of the negotiated form."""
+        if accepted.media == PROTOBUF:
+            assert self._protobuf_encoder is not None, "negotiated without a message"
+            if accepted.form == "partial":
+                return ProtobufPartialEncoder(accepted.version)
+            return self._protobuf_encoder
         if accepted.form == "table":
             include = include_object or "Metadata"
             return TableEncoder(self.printer, accepted.version, include, self._clock.now)

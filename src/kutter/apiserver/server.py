@@ -26,6 +26,7 @@ from kutter.apiserver.ports import (
     CallHandler,
     PrinterFor,
 )
+from kutter.apiserver.protobuf_encoders import MessageCache
 from kutter.apiserver.request_info import RequestInfo
 from kutter.apiserver.served import Served
 from kutter.apiserver.server_metrics import ServerMetrics
@@ -90,6 +91,7 @@ class ApiServer:
             if self.catalog.find(resource.group, resource.version, resource.plural) is None:
                 self.catalog.add(resource)
         self.caches = Caches(self.store, (r for r in self.catalog if r.storage_prefix))
+        self._messages = MessageCache()
         self.metrics = ServerMetrics(parts.metrics or Registry())
         self._served: dict[tuple[str, str, str], Served] = {}
         self._storages: dict[str, tuple[ObjectStorage, Broadcaster]] = {}
@@ -136,6 +138,7 @@ class ApiServer:
             "clock": self.clock,
             "handler": handler,
             "schema": schema_of(resource),
+            "messages": self._messages,
         }
         if not resource.storage_prefix:
             return Served(resource, storage=None, broadcaster=None, **common)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 
-import orjson
-
 from kutter.api.errors import ApiError
 from kutter.apiserver.cache import CacheEvent, Entry, EventType, ResourceCache
 from kutter.apiserver.caches import Caches
@@ -27,14 +25,9 @@ _INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
 _INDEXED = ("spec.nodeName", "metadata.name")
 
 
-def frame(type: str, encoded: bytes) -> bytes:
-    """One watch event on the wire."""
-    return b'{"type":"%s","object":%s}\n' % (type.encode(), encoded)
-
-
-def error_frame(error: ApiError) -> bytes:
+def error_frame(error: ApiError, encoder: Encoder) -> bytes:
     """An ERROR event."""
-    return frame("ERROR", orjson.dumps(error.to_status()))
+    return encoder.frame("ERROR", encoder.status(error.to_status()))
 
 
 class Watcher:
@@ -190,7 +183,7 @@ def render(encoder: Encoder, type: EventType, event: CacheEvent) -> bytes:
             before.name,
             event.revision,
         )
-    return frame(type, encoder.encode(entry))
+    return encoder.frame(type, encoder.encode(entry))
 
 
 class WatchStream:
@@ -218,6 +211,7 @@ class WatchStream:
     def start(self, initial: list[Entry] | None, *, send_end: bool, revision: int) -> None:
         """Buffer the state (or the history) the watch begins with, without a gap before live."""
         watcher = self._watcher
+        frame = watcher.encoder.frame
         chunks: list[bytes] = []
         if initial is not None:
             chunks += [frame("ADDED", watcher.encoder.encode(entry)) for entry in initial]
@@ -256,7 +250,8 @@ class WatchStream:
                 elif self._bookmarks and not watcher.closed:
                     next_bookmark = clock.monotonic() + BOOKMARK_PERIOD_S
                     revision = self._caches.newest
-                    yield frame("BOOKMARK", watcher.encoder.bookmark(revision, None))
+                    encoder = watcher.encoder
+                    yield encoder.frame("BOOKMARK", encoder.bookmark(revision, None))
         finally:
             self.close()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from kutter.api.protobuf.decoding import decode_message
 from kutter.api.protobuf.encoding import encode_message
-from kutter.api.protobuf.tables import message_of
+from kutter.api.protobuf.tables import message, message_of
 from kutter.api.protobuf.values import bytes_of, scan, text_of
 from kutter.api.protobuf.wire import ProtobufError, delimited
 
@@ -65,6 +65,12 @@ def encode_object(tree: dict[str, Any]) -> bytes:
     if held is None:
         raise ProtobufError(_unregistered(api_version, kind))
     return wrap(api_version, kind, encode_message(held, tree))
+
+
+def list_content(metadata: dict[str, Any], items: list[bytes]) -> bytes:
+    """The message of a list whose items are encoded already; all lists have the same two fields."""
+    head = delimited(b"\x0a", encode_message(message("meta/v1", "ListMeta"), metadata))
+    return head + b"".join([delimited(b"\x12", item) for item in items])
 
 
 def decode_object(data: bytes, *, api_version: str = "", kind: str = "") -> dict[str, Any]:

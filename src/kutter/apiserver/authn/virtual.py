@@ -18,7 +18,7 @@ from kutter.apiserver.authn.token_request import GROUP as TOKEN_GROUP
 from kutter.apiserver.authn.token_request import TokenRequests
 from kutter.apiserver.body import check_fields, check_kind, content_type_of, parse_tree
 from kutter.apiserver.context import Call
-from kutter.apiserver.negotiation import JSON, negotiate
+from kutter.apiserver.negotiation import JSON
 from kutter.apiserver.ports import Admission, AdmissionRequest, Tree
 from kutter.apiserver.verbs.write import check_namespace, decode_object
 from kutter.apiserver.versions import schema_of
@@ -40,7 +40,7 @@ class ReviewHandler:
         self._review = review
 
     async def __call__(self, call: Call) -> Response:
-        accepted = negotiate(call.accept, convertible=False)
+        accepted = call.negotiate(convertible=False)
         tree = decode_object(call)
         check_namespace(tree, call.info.namespace)
         answered = await self._review.review(tree, call.user, call.info.namespace)
@@ -63,7 +63,7 @@ class TokenRequestHandler:
     async def __call__(self, call: Call) -> Response:
         if call.info.verb != "create":
             raise method_not_allowed("")
-        accepted = negotiate(call.accept, convertible=False)
+        accepted = call.negotiate(convertible=False)
         context = call.write_context("CreateOptions", subresource="token")
         tree = self._decode(call)
         namespace, name = call.info.namespace, call.info.name

@@ -11,7 +11,6 @@ from typing import Any
 from kutter.api.errors import method_not_allowed, unsupported_media_type
 from kutter.apiserver.body import check_size, content_type_of
 from kutter.apiserver.context import Call
-from kutter.apiserver.negotiation import negotiate
 from kutter.apiserver.patching import PATCH_TYPES, apply_patch, parse_patch
 from kutter.apiserver.ports import CallHandler, Tree
 from kutter.apiserver.verbs import read
@@ -39,7 +38,7 @@ def part_handler(*paths: Path) -> CallHandler:
             return take_paths(old, make(call.served.storage.get(*_place(call)).tree), paths)
 
         entry, _ = await call.served.storage.update(context, *_place(call), transform)
-        return await answer_entry(call, entry, negotiate(call.accept))
+        return await answer_entry(call, entry, call.negotiate())
 
     return handle
 

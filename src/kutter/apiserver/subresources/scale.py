@@ -19,7 +19,6 @@ from kutter.apiserver.answers import answer, json_answer
 from kutter.apiserver.body import check_fields, check_size, content_type_of, parse_tree
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
-from kutter.apiserver.negotiation import negotiate
 from kutter.apiserver.patching import PATCH_TYPES, apply_patch, parse_patch
 from kutter.apiserver.ports import Tree
 from kutter.http.messages import Response
@@ -66,7 +65,7 @@ async def scale_handler(call: Call) -> Response:
     """GET, PUT and PATCH a workload's Scale."""
     verb, info = call.info.verb, call.info
     storage = call.served.storage
-    accepted = negotiate(call.accept, convertible=False)
+    accepted = call.negotiate(convertible=False)
     if verb == "get":
         return await _answer(call, storage.get(info.namespace, info.name))
     if verb == "update":
@@ -106,7 +105,7 @@ def _schema() -> KindSchema | None:
 
 async def _answer(call: Call, entry: Entry) -> Response:
     body = json_answer(scale_of(entry.tree)).body
-    return await answer(call, body, negotiate(call.accept, convertible=False))
+    return await answer(call, body, call.negotiate(convertible=False))
 
 
 def _check(call: Call, scale: Tree) -> None:

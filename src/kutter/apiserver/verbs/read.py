@@ -12,7 +12,6 @@ from kutter.apiserver.answers import answer
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
 from kutter.apiserver.encoders import ListMeta
-from kutter.apiserver.negotiation import negotiate
 from kutter.apiserver.paging import Continue, ListOptions, parse_list_options
 from kutter.apiserver.selection import Selection, parse_selection
 from kutter.http.messages import Response
@@ -38,12 +37,9 @@ async def get(call: Call) -> Response:
         if not version.isdecimal():
             raise bad_request(f"invalid resource version: {version}")
         await wait_fresh(call, int(version))
-    accepted = negotiate(call.accept)
+    accepted = call.negotiate()
     entry = served.storage.get(call.info.namespace, call.info.name)
-    encoder = served.encoder
-    if accepted.form != "object":
-        encoder_for = served.encoder_for(accepted, call.query.get("includeObject", ""))
-        return await answer(call, encoder_for.encode(entry), accepted)
+    encoder = served.encoder_for(accepted, call.query.get("includeObject", ""))
     return await answer(call, encoder.encode(entry), accepted)
 
 
@@ -68,7 +64,7 @@ async def wait_fresh(call: Call, revision: int) -> None:
 async def list_(call: Call) -> Response:
     """A collection, or a page of it."""
     served, query, info = call.served, call.query, call.info
-    accepted = negotiate(call.accept)
+    accepted = call.negotiate()
     options = parse_list_options(query, watch=False)
     selection = parse_selection(
         served.storage.strategy, info.namespace, info.label_selector, info.field_selector

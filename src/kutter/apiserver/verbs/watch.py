@@ -8,7 +8,7 @@ from __future__ import annotations
 from kutter.api.errors import ApiError, expired
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
-from kutter.apiserver.negotiation import negotiate
+from kutter.apiserver.negotiation import JSON, PROTOBUF
 from kutter.apiserver.paging import parse_list_options
 from kutter.apiserver.selection import parse_selection
 from kutter.apiserver.verbs.read import wait_fresh
@@ -17,13 +17,13 @@ from kutter.http.messages import Response
 
 # A watch without timeoutSeconds ends after one to two times this (as upstream).
 MINIMUM_TIMEOUT_S = 1800.0
-_HEADERS = [("Content-Type", "application/json")]
+_MEDIA = {JSON: JSON, PROTOBUF: f"{PROTOBUF};stream=watch"}
 
 
 async def watch(call: Call) -> Response:
     """Stream changes. A version too old is told as an ERROR event, as upstream does."""
     served, info, server = call.served, call.info, call.server
-    accepted = negotiate(call.accept, watch=True)
+    accepted = call.negotiate(watch=True)
     options = parse_list_options(call.query, watch=True)
     strategy = served.storage.strategy
     namespace, field_selector = info.namespace, info.field_selector
@@ -31,6 +31,7 @@ async def watch(call: Call) -> Response:
         # /watch/namespaces/x/pods/y of old: a watch of one object.
         field_selector = f"{field_selector},metadata.name={info.name}".lstrip(",")
     selection = parse_selection(strategy, namespace, info.label_selector, field_selector)
+    headers = [("Content-Type", _MEDIA[accepted.media])]
     encoder = served.encoder_for(accepted, call.query.get("includeObject", ""))
     caches, cache = server.caches, served.storage.cache
     from_start = options.initial_events
@@ -43,7 +44,8 @@ async def watch(call: Call) -> Response:
     revision = newest if from_start or options.revision is None else options.revision
     if not from_start and revision < cache.history_floor:
         error: ApiError = expired(revision, cache.history_floor)
-        return Response(200, list(_HEADERS), stream=single_frame(error_frame(error)))
+        stream_of_one = single_frame(error_frame(error, encoder))
+        return Response(200, headers, stream=stream_of_one)
     initial: list[Entry] | None = None
     if from_start:
         initial = cache.entries(selection.namespace)
@@ -63,4 +65,4 @@ async def watch(call: Call) -> Response:
     )
     send_end = options.initial_events is True and options.bookmarks
     stream.start(initial, send_end=send_end, revision=newest)
-    return Response(200, list(_HEADERS), stream=stream)
+    return Response(200, headers, stream=stream)

@@ -17,7 +17,7 @@ from kutter.apiserver.body import (
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
 from kutter.apiserver.encoders import ListMeta
-from kutter.apiserver.negotiation import JSON, Accepted, negotiate
+from kutter.apiserver.negotiation import JSON, Accepted
 from kutter.apiserver.paging import ListOptions, parse_list_options
 from kutter.apiserver.patching import PATCH_TYPES, apply_patch, parse_patch
 from kutter.apiserver.ports import Tree
@@ -34,7 +34,9 @@ def decode_object(call: Call) -> Tree:
     """The body as an object of the served kind, checked and pruned, in the served version."""
     served, request = call.served, call.request
     resource = served.resource
-    tree = parse_tree(request, resource.kind)
+    tree = parse_tree(
+        request, resource.kind, api_version=resource.api_version, protobuf=served.protobuf
+    )
     check_kind(tree, resource, resource.kind, resource.api_version)
     source = request.body if content_type_of(request) in ("", JSON) else None
     _check_fields(call, tree, source)
@@ -73,7 +75,7 @@ def check_name(tree: Tree, name: str) -> None:
 
 async def create(call: Call) -> Response:
     served, namespace = call.served, call.info.namespace
-    accepted = negotiate(call.accept)
+    accepted = call.negotiate()
     context = call.write_context("CreateOptions")
     tree = decode_object(call)
     check_namespace(tree, namespace)
@@ -83,16 +85,13 @@ async def create(call: Call) -> Response:
 
 async def answer_entry(call: Call, entry: Entry, accepted: Accepted, status: int = 200) -> Response:
     """One object in the negotiated form."""
-    encoder = call.served.encoder
-    if accepted.form != "object":
-        chosen = call.served.encoder_for(accepted, call.query.get("includeObject", ""))
-        return await answer(call, chosen.encode(entry), accepted, status)
+    encoder = call.served.encoder_for(accepted, call.query.get("includeObject", ""))
     return await answer(call, encoder.encode(entry), accepted, status)
 
 
 async def update(call: Call, subresource: str = "") -> Response:
     served, namespace, name = call.served, call.info.namespace, call.info.name
-    accepted = negotiate(call.accept)
+    accepted = call.negotiate()
     context = call.write_context("UpdateOptions", subresource=subresource)
     first: Tree | None = decode_object(call)
     assert first is not None
@@ -113,7 +112,7 @@ async def update(call: Call, subresource: str = "") -> Response:
 
 async def patch(call: Call, subresource: str = "") -> Response:
     served, namespace, name = call.served, call.info.namespace, call.info.name
-    accepted = negotiate(call.accept)
+    accepted = call.negotiate()
     media = content_type_of(call.request)
     if media not in PATCH_TYPES:
         raise unsupported_media_type(media, list(PATCH_TYPES))
@@ -143,7 +142,7 @@ def _delete_options(call: Call) -> DeleteOptions:
 
 async def delete(call: Call) -> Response:
     served = call.served
-    accepted = negotiate(call.accept)
+    accepted = call.negotiate()
     options = _delete_options(call)
     context = call.write_context("DeleteOptions")
     context.dry_run = options.dry_run
@@ -176,7 +175,7 @@ def _deleted(call: Call, entry: Entry) -> Response:
 
 async def delete_collection(call: Call) -> Response:
     served, info = call.served, call.info
-    accepted = negotiate(call.accept)
+    accepted = call.negotiate()
     options = _delete_options(call)
     context = call.write_context("DeleteOptions")
     context.dry_run = options.dry_run
