@@ -7,7 +7,7 @@ server is an ``OSError``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -56,6 +56,7 @@ class WatchEvent(Generic[V]):
 
 
 WatchBatch = list[WatchEvent[V]]
+Malformed = Callable[[bytes, Exception], None]
 JsonList = list[Any]
 
 
@@ -78,6 +79,16 @@ class _List(msgspec.Struct, frozen=True):
 
 
 _list_decoder = msgspec.json.Decoder(_List)
+
+
+def _decode(view: type[V], data: bytes, malformed: Malformed | None) -> V | None:
+    try:
+        return decode(view, data)
+    except msgspec.ValidationError as error:
+        if malformed is None:
+            raise
+        malformed(data, error)
+        return None
 
 
 def raise_for_status(answer: Answer) -> Answer:
@@ -161,8 +172,13 @@ class Client:
         limit: int = 0,
         continue_token: str = "",
         resource_version: str = "",
+        malformed: Malformed | None = None,
     ) -> ListResult[V]:
-        """A list of views, with the version a watch continues from."""
+        """A list of views, with the version a watch continues from.
+
+        An object that is no such view raises msgspec.ValidationError, unless ``malformed``
+        takes it: then it is left out.
+        """
         query = _selectors(label_selector, field_selector)
         if limit:
             query.append(("limit", str(limit)))
@@ -172,7 +188,11 @@ class Client:
             query.append(("resourceVersion", resource_version))
         answer = await self.request("GET", view.resource.path(namespace), query=query)
         shape = _list_decoder.decode(answer.body)
-        items = [decode(view, bytes(item)) for item in shape.items or ()]
+        items = []
+        for item in shape.items or ():
+            decoded = _decode(view, bytes(item), malformed)
+            if decoded is not None:
+                items.append(decoded)
         return ListResult(items, shape.metadata.resource_version, shape.metadata.continue_)
 
     async def list_tree(
@@ -199,8 +219,12 @@ class Client:
         field_selector: str = "",
         timeout_s: int = 0,
         bookmarks: bool = True,
+        malformed: Malformed | None = None,
     ) -> AsyncIterator[WatchBatch[V]]:
-        """Batches of events until the server ends the watch. Raises ApiError (410 Expired)."""
+        """Batches of events until the server ends the watch. Raises ApiError (410 Expired).
+
+        ``malformed`` as in :meth:`list`.
+        """
         query = _selectors(label_selector, field_selector)
         query.append(("watch", "true"))
         if resource_version:
@@ -219,7 +243,9 @@ class Client:
                         if batch:
                             yield batch
                         raise error_from(500, bytes(frame.object))
-                    batch.append(WatchEvent(frame.type, decode(view, bytes(frame.object))))
+                    decoded = _decode(view, bytes(frame.object), malformed)
+                    if decoded is not None:
+                        batch.append(WatchEvent(frame.type, decoded))
                 if batch:
                     yield batch
         finally:

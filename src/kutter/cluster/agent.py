@@ -15,7 +15,7 @@ from kutter.api.errors import ApiError, is_reason
 from kutter.api.types.core_v1 import Node
 from kutter.base.clock import SYSTEM_CLOCK
 from kutter.base.log import configure_logging, get_logger
-from kutter.base.tasks import Scope
+from kutter.base.tasks import Scope, supervise
 from kutter.client.client import Client
 from kutter.client.http import HttpTransport
 from kutter.client.kubeconfig import Connection
@@ -36,6 +36,7 @@ from kutter.runtime.embedded.registry import RegistryPuller
 _log = get_logger("agent")
 
 _NODE_READY_WAIT_S = 60.0
+_REPAIR_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ async def _serve(config: ClusterConfig) -> None:
         await control.start(paths.control_socket)
         running = scope.start(agent.run(), "node")
         scope.start(_settle(agent), "settle")
+        scope.start(supervise("repair", lambda: _repair(network, rules)), "repair")
         stopped = scope.start(stopping.wait(), "stop")
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
         _log.info("stopping; containers run on")
@@ -160,6 +162,16 @@ async def _serve(config: ClusterConfig) -> None:
         await puller.close()
         await runtime.close()
         await client.close()
+
+
+async def _repair(network: BridgePodNetwork, rules: NftServiceRules) -> None:
+    """Put back what others removed: a flushed ruleset, a deleted bridge."""
+    while True:
+        await SYSTEM_CLOCK.sleep(_REPAIR_EVERY_S)
+        if await network.repair():
+            _log.warning("pod network was damaged and has been repaired")
+        if await rules.repair():
+            _log.warning("service rules were damaged and have been put back")
 
 
 async def _settle(agent: NodeAgent) -> None:

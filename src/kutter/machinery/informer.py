@@ -168,6 +168,7 @@ class Informer(Generic[V]):
             self._scope,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
+            malformed=self._leave_out,
         )
         fresh = {key_of(item): item for item in found.items}
         for key in [k for k in self._objects if k not in fresh]:
@@ -187,6 +188,7 @@ class Informer(Generic[V]):
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             timeout_s=WATCH_TIMEOUT_S,
+            malformed=self._leave_out,
         )
         async for batch in stream:
             for event in batch:
@@ -196,6 +198,15 @@ class Informer(Generic[V]):
                 elif event.kind != "BOOKMARK":
                     self._apply(key_of(item), item)
                 self._version = item.metadata.resource_version or self._version
+
+    def _leave_out(self, data: bytes, error: Exception) -> None:
+        """One object nobody can read must not keep all the others from us."""
+        _log.error(
+            "object left out, it is no such kind",
+            resource=self.view.resource.plural,
+            error=str(error),
+            start=data[:200].decode(errors="replace"),
+        )
 
     def _apply(self, key: str, item: V | None) -> None:
         old = self._objects.get(key)

@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 import uvloop
 
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, GROUP_MASTERS, User
+from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.tasks import Scope, supervise
 from kutter.client import kubeconfig
 from kutter.client.client import Client
@@ -49,7 +50,9 @@ class LocalCluster:
         life_cycle: Sequence[Stage] = DEFAULT_LIFE_CYCLE,
         controllers: bool = True,
         scheduler: bool = True,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        self._clock = clock
         self._nodes = nodes
         self._life_cycle = tuple(life_cycle)
         self._controllers = controllers
@@ -118,6 +121,7 @@ class LocalCluster:
                 with_controllers=self._controllers,
                 with_scheduler=self._scheduler,
             ),
+            clock=self._clock,
         )
         server = await serve(
             self.plane.api.handle, "127.0.0.1", 0, tls=tls, render_error=render_status
@@ -128,7 +132,10 @@ class LocalCluster:
             await self.plane.start(scope)
             if self._nodes:
                 self.simulated = SimulatedNodes(
-                    self.plane.client(ADMIN), self._nodes, life_cycle=self._life_cycle
+                    self.plane.client(ADMIN),
+                    self._nodes,
+                    life_cycle=self._life_cycle,
+                    clock=self._clock,
                 )
                 scope.start(supervise("nodes", self.simulated.run), "nodes")
             self._started.set_result(None)

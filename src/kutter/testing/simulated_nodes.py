@@ -213,6 +213,10 @@ class SimulatedNodes:
                 {"type": "Hostname", "address": name},
             ],
             "nodeInfo": {
+                "machineID": name,
+                "systemUUID": name,
+                "bootID": name,
+                "kubeProxyVersion": "",
                 "kubeletVersion": "v1.36.0",
                 "operatingSystem": "linux",
                 "architecture": "amd64",
