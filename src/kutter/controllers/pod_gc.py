@@ -12,6 +12,7 @@ from kutter.api.errors import ApiError, is_reason
 from kutter.api.types.core_v1 import Node, Pod
 from kutter.base.clock import Clock, parse_time, render_time
 from kutter.client.client import Client
+from kutter.controllers.pods import write_pod_condition
 from kutter.machinery.controller import Change, Result, Source, own_key
 from kutter.machinery.informer import InformerFactory
 
@@ -86,33 +87,14 @@ class PodGarbageCollector:
     async def _mark_failed(self, pod: Pod) -> None:
         if pod.status.phase in ("Succeeded", "Failed"):
             return
-        body = {
-            "metadata": {"uid": pod.metadata.uid},
-            "status": {
-                "phase": "Failed",
-                "conditions": [
-                    {
-                        "type": "DisruptionTarget",
-                        "status": "True",
-                        "reason": "DeletionByPodGC",
-                        "message": "PodGC: node no longer exists",
-                        "lastTransitionTime": render_time(self._clock.now()),
-                    }
-                ],
-            },
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "DeletionByPodGC",
+            "message": "PodGC: node no longer exists",
+            "lastTransitionTime": render_time(self._clock.now()),
         }
-        try:
-            await self._client.patch(
-                Pod,
-                pod.metadata.name,
-                body,
-                pod.metadata.namespace,
-                kind="strategic",
-                subresource="status",
-            )
-        except ApiError as error:
-            if not is_reason(error, "NotFound", "Conflict"):
-                raise
+        await write_pod_condition(self._client, pod, condition, phase="Failed")
 
     async def _remove(self, pod: Pod) -> None:
         meta = pod.metadata

@@ -13,6 +13,7 @@ from typing import Any
 from kutter.api.errors import ApiError, is_reason
 from kutter.api.types.core_v1 import Pod
 from kutter.base.clock import parse_time
+from kutter.client.client import Client
 
 SLOW_START_INITIAL = 1
 BURST = 500
@@ -108,6 +109,30 @@ async def run_in_growing_batches(
             return done, failures[0]
         size *= 2
     return done, None
+
+
+async def write_pod_condition(
+    client: Client, pod: Pod, condition: dict[str, Any], *, phase: str = ""
+) -> bool:
+    """Set one condition (and the phase) of a pod; False when the pod is gone or another one."""
+    status: dict[str, Any] = {"conditions": [condition]}
+    if phase:
+        status["phase"] = phase
+    meta = pod.metadata
+    try:
+        await client.patch(
+            Pod,
+            meta.name,
+            {"metadata": {"uid": meta.uid}, "status": status},
+            meta.namespace,
+            kind="strategic",
+            subresource="status",
+        )
+    except ApiError as error:
+        if is_reason(error, "NotFound", "Conflict"):
+            return False
+        raise
+    return True
 
 
 def is_namespace_terminating(error: Exception) -> bool:

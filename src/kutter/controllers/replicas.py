@@ -38,6 +38,7 @@ from kutter.machinery.ownership import (
     apply_claim,
     controller_of,
     controller_reference,
+    controller_uid,
     plan_claim,
 )
 
@@ -132,8 +133,8 @@ class ReplicaController:
         self._expectations = Expectations(clock)
         self._sets: Informer[Any] = informers.informer(view)
         self._pods = informers.informer(Pod)
-        self._pods.add_index("controller-uid", _controller_uid)
-        self._sets.add_index("controller-uid", _controller_uid)
+        self._pods.add_index("controller-uid", controller_uid)
+        self._sets.add_index("controller-uid", controller_uid)
 
     def sources(self) -> Sequence[Source]:
         return [Source(self._sets, self._set_keys), Source(self._pods, self._pod_keys)]
@@ -356,11 +357,6 @@ class ReplicaController:
                 "lastTransitionTime": since,
             },
         ]
-
-
-def _controller_uid(view: Any) -> Sequence[str]:
-    owner = controller_of(view)
-    return (owner.uid,) if owner is not None else ()
 
 
 def _terminating(item: ReplicaOwner) -> int:

@@ -7,7 +7,7 @@ longer matches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +24,12 @@ def controller_of(view: KubeObject) -> OwnerReference | None:
         if owner.controller:
             return owner
     return None
+
+
+def controller_uid(view: KubeObject) -> Sequence[str]:
+    """Index function: the uid of the object's controller."""
+    owner = controller_of(view)
+    return (owner.uid,) if owner is not None else ()
 
 
 def controller_reference(owner: KubeObject) -> dict[str, Any]:

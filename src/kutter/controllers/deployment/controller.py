@@ -41,6 +41,7 @@ from kutter.machinery.ownership import (
     apply_claim,
     controller_of,
     controller_reference,
+    controller_uid,
     plan_claim,
 )
 
@@ -69,7 +70,7 @@ class DeploymentController:
         self._deployments = informers.informer(Deployment)
         self._sets = informers.informer(ReplicaSet)
         self._pods = informers.informer(Pod)
-        self._pods.add_index("controller-uid", _controller_uid)
+        self._pods.add_index("controller-uid", controller_uid)
 
     def sources(self) -> Sequence[Source]:
         return [
@@ -466,8 +467,3 @@ class DeploymentController:
         except ApiError as error:
             if not is_reason(error, "NotFound", "Conflict"):
                 raise
-
-
-def _controller_uid(view: Any) -> Sequence[str]:
-    owner = controller_of(view)
-    return (owner.uid,) if owner is not None else ()

@@ -14,7 +14,12 @@ from kutter.api.errors import ApiError, is_reason
 from kutter.api.types.base import convert
 from kutter.api.types.core_v1 import Endpoints, Pod, Service
 from kutter.client.client import Client
-from kutter.controllers.endpoints.membership import Member, compute_members, wanted_families
+from kutter.controllers.endpoints.membership import (
+    Member,
+    compute_members,
+    target_reference,
+    wanted_families,
+)
 from kutter.controllers.endpoints.watching import service_sources
 from kutter.controllers.pods import is_namespace_terminating
 from kutter.machinery.controller import Result, Source, own_key
@@ -51,18 +56,12 @@ def plan_subsets(service: Service, members: Sequence[Member]) -> tuple[list[dict
 
 
 def _address(member: Member) -> dict[str, Any]:
-    meta = member.pod.metadata
     address: dict[str, Any] = {"ip": member.address}
     if member.hostname:
         address["hostname"] = member.hostname
     if member.pod.spec.node_name:
         address["nodeName"] = member.pod.spec.node_name
-    address["targetRef"] = {
-        "kind": "Pod",
-        "namespace": meta.namespace,
-        "name": meta.name,
-        "uid": meta.uid,
-    }
+    address["targetRef"] = target_reference(member.pod)
     return address
 
 

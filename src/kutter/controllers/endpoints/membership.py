@@ -92,3 +92,9 @@ def compute_members(service: Service, pods: Iterable[Pod]) -> list[Member]:
 
 def wanted_families(service: Service) -> Sequence[str]:
     return tuple(service.spec.ip_families) or ("IPv4",)
+
+
+def target_reference(pod: Pod) -> dict[str, str]:
+    """The ``targetRef`` of an address."""
+    meta = pod.metadata
+    return {"kind": "Pod", "namespace": meta.namespace, "name": meta.name, "uid": meta.uid}

@@ -22,6 +22,7 @@ from kutter.controllers.endpoints.membership import (
     Member,
     Port,
     compute_members,
+    target_reference,
     wanted_families,
 )
 from kutter.controllers.endpoints.watching import service_sources
@@ -48,7 +49,6 @@ class SlicePlan:
 
 def endpoint_tree(member: Member, zone: str) -> dict[str, Any]:
     """One endpoint on the wire."""
-    meta = member.pod.metadata
     tree: dict[str, Any] = {
         "addresses": [member.address],
         "conditions": {
@@ -61,12 +61,7 @@ def endpoint_tree(member: Member, zone: str) -> dict[str, Any]:
         tree["hostname"] = member.hostname
     if member.pod.spec.node_name:
         tree["nodeName"] = member.pod.spec.node_name
-    tree["targetRef"] = {
-        "kind": "Pod",
-        "namespace": meta.namespace,
-        "name": meta.name,
-        "uid": meta.uid,
-    }
+    tree["targetRef"] = target_reference(member.pod)
     if zone:
         tree["zone"] = zone
     return tree

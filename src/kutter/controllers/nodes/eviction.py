@@ -16,6 +16,7 @@ from kutter.api.taints import tolerates
 from kutter.api.types.core_v1 import Node, Pod, Taint, Toleration
 from kutter.base.clock import Clock, parse_time, render_time
 from kutter.client.client import Client
+from kutter.controllers.pods import write_pod_condition
 from kutter.machinery.controller import Change, Result, Source, own_key
 from kutter.machinery.events import EventRecorder
 from kutter.machinery.informer import InformerFactory, key_of
@@ -106,15 +107,9 @@ class TaintEvictionController:
             "message": "Taint manager: deleting due to NoExecute taint",
             "lastTransitionTime": render_time(self._clock.now()),
         }
+        if not await write_pod_condition(self._client, pod, condition):
+            return
         try:
-            await self._client.patch(
-                Pod,
-                meta.name,
-                {"metadata": {"uid": meta.uid}, "status": {"conditions": [condition]}},
-                meta.namespace,
-                kind="strategic",
-                subresource="status",
-            )
             await self._client.delete(Pod, meta.name, meta.namespace, uid=meta.uid)
         except ApiError as error:
             if not is_reason(error, "NotFound", "Conflict"):

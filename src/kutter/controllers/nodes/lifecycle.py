@@ -17,6 +17,7 @@ from kutter.api.types.coordination_v1 import Lease
 from kutter.api.types.core_v1 import Node, Pod
 from kutter.base.clock import Clock, render_time
 from kutter.client.client import Client
+from kutter.controllers.pods import write_pod_condition
 from kutter.machinery.controller import Change, Result, Source, own_key
 from kutter.machinery.events import EventRecorder
 from kutter.machinery.informer import InformerFactory
@@ -204,23 +205,6 @@ class NodeLifecycleController:
         for pod in self._pods.by_index("node", node.metadata.name):
             if not any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions):
                 continue
-            body = {
-                "metadata": {"uid": pod.metadata.uid},
-                "status": {
-                    "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": now}]
-                },
-            }
-            try:
-                await self._client.patch(
-                    Pod,
-                    pod.metadata.name,
-                    body,
-                    pod.metadata.namespace,
-                    kind="strategic",
-                    subresource="status",
-                )
-            except ApiError as error:
-                if not is_reason(error, "NotFound", "Conflict"):
-                    raise
-            else:
+            condition = {"type": "Ready", "status": "False", "lastTransitionTime": now}
+            if await write_pod_condition(self._client, pod, condition):
                 self._recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
