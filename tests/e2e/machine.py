@@ -71,12 +71,20 @@ class Machine:
         assert self._holder.stdout.readline() == b"up\n"
         children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children")
         self.pid = int(children.read_text().split()[0])
+        self._drop_foreign_mounts()
         self._connect()
         resolv = self.home / "resolv.conf"
         resolv.write_text(f"nameserver {self.outside}\n")
         self.run("mount", "--bind", str(resolv), "/etc/resolv.conf")
         # As systemd leaves it: mounts are shared.
         self.run("mount", "--make-rshared", "/")
+
+    def _drop_foreign_mounts(self) -> None:
+        """Let go of other clusters' mounts, which a new mount namespace starts with."""
+        for line in reversed(Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()):
+            target, kind = line.split()[4], line.partition(" - ")[2].split()[0]
+            if target != "/" and (kind in ("overlay", "nsfs") or "/sandboxes/" in target):
+                self.run("umount", "-l", target, check=False)
 
     def _take_index(self) -> int:
         for index in range(60):
@@ -101,6 +109,7 @@ class Machine:
             f"ip link set {inner} name eth0",
             "ip link set lo up",
             f"ip addr add {self.address}/30 dev eth0",
+            "ip link set eth0 addrgenmode none",
             "ip link set eth0 up",
             f"ip route add default via {self.outside}",
         ):
