@@ -12,6 +12,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _PREFIX = "198.51.100"
+# The kernel reaps what is left to a process that ignores SIGCHLD. It ends with its input.
+_FIRST_PROCESS = """
+import os, signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.write(1, b"up\\n")
+while os.read(0, 1):
+    continue
+"""
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,11 @@ class Machine:
         self.outside = f"{_PREFIX}.{4 * self.index + 1}"
         self.address = f"{_PREFIX}.{4 * self.index + 2}"
         self.cgroup_root = f"kutter-e2e{self.index}"
-        # Ended processes are reaped by the kernel: pid 1 ignores SIGCHLD.
         self._holder = subprocess.Popen(
             [
                 *("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"),
                 *("--mount-proc", "--propagation", "private"),
-                *("sh", "-c", "trap '' CHLD; echo up; exec cat >/dev/null"),
+                *(sys.executable, "-ISc", _FIRST_PROCESS),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -147,7 +155,7 @@ class Machine:
         """What is on the machine now; ``folders`` are those whose existence counts."""
         processes = set()
         for line in self.run("ps", "-e", "-o", "args=").stdout.splitlines():
-            if not line.startswith(("ps -e", "cat", "nsenter ")):
+            if not line.startswith(("ps -e", f"{sys.executable} -ISc", "nsenter ")):
                 processes.add(line)
         mounts = {
             line.split()[4] for line in self.run("cat", "/proc/self/mountinfo").stdout.splitlines()

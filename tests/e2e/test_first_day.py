@@ -140,6 +140,7 @@ def test_rolling_update_and_undo_lose_no_request(space: Space, careful: bool) ->
         space.kubectl("rollout", "status", target, "--timeout=60s")
         wait_until("old pods are gone", lambda: len(space.pods("app=nginx")) == 3)
     assert {p["spec"]["containers"][0]["image"] for p in deployment_pods(space)} == {"nginx:1.7.9"}
+    print(*load.failures, sep="\n")
     assert load.failures == [], f"{len(load.failures)} of {load.bodies.total()} requests failed"
 
 
@@ -157,11 +158,11 @@ def test_logs(space: Space, web: str) -> None:
     assert space.kubectl("logs", web).stdout.startswith("started nginx:1.7.9\n")
     follower = space.cluster.start_kubectl("-n", space.name, "logs", "-f", web, "--tail=1")
     try:
-        space.cluster.curl(f"http://{address}/followed-page")
         assert follower.stdout is not None
         seen = ""
         deadline = time.monotonic() + 20
         while "followed-page" not in seen and time.monotonic() < deadline:
+            space.cluster.curl(f"http://{address}/followed-page")
             if select.select([follower.stdout], [], [], 1)[0]:
                 seen += os.read(follower.stdout.fileno(), 65536).decode()
         assert "followed-page" in seen
