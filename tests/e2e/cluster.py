@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-
 from tests.e2e.machine import Machine
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
@@ -203,9 +202,7 @@ class Space:
     def make(self) -> Space:
         self.cluster.create("/api/v1/namespaces", {"metadata": {"name": self.name}})
         path = f"{self.path}/serviceaccounts/default"
-        wait_until(
-            "service account default", lambda: self.cluster.request("GET", path)[0] == 200
-        )
+        wait_until("service account default", lambda: self.cluster.request("GET", path)[0] == 200)
         return self
 
     def remove(self) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.e2e.cluster import Cluster, Space
 from tests.e2e.images import build_scratch_image, build_tools_image, build_web_image
 from tests.e2e.machine import Machine

@@ -55,7 +55,9 @@ def build_tools_image(folder: Path, name: str = "tools:1") -> BuiltImage:
     return build_busybox_image(folder / "tools.tar", name, files)
 
 
-def build_scratch_image(folder: Path, name: str, busybox: Path = Path("/bin/busybox")) -> BuiltImage:
+def build_scratch_image(
+    folder: Path, name: str, busybox: Path = Path("/bin/busybox")
+) -> BuiltImage:
     """One binary and nothing else: no shell by name, no accounts."""
     files: dict[str, FileLike] = {"app": Entry(content=busybox.read_bytes(), mode=0o755)}
     return build_image(folder / "scratch.tar", name, files, entrypoint=("/app", "sleep", "3600"))

@@ -162,7 +162,10 @@ class Machine:
         }
         cgroups = {
             str(path)
-            for pattern in (f"/sys/fs/cgroup/*{self.cgroup_root}*", f"/sys/fs/cgroup/*/*{self.cgroup_root}*")
+            for pattern in (
+                f"/sys/fs/cgroup/*{self.cgroup_root}*",
+                f"/sys/fs/cgroup/*/*{self.cgroup_root}*",
+            )
             for path in Path("/").glob(pattern[1:])
         }
         links = self.run("ip", "-o", "addr").stdout.splitlines()

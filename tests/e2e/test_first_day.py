@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.e2e.cluster import Cluster, Space, Tree, container_status, is_ready, wait_until
 from tests.e2e.conftest import make_space
 from tests.e2e.load import HttpLoad
@@ -98,7 +97,7 @@ def test_service_answers_at_every_address(space: Space) -> None:
 
 def test_deleted_pod_is_replaced(space: Space) -> None:
     before = {p["metadata"]["name"] for p in deployment_pods(space)}
-    gone = sorted(before)[0]
+    gone = min(before)
     done = space.kubectl("delete", "pod", gone)
     assert f'pod "{gone}" deleted' in done.stdout
 
@@ -140,7 +139,6 @@ def test_rolling_update_and_undo_lose_no_request(space: Space, careful: bool) ->
         space.kubectl("rollout", "status", target, "--timeout=60s")
         wait_until("old pods are gone", lambda: len(space.pods("app=nginx")) == 3)
     assert {p["spec"]["containers"][0]["image"] for p in deployment_pods(space)} == {"nginx:1.7.9"}
-    print(*load.failures, sep="\n")
     assert load.failures == [], f"{len(load.failures)} of {load.bodies.total()} requests failed"
 
 
@@ -177,9 +175,7 @@ def test_logs(space: Space, web: str) -> None:
 
 def test_previous_logs_after_a_restart(space: Space) -> None:
     # The first life says so and ends; the second finds the mark and stays.
-    script = (
-        "if [ -e /mark/x ]; then echo second; exec sleep 3600; fi; touch /mark/x; echo first; exit 3"
-    )
+    script = "if [ -e /mark/x ]; then echo second; exec sleep 3600; fi; touch /mark/x; echo first; exit 3"
     space.create_pod(
         "twice",
         {
@@ -194,7 +190,9 @@ def test_previous_logs_after_a_restart(space: Space) -> None:
             "volumes": [{"name": "m", "emptyDir": {}}],
         },
     )
-    pod = space.wait_pod("twice", lambda p: container_status(p).get("restartCount") == 1 and is_ready(p))
+    pod = space.wait_pod(
+        "twice", lambda p: container_status(p).get("restartCount") == 1 and is_ready(p)
+    )
     assert container_status(pod)["lastState"]["terminated"]["exitCode"] == 3
     assert space.kubectl("logs", "twice").stdout == "second\n"
     assert space.kubectl("logs", "twice", "--previous").stdout == "first\n"

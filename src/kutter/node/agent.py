@@ -122,6 +122,7 @@ class NodeAgent:
             dns=self._node_dns(),
             hostname=self._hostname,
             services=lambda: tuple(self._services.items()),
+            drained=self._programmer.drained,
             memory_capacity_bytes=self._machine.memory_bytes,
         )
         self.housekeeping = Housekeeping(self)

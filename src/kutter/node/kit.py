@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
@@ -31,7 +31,10 @@ class PodCgroups(Protocol):
 
 @dataclass(slots=True)
 class NodeKit:
-    """``services`` answers all services; ``allocatable`` are the node's amounts."""
+    """``services`` answers all services; ``allocatable`` are the node's amounts.
+
+    ``drained(namespace, name, timeout_s)`` waits until no new connection is led to the pod.
+    """
 
     options: NodeOptions
     client: Client
@@ -48,5 +51,6 @@ class NodeKit:
     dns: NodeDns
     hostname: str
     services: Callable[[], tuple[Service, ...]]
+    drained: Callable[[str, str, float], Awaitable[None]]
     allocatable: Mapping[str, Fraction] = field(default_factory=dict)
     memory_capacity_bytes: int = 0

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from kutter.api.types.core_v1 import Container as ContainerSpec
 from kutter.api.types.core_v1 import LifecycleHandler
@@ -64,8 +64,12 @@ async def stop_container(
     *,
     grace_s: float,
     event: Callable[[str, str, str], None],
+    before_signal: Callable[[float], Awaitable[None]],
 ) -> None:
-    """PreStop inside the grace, then the stop signal, then KILL. Raises CriError."""
+    """PreStop inside the grace, then the stop signal, then KILL. Raises CriError.
+
+    ``before_signal`` is given the grace that is left.
+    """
     left = grace_s
     lifecycle = getattr(spec, "lifecycle", None)
     if lifecycle is not None and lifecycle.pre_stop is not None and grace_s > 0:
@@ -79,4 +83,7 @@ async def stop_container(
         except (HookError, TimeoutError):
             event("Warning", "FailedPreStopHook", "PreStopHook failed")
         left = max(grace_s - (kit.clock.monotonic() - began), MINIMUM_GRACE_S)
+    began = kit.clock.monotonic()
+    await before_signal(left)
+    left = max(left - (kit.clock.monotonic() - began), 0.0)
     await kit.runtime.stop_container(container_id, left)

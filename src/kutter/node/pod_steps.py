@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 # Dead runs kept per container beside the newest one: what lastState shows.
 KEEP_DEAD = 1
 CONFIG_RETRY_S = 5.0
+# How long a deleted pod's process may be kept from the news until services have forgotten it.
+MAXIMUM_DRAIN_S = 0.5
 
 
 class PodSteps:
@@ -265,6 +267,7 @@ class PodSteps:
                 ip,
                 grace_s=step.grace_s,
                 event=event,
+                before_signal=self._drain,
             )
         except NotFoundError:
             pass
@@ -273,6 +276,13 @@ class PodSteps:
             await kit.clock.sleep(1.0)
         if run is not None:
             await kit.view.refresh(run.sandbox_id)
+
+    async def _drain(self, grace_s: float) -> None:
+        """Let services forget a pod that is deleted before its process hears of it."""
+        meta = self._worker.pod.metadata
+        if meta.deletion_timestamp:
+            wait_s = min(MAXIMUM_DRAIN_S, grace_s / 2)
+            await self._kit.drained(meta.namespace, meta.name, wait_s)
 
     async def _stop_sandbox(self, sandbox_id: str) -> None:
         try:

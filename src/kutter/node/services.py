@@ -1,12 +1,15 @@
 """Services and their endpoints as the kernel's rules and the name server need them.
 
 Between informers and :mod:`kutter.network`, which knows what they mean; changes are gathered for
-a moment and programmed once.
+a moment and programmed once. A pod that ends can wait here until the kernel leads no new
+connection to it, so that a rolling update loses none.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterable, Iterator
 
 from kutter.api.types.core_v1 import Service
 from kutter.api.types.discovery_v1 import EndpointSlice
@@ -19,6 +22,8 @@ from kutter.network.services.from_api import dns_services, group_slices, service
 _log = get_logger("node.services")
 
 GATHER_S = 0.01
+# Connections the kernel has just led to a pod are taken by its process within this time.
+SETTLE_S = 0.02
 
 
 class ServiceProgrammer:
@@ -41,6 +46,8 @@ class ServiceProgrammer:
         self._dns = dns
         self._clock = clock
         self._changed = asyncio.Event()
+        self._applied = asyncio.Condition()
+        self._led: frozenset[tuple[str, str]] = frozenset()
         services.on_event(lambda _: self._changed.set())
         slices.on_event(lambda _: self._changed.set())
 
@@ -60,7 +67,18 @@ class ServiceProgrammer:
                 await self._clock.sleep(1.0)
                 self._changed.set()
 
+    async def drained(self, namespace: str, name: str, timeout_s: float) -> None:
+        """Wait until no new connection is led to the pod; ``timeout_s`` at most."""
+        pod = (namespace, name)
+        if pod not in self._led:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._applied:
+                await self._applied.wait_for(lambda: pod not in self._led)
+        await self._clock.sleep(SETTLE_S)
+
     async def _program(self) -> None:
+        led = frozenset(_pods_in_use(self._slices.items()))
         slices = group_slices(self._slices.items())
         services = sorted(
             self._services.items(), key=lambda s: (s.metadata.namespace, s.metadata.name)
@@ -69,3 +87,15 @@ class ServiceProgrammer:
             self._dns.set_services(dns_services(services, slices))
         if self._rules is not None:
             await self._rules.apply(service_ports(services, slices, self._node_name))
+            async with self._applied:
+                self._led = led
+                self._applied.notify_all()
+
+
+def _pods_in_use(slices: Iterable[EndpointSlice]) -> Iterator[tuple[str, str]]:
+    """Namespace and name of the pods that new connections are led to."""
+    for item in slices:
+        for endpoint in item.endpoints:
+            state, pod = endpoint.conditions, endpoint.target_ref
+            if pod is not None and state.ready is not False and not state.terminating:
+                yield pod.namespace or "", pod.name or ""

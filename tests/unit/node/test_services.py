@@ -1,0 +1,98 @@
+"""A pod that ends waits until no new connection is led to it, and not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from kutter.api.types.discovery_v1 import EndpointSlice
+from kutter.base.clock import SYSTEM_CLOCK
+from kutter.node.services import ServiceProgrammer
+
+
+class Held:
+    """An informer's face with what the test put in."""
+
+    def __init__(self) -> None:
+        self.held: list[Any] = []
+        self.handlers: list[Any] = []
+
+    def items(self) -> list[Any]:
+        return self.held
+
+    def on_event(self, handler: Any) -> None:
+        self.handlers.append(handler)
+
+    async def wait_synced(self) -> None:
+        return
+
+    def put(self, *items: Any) -> None:
+        self.held = list(items)
+        for handler in self.handlers:
+            handler(None)
+
+
+class Rules:
+    """Counts what was programmed."""
+
+    def __init__(self) -> None:
+        self.applied = asyncio.Semaphore(0)
+
+    async def apply(self, ports: Any) -> None:
+        self.applied.release()
+
+
+def make_slice(*, terminating: bool) -> EndpointSlice:
+    import msgspec
+
+    return msgspec.convert(
+        {
+            "metadata": {"name": "s", "namespace": "n"},
+            "addressType": "IPv4",
+            "endpoints": [
+                {
+                    "addresses": ["10.0.0.1"],
+                    "conditions": {"ready": not terminating, "terminating": terminating},
+                    "targetRef": {"kind": "Pod", "namespace": "n", "name": "p"},
+                }
+            ],
+        },
+        EndpointSlice,
+    )
+
+
+@pytest.fixture
+async def world() -> Any:
+    slices, rules = Held(), Rules()
+    programmer = ServiceProgrammer(
+        Held(),  # type: ignore[arg-type]
+        slices,  # type: ignore[arg-type]
+        node_name="node",
+        rules=rules,  # type: ignore[arg-type]
+        dns=None,
+        clock=SYSTEM_CLOCK,
+    )
+    slices.held = [make_slice(terminating=False)]
+    running = asyncio.ensure_future(programmer.run())
+    await rules.applied.acquire()
+    await asyncio.sleep(0)
+    yield programmer, slices
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_drained_waits_for_the_kernel_to_forget_the_pod(world: Any) -> None:
+    programmer, slices = world
+    waiting = asyncio.ensure_future(programmer.drained("n", "p", 30))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    slices.put(make_slice(terminating=True))
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_drained_gives_up_in_time_and_ignores_pods_without_service(world: Any) -> None:
+    programmer, _ = world
+    await asyncio.wait_for(programmer.drained("n", "p", 0.01), 5)
+    await asyncio.wait_for(programmer.drained("n", "other", 3600), 5)
