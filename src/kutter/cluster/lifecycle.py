@@ -12,6 +12,7 @@ import pwd
 import shutil
 import socket
 import ssl
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -325,13 +326,23 @@ def forget_users_kubeconfig(config: ClusterConfig) -> None:
 
 def next_steps(config: ClusterConfig) -> str:
     """What to try next, for a person."""
+    me = own_command()
     return f"""
 The cluster is up. Try:
 
-  kutter get nodes
-  kutter create -f https://... or a file of yours
-  kutter get pods -A -w
-  kutter why pod/NAME          why it is not running yet
+  {me} get nodes
+  {me} create -f FILE-OR-URL
+  {me} get pods -A -w
+  {me} why pod/NAME          why it is not running yet
 
 kubectl works as well; the kubeconfig is {config.kubeconfig_file}
-Stop it with 'sudo kutter down'."""
+Stop it with 'sudo {me} down'."""
+
+
+def own_command() -> str:
+    """How to call this program again: by name if it is on the path, else by its place."""
+    found = shutil.which("kutter")
+    mine = Path(sys.argv[0])
+    if mine.name != "kutter" or (found and Path(found).resolve() == mine.resolve()):
+        return "kutter"
+    return str(mine.absolute())
