@@ -74,8 +74,13 @@ def _moment(text: str) -> timedelta:
     return moment - _EPOCH
 
 
-def encode_time(text: str) -> bytes:
-    """Whole seconds: upstream writes no more, its JSON shows no more."""
+def encode_time(text: str | None) -> bytes:
+    """Whole seconds: upstream writes no more, its JSON shows no more.
+
+    None, which JSON shows within maps, is a time nobody set.
+    """
+    if text is None:
+        return b""
     return _ONE_NUMBER + varint(_moment(text) // _SECOND) + b"\x10\x00"
 
 
