@@ -143,7 +143,7 @@ class Sources:
                 raise ValueError(msg)
             mark = ""
             if label == "optional":
-                if go_type.startswith("*") or text == "byte":
+                if go_type.startswith("*") or text in ("byte", "strings"):
                     mark = " pointer"
                 elif "omitempty" in options or "omitzero" in options:
                     mark = " omitempty"

@@ -45,6 +45,8 @@ def decode_message(held: Message, data: bytes) -> Tree:
         filler_of(held.table, held.name)(data, 0, len(data), tree, 0)
     except ProtobufError:
         raise
+    except RecursionError:
+        raise ProtobufError("proto: nested too deeply") from None
     except IndexError:
         raise ProtobufError("unexpected EOF") from None
     except UnicodeDecodeError:

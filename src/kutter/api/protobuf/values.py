@@ -26,6 +26,8 @@ from kutter.api.protobuf.wire import (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
+# Go's zero time, which its JSON shows as null and its protobuf as an empty message.
+_UNSET = datetime(1, 1, 1, tzinfo=UTC) - _EPOCH
 _ONE_NUMBER, _TWO_NUMBER = b"\x08", b"\x10"
 _ONE_BYTES, _TWO_BYTES, _THREE_BYTES = b"\x0a", b"\x12", b"\x1a"
 
@@ -79,42 +81,40 @@ def encode_time(text: str | None) -> bytes:
 
     None, which JSON shows within maps, is a time nobody set.
     """
-    if text is None:
+    if text is None or (moment := _moment(text)) == _UNSET:
         return b""
-    return _ONE_NUMBER + varint(_moment(text) // _SECOND) + b"\x10\x00"
+    return _ONE_NUMBER + varint(moment // _SECOND) + b"\x10\x00"
 
 
 def encode_micro_time(text: str) -> bytes:
-    seconds, rest = divmod(_moment(text), _SECOND)
+    moment = _moment(text)
+    if moment == _UNSET:
+        return b""
+    seconds, rest = divmod(moment, _SECOND)
     nanos = rest.microseconds * 1000
     return _ONE_NUMBER + varint(seconds) + _TWO_NUMBER + varint(nanos)
 
 
-def _instant(data: bytes, position: int, end: int) -> tuple[datetime, int] | None:
+def _instant(data: bytes, position: int, end: int, *, exact: bool) -> datetime | None:
     if position == end:
         return None
     fields = scan(data, position, end)
+    nanos = _number(fields, 2, 32) if exact else 0
     try:
-        moment = _EPOCH + timedelta(seconds=_number(fields, 1, 64))
+        passed = timedelta(seconds=_number(fields, 1, 64), microseconds=int(nanos / 1000))
+        return None if passed == _UNSET else _EPOCH + passed
     except OverflowError:
         raise ProtobufError("year is not in the range [0,9999]") from None
-    return moment, _number(fields, 2, 32)
 
 
 def decode_time(data: bytes, position: int, end: int) -> str | None:
-    found = _instant(data, position, end)
-    return f"{found[0]:%Y}".zfill(4) + f"{found[0]:-%m-%dT%H:%M:%SZ}" if found else None
+    moment = _instant(data, position, end, exact=False)
+    return moment.isoformat()[:19] + "Z" if moment else None
 
 
 def decode_micro_time(data: bytes, position: int, end: int) -> str | None:
-    found = _instant(data, position, end)
-    if found is None:
-        return None
-    try:
-        moment = found[0] + timedelta(microseconds=int(found[1] / 1000))
-    except OverflowError:
-        raise ProtobufError("year is not in the range [0,9999]") from None
-    return f"{moment:%Y}".zfill(4) + f"{moment:-%m-%dT%H:%M:%S.%fZ}"
+    moment = _instant(data, position, end, exact=True)
+    return moment.isoformat(timespec="microseconds")[:26] + "Z" if moment else None
 
 
 def encode_quantity(value: str | float) -> bytes:
