@@ -24,6 +24,7 @@ import orjson
 
 from kutter.client import kubeconfig
 from kutter.cluster import processes
+from kutter.cluster.admin_kubeconfig import build_kubeconfig
 from kutter.cluster.certificates import Certificates
 from kutter.cluster.config import ClusterConfig, save_config
 
@@ -254,20 +255,7 @@ def _last_line(log: Path) -> str:
 
 def write_kubeconfig(config: ClusterConfig, certificates: Certificates) -> None:
     """The administrator's kubeconfig, with everything embedded."""
-    pair = certificates.pair("admin")
-    encode = kubeconfig.encode_data
-    made = kubeconfig.Kubeconfig()
-    made.set_cluster_entry(
-        CONTEXT,
-        cluster={
-            "server": config.server_url,
-            "certificate-authority-data": encode(certificates.ca_pem),
-        },
-        user={
-            "client-certificate-data": encode(pair.certificate.read_bytes()),
-            "client-key-data": encode(pair.key.read_bytes()),
-        },
-    )
+    made = build_kubeconfig(certificates, server=config.server_url, cluster=CONTEXT)
     kubeconfig.save(made, config.kubeconfig_file)
 
 

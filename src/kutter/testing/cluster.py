@@ -26,6 +26,7 @@ from kutter.client import kubeconfig
 from kutter.client.client import Client
 from kutter.client.http import HttpTransport
 from kutter.client.kubeconfig import Connection
+from kutter.cluster.admin_kubeconfig import build_kubeconfig
 from kutter.cluster.certificates import Certificates
 from kutter.cluster.control_plane import ControlPlane, ControlPlaneOptions
 from kutter.cluster.server import render_status
@@ -146,19 +147,7 @@ class LocalCluster:
         await self.plane.stop()
 
     def _write_kubeconfig(self) -> None:
-        pair, encode = self._certificates.pair("admin"), kubeconfig.encode_data
-        made = kubeconfig.Kubeconfig()
-        made.set_cluster_entry(
-            "kutter-test",
-            cluster={
-                "server": self.url,
-                "certificate-authority-data": encode(self._certificates.ca_pem),
-            },
-            user={
-                "client-certificate-data": encode(pair.certificate.read_bytes()),
-                "client-key-data": encode(pair.key.read_bytes()),
-            },
-        )
+        made = build_kubeconfig(self._certificates, server=self.url, cluster="kutter-test")
         kubeconfig.save(made, self.kubeconfig_path)
 
     # Using it

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from cryptography import x509
 
-from kutter.cluster.admin_kubeconfig import render_kubeconfig, write_kubeconfig
+from kutter.client.kubeconfig import load_connection, save
+from kutter.cluster.admin_kubeconfig import build_kubeconfig
 from kutter.cluster.certificates import Certificates, Pair
 
 
@@ -192,14 +193,14 @@ def test_a_damaged_authority_is_not_replaced(made: Certificates, clock: ShiftedC
 
 
 def test_kubeconfig(made: Certificates, tmp_path: Path) -> None:
-    text = render_kubeconfig(made, server="https://127.0.0.1:6443", namespace="blue")
-    tree = yaml.safe_load(text)
+    built = build_kubeconfig(made, server="https://127.0.0.1:6443", namespace="blue")
+    path = tmp_path / "sub" / "config"
+    save(built, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    tree = yaml.safe_load(path.read_text())
     assert tree["clusters"][0]["cluster"]["server"] == "https://127.0.0.1:6443"
     assert tree["contexts"][0]["context"]["namespace"] == "blue"
     assert tree["users"][0]["name"] == tree["contexts"][0]["context"]["user"]
-    path = tmp_path / "sub" / "config"
-    write_kubeconfig(path, text)
-    inode = path.stat().st_ino
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    write_kubeconfig(path, text)
-    assert path.stat().st_ino == inode
+    connection = load_connection(path)
+    assert connection.ca_data == made.ca_pem
+    assert connection.key_data == made.pair("admin").key.read_bytes()
