@@ -2,7 +2,9 @@
 
 Owns: the ``kubernetes`` finalizer of namespaces. Reads: namespaces and everything in them.
 Writes: deletions, the namespace's conditions, its finalize subresource.
-Invariants: the finalizer goes only after a list of every kind has come back empty.
+Invariants: pods go first, and nothing else goes while one is left, because it may still need
+what it mounts and whom it may ask; the finalizer goes only after a list of every kind has come
+back empty.
 Upstream: kubernetes.io/docs/concepts/overview/working-with-objects/namespaces
 """
 
@@ -126,12 +128,11 @@ class NamespaceController:
         if FINALIZER not in item.spec.finalizers:
             return Result("other finalizers hold it")
         found = Remaining()
-        for resource in self._contents():
-            try:
-                await self._empty(resource, key, found)
-            except ApiError as error:
-                if not is_reason(error, "NotFound", "MethodNotAllowed"):
-                    found.failures.append(f"{resource.group_resource}: {error.message}")
+        pods, *others = self._contents()
+        await self._try_empty(pods, key, found)
+        if not found.counts and not found.failures:
+            for resource in others:
+                await self._try_empty(resource, key, found)
         await self._write_conditions(item, found)
         if found.failures:
             raise ApiError(500, "", f"content is left: {'; '.join(found.failures)}")
@@ -143,14 +144,21 @@ class NamespaceController:
         return Result("everything in it is gone, finalizer removed")
 
     def _contents(self) -> list[Resource]:
-        """Every kind that lives in namespaces; pods last, so that nothing makes new ones."""
+        """Every kind that lives in namespaces, pods first."""
         found: dict[str, Resource] = {}
         for resource in self._catalog:
             if resource.namespaced and {"list", "delete"} <= set(resource.verbs):
                 found.setdefault(resource.group_resource, resource)
         # Core and events.k8s.io events are the same objects.
         found.pop("events.events.k8s.io", None)
-        return sorted(found.values(), key=lambda r: r.plural == "pods")
+        return sorted(found.values(), key=lambda r: r.group_resource != "pods")
+
+    async def _try_empty(self, resource: Resource, namespace: str, found: Remaining) -> None:
+        try:
+            await self._empty(resource, namespace, found)
+        except ApiError as error:
+            if not is_reason(error, "NotFound", "MethodNotAllowed"):
+                found.failures.append(f"{resource.group_resource}: {error.message}")
 
     async def _empty(self, resource: Resource, namespace: str, found: Remaining) -> None:
         items = await self._list(resource, namespace)
@@ -161,7 +169,8 @@ class NamespaceController:
             items = await self._list(resource, namespace)
         if not items:
             return
-        found.counts[resource.group_resource or resource.plural] = len(items)
+        # Upstream's form: the group follows a dot also where it is the empty core group.
+        found.counts[f"{resource.plural}.{resource.group}"] = len(items)
         now = self._clock.now()
         for item in items:
             meta = item["metadata"]

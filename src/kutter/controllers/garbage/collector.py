@@ -101,7 +101,11 @@ class GarbageCollector:
                 await self._drop_owners(entry, gone)
                 return Result(f"dropped {len(gone)} owners that are gone")
             return Result()
-        if owners.waiting and self._graph.dependents(entry.uid):
+        dependents = self._graph.dependents(entry.uid)
+        if owners.waiting and dependents:
+            if any(d.is_foreground_deleting for d in dependents):
+                # Perhaps a circle, in which everyone would wait for everyone.
+                await self._unblock_owners(entry)
             await self._delete(entry, "Foreground")
             return Result("its owner waits for it, and it has dependents of its own")
         policy = "Background"
@@ -205,6 +209,16 @@ class GarbageCollector:
             after = [o for o in before if o.get("uid") not in uids]
             meta["ownerReferences"] = after
             return len(after) != len(before)
+
+        await self._change_metadata(entry, "ownerReferences", change)
+
+    async def _unblock_owners(self, entry: Entry) -> None:
+        def change(meta: dict[str, Any]) -> bool:
+            references = meta.get("ownerReferences") or []
+            blocking = [o for o in references if o.get("blockOwnerDeletion")]
+            for reference in blocking:
+                reference["blockOwnerDeletion"] = False
+            return bool(blocking)
 
         await self._change_metadata(entry, "ownerReferences", change)
 
