@@ -113,7 +113,7 @@ CASES: list[tuple[str, str, str, Any, dict[str, str], int, str, str]] = [
     ("failing test", "PATCH", ONE, [{"op": "test", "path": "/data/a", "value": "z"}], JSON_PATCH, 422, "Invalid", ""),
     ("removing nothing", "PATCH", ONE, [{"op": "remove", "path": "/data/zz"}], JSON_PATCH, 422, "Invalid", ""),
     ("patch of the kind", "PATCH", ONE, {"kind": "Secret"}, MERGE, 400, "BadRequest", ""),
-    ("patched to a bad type", "PATCH", ONE, {"data": {"a": 1}}, MERGE, 400, "BadRequest", ""),
+    ("patched to a bad type", "PATCH", ONE, {"data": {"a": 1}}, MERGE, 422, "Invalid", "patch: Invalid value"),
     # query
     ("bad dryRun", "POST", f"{CM}?dryRun=Some", X, {}, 422, "Invalid", "dryRun: Unsupported value"),
     ("bad fieldValidation", "POST", f"{CM}?fieldValidation=Hard", X, {}, 422, "Invalid", "fieldValidation"),

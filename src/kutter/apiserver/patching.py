@@ -1,7 +1,7 @@
 """Patches by content type: which there are and what each does to a tree.
 
 Between the patch verb and :mod:`kutter.api.patch`. A patch that cannot be read is 400, one that
-does not fit the object is 422.
+does not fit the object, or makes something else of it, is 422.
 """
 
 from __future__ import annotations
@@ -10,8 +10,15 @@ from typing import Any
 
 import orjson
 
-from kutter.api.errors import ApiError, bad_request, unsupported_media_type
-from kutter.api.schema import KindSchema
+from kutter.api.errors import (
+    ApiError,
+    bad_request,
+    invalid,
+    invalid_object,
+    unsupported_media_type,
+)
+from kutter.api.schema import KindSchema, Misfit
+from kutter.api.schema.duplicates import count_keys, find_duplicates
 from kutter.apiserver.ports import Tree
 
 JSON_PATCH = "application/json-patch+json"
@@ -83,3 +90,62 @@ def apply_patch(schema: KindSchema | None, media: str, tree: Tree, change: Any) 
     if not isinstance(patched, dict):
         raise bad_request("the patch leaves no object")
     return patched
+
+
+def check_patched(
+    schema: KindSchema,
+    media: str,
+    tree: Tree,
+    *,
+    change: Any,
+    body: bytes,
+    validation: str,
+    warnings: list[str],
+) -> None:
+    """Check types and prune what a patch left of ``tree``, reporting as ``validation`` asks.
+
+    ``change`` is the patch decoded from ``body``. Raises 422, as upstream does for what a patch
+    made of an object.
+    """
+    # The walk changes the tree, and the error shows it as the patch left it.
+    patched = b"" if media == STRATEGIC_PATCH else orjson.dumps(tree)
+    try:
+        found = schema.read(tree, report=validation != "Ignore")
+    except Misfit as misfit:
+        raise _invalid_patch(change, patched, str(misfit)) from None
+    if validation == "Ignore":
+        return
+    found = _doubled(media, change, body) + found
+    if validation != "Strict":
+        warnings += found
+    elif found:
+        detail = f"strict decoding error: {', '.join(found)}"
+        raise _invalid_patch(change, patched, detail)
+
+
+def _doubled(media: str, change: Any, body: bytes) -> list[str]:
+    prefix = "json patch " if media == JSON_PATCH else ""
+    try:
+        doubled = find_duplicates(body, count_keys(change))
+    except RecursionError:
+        raise bad_request("error decoding patch: exceeded max depth") from None
+    return [f'{prefix}duplicate field "{path}"' for path in doubled]
+
+
+def _invalid_patch(change: Any, patched: bytes, detail: str) -> ApiError:
+    shown = patched.decode() if patched else render_go(change)
+    return invalid_object("", "", [invalid("patch", shown, detail)])
+
+
+def render_go(value: Any) -> str:
+    """A JSON value as Go prints it with ``%+v``: ``map[a:[1 2] b:<nil>]``."""
+    match value:
+        case dict():
+            return f"map[{' '.join(f'{k}:{render_go(value[k])}' for k in sorted(value))}]"
+        case list():
+            return f"[{' '.join(render_go(item) for item in value)}]"
+        case None:
+            return "<nil>"
+        case bool():
+            return "true" if value else "false"
+    return str(value)

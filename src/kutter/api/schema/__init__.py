@@ -17,10 +17,14 @@ from kutter.api.schema.loader import find_type
 from kutter.api.schema.node import Findings, Node, locate
 from kutter.api.schema.walk import Mismatch
 
-__all__ = ["KindSchema", "Node", "schema_for"]
+__all__ = ["KindSchema", "Misfit", "Node", "schema_for"]
 
 # Upstream stops collecting strict decoding errors there.
 _REPORT_LIMIT = 100
+
+
+class Misfit(ValueError):
+    """A tree is not of its kind; the message says where, as Go's decoder would."""
 
 
 class KindSchema:
@@ -34,7 +38,7 @@ class KindSchema:
         self.kind = kind
         self.node = node
 
-    def clean(
+    def read(
         self, tree: dict[str, Any], *, report: bool = False, source: bytes | None = None
     ) -> list[str]:
         """Prune, check and normalise ``tree`` in place, in one walk.
@@ -44,8 +48,7 @@ class KindSchema:
         refuse, in upstream's words (``unknown field "spec.foo"``); ``source``, the JSON text
         ``tree`` was decoded from, adds fields given twice.
 
-        Raises ApiError BadRequest for a value of a wrong type; the tree is then half-walked and
-        of no use.
+        Raises Misfit for a value of a wrong type; the tree is then half-walked and of no use.
         """
         findings = Findings() if report else None
         try:
@@ -55,12 +58,21 @@ class KindSchema:
             doubled = find_duplicates(source, findings.keys) if source is not None else []
             unknown = locate(tree, findings) if findings.unknown else []
         except Mismatch as mismatch:
-            raise bad_request(self._refusal(str(mismatch))) from None
+            raise Misfit(str(mismatch)) from None
         except RecursionError:
-            raise bad_request(self._refusal("exceeded max depth")) from None
+            raise Misfit("exceeded max depth") from None
         found = [f'duplicate field "{path}"' for path in doubled]
         found += [f'unknown field "{path}"' for path in unknown]
         return found[:_REPORT_LIMIT]
+
+    def clean(
+        self, tree: dict[str, Any], *, report: bool = False, source: bytes | None = None
+    ) -> list[str]:
+        """Like :meth:`read` for a request's body. Raises ApiError BadRequest."""
+        try:
+            return self.read(tree, report=report, source=source)
+        except Misfit as misfit:
+            raise bad_request(self._refusal(str(misfit))) from None
 
     def clean_strict(self, tree: dict[str, Any], *, source: bytes | None = None) -> None:
         """Like :meth:`clean`; what it would report is a BadRequest (``fieldValidation=Strict``)."""

@@ -19,7 +19,7 @@ from kutter.apiserver.context import Call
 from kutter.apiserver.encoders import ListMeta
 from kutter.apiserver.negotiation import JSON, Accepted
 from kutter.apiserver.paging import ListOptions, parse_list_options
-from kutter.apiserver.patching import PATCH_TYPES, apply_patch, parse_patch
+from kutter.apiserver.patching import PATCH_TYPES, apply_patch, check_patched, parse_patch
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.selection import parse_selection
 from kutter.apiserver.verbs.read import select
@@ -119,13 +119,24 @@ async def patch(call: Call, subresource: str = "") -> Response:
     context = call.write_context("PatchOptions", subresource=subresource)
     check_size(call.request.body)
     change = parse_patch(media, call.request.body)
-    resource = served.resource
+    resource, validation = served.resource, call.query.get("fieldValidation", "")
 
     def transform(old: Tree | None) -> Tree:
         assert old is not None, "patches never create"
         tree = apply_patch(served.schema, media, served.to_served(old), change)
         check_kind(tree, resource, resource.kind, resource.api_version)
-        _check_fields(call, tree, None)
+        if served.schema is not None:
+            check_patched(
+                served.schema,
+                media,
+                tree,
+                change=change,
+                body=call.request.body,
+                validation=validation,
+                warnings=call.warnings,
+            )
+        if tree.get("metadata") is None:
+            tree["metadata"] = {}
         return served.to_stored(tree)
 
     entry, _ = await served.storage.update(context, namespace, name, transform)
