@@ -34,8 +34,9 @@ Tree = dict[str, Any]
 Fill = Callable[[bytes, int, int, Tree, int], None]
 # (data, position, end, depth) → value, None for null
 Read = Callable[[bytes, int, int, int], Any]
-# wire type, what to call: a Fill for bytes, (number, tree) for varints and fixed ones
-Taker = tuple[int, Callable[..., None]]
+# Wire type; what to call: a Fill for bytes, (number, tree) for varints and fixed ones; for text
+# the field's name and whether an empty one is kept.
+Taker = tuple[int, Callable[..., None], str, bool]
 
 
 def decode_message(held: Message, data: bytes) -> Tree:
@@ -79,7 +80,7 @@ def filler_of(table: str, name: str) -> Fill:
                 _check_unknown(held, tag)
                 position = skip_field(data, position, end, tag)
                 continue
-            wire_type, take = taker
+            wire_type, take, name, keeps_empty = taker
             if wire_type == FIXED64:
                 take(data[position : position + 8], tree)
                 position += 8
@@ -94,7 +95,14 @@ def filler_of(table: str, name: str) -> Fill:
             stop = position + value
             if stop > end:
                 raise ProtobufError("unexpected EOF")
-            take(data, position, stop, tree, depth)
+            if not name:
+                take(data, position, stop, tree, depth)
+            elif value:  # text, the most frequent by far, is read without a call
+                tree[name] = data[position:stop].decode()
+            elif keeps_empty:
+                tree[name] = ""
+            else:
+                tree.pop(name, None)
             position = stop
         if position != end:
             raise ProtobufError("unexpected EOF")
@@ -112,7 +120,8 @@ def _check_unknown(held: Message, tag: int) -> None:
 
 
 def _takers(held: Message) -> dict[int, Taker]:
-    takers: dict[int, Taker] = {}
+    takers: dict[int, tuple[int, Callable[..., None]]] = {}
+    texts: dict[int, Field] = {}
     for field in held.fields:
         wire_type = _wire_type(field.type)
         own = field.number << 3
@@ -126,11 +135,20 @@ def _takers(held: Message) -> dict[int, Taker]:
             else:
                 takers[own | wire_type] = wire_type, _append_taker(field)
                 takers[own | BYTES] = BYTES, _packed_taker(field, wire_type)
+        elif field.type == "string":
+            texts[own | BYTES] = field
         elif wire_type == BYTES:
             takers[own | BYTES] = BYTES, _taker(held, field)
         else:
             takers[own | wire_type] = wire_type, _number_taker(field)
-    return takers
+    read: dict[int, Taker] = {tag: (*taker, "", False) for tag, taker in takers.items()}
+    for tag, field in texts.items():
+        read[tag] = BYTES, _nothing, field.name, field.mark != "omitempty"
+    return read
+
+
+def _nothing() -> None:
+    """Stands where text is read without a call."""
 
 
 def _wire_type(type: str) -> int:
@@ -156,17 +174,6 @@ def _taker(held: Message, field: Field) -> Fill:
             fill(data, position, end, below, depth)
 
         return take
-    if field.type == "string":
-        keeps_empty = field.mark != "omitempty"
-
-        def take_text(data: bytes, position: int, end: int, tree: Tree, depth: int) -> None:
-            text = str(data[position:end], "utf-8")
-            if text or keeps_empty:
-                tree[name] = text
-            else:
-                tree.pop(name, None)
-
-        return take_text
     read = _READS[field.type]
     # Zero quantities and the like are shown by JSON; empty bytes are not, they are omitempty.
     drops = (None, "") if field.type == "byte" else (None,)
@@ -186,6 +193,9 @@ def _number_taker(field: Field) -> Callable[[Any, Tree], None]:
     keeps_zero = field.mark != "omitempty"
 
     def take(raw: Any, tree: Tree) -> None:
+        if raw == 0 and not keeps_zero:  # what most numbers are
+            tree.pop(name, None)
+            return
         value = convert(raw)
         if value or keeps_zero:
             tree[name] = value
@@ -256,15 +266,20 @@ def _map_taker(held: Message, field: Field) -> Fill:
             items = tree[name] = {}
         key, low, high = "", end, end
         while position < end:
-            tag, position = read_varint(data, position)
+            tag = data[position]
+            position += 1
             if tag in (0x0A, 0x12):
-                size, position = read_varint(data, position)
+                size = data[position]
+                position += 1
+                if size > 127:
+                    size, position = read_varint(data, position - 1)
                 if tag == 0x0A:
                     key = str(data[position : position + size], "utf-8")
                 else:
                     low, high = position, position + size
                 position += size
             else:
+                tag, position = read_varint(data, position - 1)
                 position = skip_field(data, position, end, tag)
         if position != end:
             raise ProtobufError("unexpected EOF")

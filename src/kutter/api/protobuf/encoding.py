@@ -18,6 +18,8 @@ from kutter.api.protobuf.tables import Field, Message, message
 from kutter.api.protobuf.wire import (
     BYTES,
     FIXED64,
+    SMALL,
+    SMALL_LIMIT,
     VARINT,
     ProtobufError,
     delimited,
@@ -27,6 +29,8 @@ from kutter.api.protobuf.wire import (
 
 # Tree or value → content; for fields: value → the whole field.
 Encode = Callable[[Any], bytes]
+# A field: its name (empty: inline), its tag, its writer (None: text), what stands for absence.
+Step = tuple[str, bytes, Encode | None, bytes]
 
 
 def encode_message(held: Message, tree: dict[str, Any]) -> bytes:
@@ -45,7 +49,7 @@ def encode_message(held: Message, tree: dict[str, Any]) -> bytes:
 def encoder_of(table: str, name: str) -> Encode:
     """The compiled encoder of a message."""
     held = message(table, name)
-    plan: list[tuple[str, Encode, bytes]] | None = None
+    plan: list[Step] | None = None
 
     def encode(tree: dict[str, Any]) -> bytes:
         nonlocal plan
@@ -53,30 +57,36 @@ def encoder_of(table: str, name: str) -> Encode:
             plan = _plan(held)
         get = tree.get
         parts: list[bytes] = []
-        for key, write, zero in plan:
-            if not key:
-                parts.append(write(tree))
-                continue
-            value = get(key)
-            if value is not None:
+        value: Any
+        # Text is the most frequent by far, so it is written without a call.
+        for key, tag, write, zero in plan:
+            value = get(key) if key else tree
+            if value is None:
+                if zero:
+                    parts.append(zero)
+            elif write is not None:
                 parts.append(write(value))
-            elif zero:
-                parts.append(zero)
+            else:
+                text = value.encode()
+                size = len(text)
+                parts += (tag, SMALL[size] if size < SMALL_LIMIT else varint(size), text)
         return b"".join(parts)
 
     return encode
 
 
-def _plan(held: Message) -> list[tuple[str, Encode, bytes]]:
-    """Per field: its name (empty: inline), its writer, what stands for an absent value."""
-    plan = []
+def _plan(held: Message) -> list[Step]:
+    plan: list[Step] = []
     for field in held.fields:
         wire_type, content = _content(held, field.type)
         tag = tag_bytes(field.number, wire_type)
         if field.mark == "inline":
-            plan.append(("", _delimited_writer(tag, content), b""))
+            plan.append(("", tag, _delimited_writer(tag, content), b""))
             continue
-        if field.shape == "list":
+        write: Encode | None
+        if field.type == "string" and field.shape == "one":
+            write = None
+        elif field.shape == "list":
             write = _list_writer(tag, wire_type, content)
         elif field.shape == "map":
             write = _map_writer(tag, wire_type, content)
@@ -84,7 +94,7 @@ def _plan(held: Message) -> list[tuple[str, Encode, bytes]]:
             write = _delimited_writer(tag, content)
         else:
             write = _plain_writer(tag, content)
-        plan.append((field.name, write, _zero(held, field, tag)))
+        plan.append((field.name, tag, write, _zero(held, field, tag)))
     return plan
 
 

@@ -15,7 +15,7 @@ from kutter.api.protobuf.decoding import decode_message
 from kutter.api.protobuf.encoding import encode_message
 from kutter.api.protobuf.tables import message, message_of
 from kutter.api.protobuf.values import bytes_of, scan, text_of
-from kutter.api.protobuf.wire import ProtobufError, delimited
+from kutter.api.protobuf.wire import ProtobufError, delimited, varint
 
 PREFIX = b"k8s\x00"
 # contentEncoding and contentType, both empty, as upstream writes them.
@@ -70,7 +70,10 @@ def encode_object(tree: dict[str, Any]) -> bytes:
 def list_content(metadata: dict[str, Any], items: list[bytes]) -> bytes:
     """The message of a list whose items are encoded already; all lists have the same two fields."""
     head = delimited(b"\x0a", encode_message(message("meta/v1", "ListMeta"), metadata))
-    return head + b"".join([delimited(b"\x12", item) for item in items])
+    parts = [head]
+    for item in items:
+        parts += (b"\x12", varint(len(item)), item)
+    return b"".join(parts)
 
 
 def decode_object(data: bytes, *, api_version: str = "", kind: str = "") -> dict[str, Any]:

@@ -36,7 +36,10 @@ def scan(data: bytes, position: int, end: int) -> dict[int, int | bytes]:
     """The fields of a small message by number, the last of each: a number or bytes."""
     found: dict[int, int | bytes] = {}
     while position < end:
-        tag, position = read_varint(data, position)
+        tag = data[position]
+        position += 1
+        if tag > 127:
+            tag, position = read_varint(data, position - 1)
         wire_type = tag & 7
         if wire_type == VARINT and tag >> 3:
             found[tag >> 3], position = read_varint(data, position)

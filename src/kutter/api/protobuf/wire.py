@@ -28,14 +28,14 @@ def _varint(value: int) -> bytes:
 
 
 # Lengths and small numbers are looked up.
-_SMALL = [_varint(value) for value in range(4096)]
-_SMALL_LIMIT = len(_SMALL)
+SMALL = [_varint(value) for value in range(4096)]
+SMALL_LIMIT = len(SMALL)
 
 
 def varint(value: int) -> bytes:
     """``value`` as a varint; negative ones as 64 bits of two's complement."""
-    if 0 <= value < _SMALL_LIMIT:
-        return _SMALL[value]
+    if 0 <= value < SMALL_LIMIT:
+        return SMALL[value]
     return _varint(value & _UINT64)
 
 
@@ -46,11 +46,14 @@ def tag_bytes(number: int, wire_type: int) -> bytes:
 def delimited(tag: bytes, content: bytes) -> bytes:
     """A length-delimited field."""
     size = len(content)
-    return tag + (_SMALL[size] if size < _SMALL_LIMIT else _varint(size)) + content
+    return tag + (SMALL[size] if size < SMALL_LIMIT else _varint(size)) + content
 
 
 def read_varint(data: bytes, position: int) -> tuple[int, int]:
     """(value, position after it). Raises ProtobufError past 64 bits."""
+    byte = data[position]
+    if byte < 128:
+        return byte, position + 1
     value = shift = 0
     while True:
         byte = data[position]
