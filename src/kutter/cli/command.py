@@ -56,7 +56,8 @@ class Parser(argparse.ArgumentParser):
     """Reads flags the way kubectl does: anywhere, ``--flag=false``, ``--`` ends them."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
+        # "resolve": a command's own flag wins over a connection flag of its name.
+        super().__init__(allow_abbrev=False, conflict_handler="resolve", **options)
         self._switches: dict[str, str] = {}
         self._bare: dict[str, str] = {}
 

@@ -70,7 +70,7 @@ def find_connection(parsed: argparse.Namespace) -> Connection:
                 Path(given) if given else _local_kubeconfig(),
                 context=parsed.flag_context,
                 cluster=parsed.flag_cluster,
-                user=parsed.flag_user,
+                user=getattr(parsed, "flag_user", ""),
             )
     except KubeconfigError as error:
         hint = "'kutter config view' shows what is configured"

@@ -1,8 +1,8 @@
-"""YAML as kubectl writes it: keys in order, lists not indented, no line ever folded.
+"""YAML as kubectl writes it: keys in order, lists not indented, Go's choice of quotes.
 
-PyYAML quotes otherwise (single quotes where Go's library takes double ones) and folds long lines,
-so that its output would differ from kubectl's byte by byte; the analysis of what may stand
-unquoted is PyYAML's own, which is libyaml's, which is Go's.
+PyYAML quotes otherwise (single quotes where Go's library takes double ones) and writes text of
+several lines in quotes, so that its output would differ from kubectl's byte by byte. The analysis
+of what may stand unquoted is PyYAML's own, which is libyaml's, which is Go's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from yaml.emitter import Emitter
 
+_BEST_WIDTH = 80
 _simple = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*").fullmatch
 # What Go's YAML library reads as something else than a string when it stands bare.
 _words = frozenset(
@@ -65,11 +66,42 @@ def _value(lines: list[str], head: str, value: Any, indent: str, *, in_list: boo
             first = ""
             _value(lines, start, item, inner, in_list=True)
     else:
-        text = _leaf(value, indent, nested=bool(head))
+        text = _leaf(value, indent)
+        if len(head) + len(text) > _BEST_WIDTH and " " in text and text[0] != "|":
+            text = _fold(text, len(head) + 1, indent + "  ")
         lines.append(f"{head} {text}" if head else text)
 
 
-def _leaf(value: Any, indent: str, *, nested: bool) -> str:
+def _fold(text: str, column: int, indent: str) -> str:
+    """Break a long one-line scalar at spaces, where Go's emitter breaks it."""
+    quote = text[0] if text[0] in "'\"" else ""
+    last = len(text) - (2 if quote else 1)
+    out: list[str] = []
+    after_space = False
+    for position, character in enumerate(text):
+        if character != " ":
+            out.append(character)
+            column += 1
+            after_space = False
+            continue
+        following = text[position + 1 : position + 2]
+        inside = not quote or 1 < position < last
+        if (
+            column > _BEST_WIDTH
+            and not after_space
+            and inside
+            and (following != " " or quote == '"')
+        ):
+            out.append("\n" + indent + ("\\" if following == " " else ""))
+            column = len(indent)
+        else:
+            out.append(character)
+            column += 1
+        after_space = True
+    return "".join(out)
+
+
+def _leaf(value: Any, indent: str) -> str:
     if isinstance(value, str):
         if "\n" in value and _analyze(value).allow_block:
             return _literal(value, indent + "  ")

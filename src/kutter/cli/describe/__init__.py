@@ -1,0 +1,1 @@
+"""Objects explained for people: what ``kutter describe`` prints, kind by kind."""

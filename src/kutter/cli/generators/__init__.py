@@ -1,0 +1,1 @@
+"""Objects made from a few words: what ``create KIND``, ``run`` and ``expose`` send."""
