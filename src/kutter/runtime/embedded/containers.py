@@ -330,7 +330,13 @@ class LiveContainer:
             self.save()
             return
         await self._discard()
-        self._finish(_START_ERROR_CODE, "StartError", "the start was interrupted")
+        if same_boot:
+            # Nothing of the image ever ran: that is no failure of it, it waits to be started.
+            record.phase = Phase.READY
+            record.pid = record.pid_ticks = record.monitor_pid = record.monitor_ticks = 0
+            self.save()
+            return
+        self._finish(_START_ERROR_CODE, "StartError", "the machine restarted")
 
     def _is_ours(self, pid: int) -> bool:
         return pid in self._tools.cgroups.list_pids(self.record.cgroup)
