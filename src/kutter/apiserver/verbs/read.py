@@ -13,6 +13,7 @@ from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
 from kutter.apiserver.encoders import ListMeta
 from kutter.apiserver.paging import Continue, ListOptions, parse_list_options
+from kutter.apiserver.protobuf_encoders import ProtobufEncoder
 from kutter.apiserver.selection import Selection, parse_selection
 from kutter.http.messages import Response
 from kutter.store.interface import CompactedError, FutureRevisionError, prefix_end
@@ -73,6 +74,8 @@ async def list_(call: Call) -> Response:
         await wait_fresh(call, options.revision)
     entries, meta = await select(call, options, selection)
     encoder = served.encoder_for(accepted, query.get("includeObject", ""))
+    if isinstance(encoder, ProtobufEncoder):
+        await encoder.prepare(entries)
     return await answer(call, encoder.encode_list(entries, meta), accepted)
 
 

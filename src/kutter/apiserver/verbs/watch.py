@@ -10,6 +10,7 @@ from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
 from kutter.apiserver.negotiation import JSON, PROTOBUF
 from kutter.apiserver.paging import parse_list_options
+from kutter.apiserver.protobuf_encoders import ProtobufEncoder
 from kutter.apiserver.selection import parse_selection
 from kutter.apiserver.verbs.read import wait_fresh
 from kutter.apiserver.watching import Watcher, WatchStream, error_frame, single_frame
@@ -40,6 +41,9 @@ async def watch(call: Call) -> Response:
         from_start = not options.revision
     elif options.revision:
         await wait_fresh(call, options.revision)
+    if from_start and isinstance(encoder, ProtobufEncoder):
+        state = cache.entries(selection.namespace)
+        await encoder.prepare([e for e in state if selection.matches(e)])
     newest = caches.newest
     revision = newest if from_start or options.revision is None else options.revision
     if not from_start and revision < cache.history_floor:
