@@ -94,12 +94,13 @@ def plan_conditions(
     for kind, holds, reason, message in wanted:
         status = "True" if holds else "False"
         before = by_type.get(kind)
-        since = before["lastTransitionTime"] if before and before["status"] == status else now
+        same = before is not None and before["status"] == status
+        since = (before or {}).get("lastTransitionTime") if same else ""
         conditions.append(
             {
                 "type": kind,
                 "status": status,
-                "lastTransitionTime": since,
+                "lastTransitionTime": since or now,
                 "reason": reason,
                 "message": message,
             }
@@ -214,16 +215,7 @@ class NamespaceController:
                     raise
 
     async def _write_conditions(self, item: Namespace, found: Remaining) -> None:
-        known = [
-            {
-                "type": c.type,
-                "status": c.status,
-                "lastTransitionTime": c.last_transition_time,
-                "reason": c.reason,
-                "message": c.message,
-            }
-            for c in item.status.conditions
-        ]
+        known = [c.tree() for c in item.status.conditions]
         conditions = plan_conditions(found, known, render_time(self._clock.now()))
         if conditions == known:
             return

@@ -346,7 +346,7 @@ class ReplicaController:
             return kept
         reason = "FailedCreate" if planned.create else "FailedDelete"
         known = [c for c in item.status.conditions if c.type == "ReplicaFailure"]
-        since = known[0].last_transition_time if known else render_time(self._clock.now())
+        since = known[0].last_transition_time if known else ""
         return [
             *kept,
             {
@@ -354,7 +354,7 @@ class ReplicaController:
                 "status": "True",
                 "reason": reason,
                 "message": str(failure),
-                "lastTransitionTime": since,
+                "lastTransitionTime": since or render_time(self._clock.now()),
             },
         ]
 

@@ -226,14 +226,15 @@ class Scheduler:
                 return
             meta = info.pod.metadata
             now = render_time(self._clock.now())
+            since = (
+                known.last_transition_time if known is not None and known.status == "False" else ""
+            )
             condition = {
                 "type": "PodScheduled",
                 "status": "False",
                 "reason": "Unschedulable",
                 "message": message,
-                "lastTransitionTime": known.last_transition_time
-                if known is not None and known.status == "False"
-                else now,
+                "lastTransitionTime": since or now,
             }
             await self._client.patch(
                 Pod,

@@ -6,13 +6,20 @@ import pytest
 from tests.conformance_kit import Rest, wait_until
 
 from kutter.testing.cluster import LocalCluster
+from kutter.testing.simulated_nodes import Stage, running
+
+# Pods labelled ``broken`` are bound and never start, as with an image that does not exist.
+LIFE_CYCLE = (
+    Stage("removed", deleting=True, remove=True),
+    Stage("started", phase="Pending", selector="!broken", status=running),
+)
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(nodes=2) as running:
+    with LocalCluster(nodes=2, life_cycle=LIFE_CYCLE) as running:
         yield running
 
 

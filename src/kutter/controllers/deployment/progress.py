@@ -61,7 +61,7 @@ class Conditions:
         }
         if known is not None:
             if known["status"] == status:
-                fresh["lastTransitionTime"] = known["lastTransitionTime"]
+                fresh["lastTransitionTime"] = known["lastTransitionTime"] or self._now
             self._list.remove(known)
         self._list.append(fresh)
 
@@ -77,7 +77,10 @@ class Conditions:
         self._list = [c for c in self._list if c["type"] != kind]
 
     def trees(self) -> list[dict[str, Any]]:
-        return self._list
+        """As they go on the wire. Clients may add conditions with no more than type and status;
+        an empty time would be refused, so what is empty is left out.
+        """
+        return [{k: v for k, v in condition.items() if v} for condition in self._list]
 
 
 def compute(
@@ -184,7 +187,8 @@ def _progressing(
     known = conditions.get("Progressing")
     if known is None or known["reason"] == TIMED_OUT:
         return None
-    since = parse_time(known["lastUpdateTime"] or known["lastTransitionTime"])
+    reported = known["lastUpdateTime"] or known["lastTransitionTime"]
+    since = parse_time(reported) if reported else now
     left = limit - (now - since).total_seconds()
     if left > 0:
         # One second more, so that the deadline has passed for certain when we look again.
