@@ -24,6 +24,7 @@ from kutter.client.client import Client
 from kutter.machinery.events import EventRecorder
 from kutter.machinery.informer import Change, Informer
 from kutter.network.interface import DnsServer, ServiceRules
+from kutter.node.cpu_rates import CpuRates
 from kutter.node.dns import NodeDns, parse_resolv_conf
 from kutter.node.housekeeping import Housekeeping
 from kutter.node.images import ImagePuller
@@ -75,6 +76,7 @@ class NodeAgent:
         self.metrics = metrics or Registry()
         self._add_metrics()
         self.ready = asyncio.Event()
+        self.cpu_rates = CpuRates()
         self.workers: dict[str, PodWorker] = {}
         self._scope = Scope(f"node/{options.node_name}")
         self._stopped = asyncio.Event()

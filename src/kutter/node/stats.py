@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from kutter.base.clock import render_time
+from kutter.node.cpu_rates import Sample
 from kutter.node.machine import read_disk, read_meminfo
 from kutter.node.moments import render_ns
 from kutter.runtime.cri import ContainerStats, CriError, SandboxStats
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from kutter.node.pod_worker import PodWorker
 
 Tree = dict[str, Any]
+
+# How long the first asker waits for a second sample.
+SECOND_LOOK_S = 0.25
 
 
 async def _pod_stats(agent: NodeAgent, worker: PodWorker) -> SandboxStats | None:
@@ -42,11 +46,45 @@ def node_cpu_ns() -> int:
     return (sum(parts) - idle) * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
 
 
-def _container(stats: ContainerStats) -> Tree:
+NODE = "node"
+
+Measured = list[tuple["PodWorker", SandboxStats]]
+
+
+def _samples(agent: NodeAgent, measured: Measured) -> dict[str, Sample]:
+    """CPU samples of the node and of every container."""
+    now_ns = int(agent.clock.monotonic() * 1e9)
+    samples = {NODE: Sample(now_ns, node_cpu_ns())}
+    for _, stats in measured:
+        for c in stats.containers:
+            samples[c.container_id] = Sample(c.timestamp_ns, c.cpu_usage_ns)
+    return samples
+
+
+async def _measure(agent: NodeAgent) -> tuple[Measured, dict[str, int]]:
+    """Figures of all pods, and CPU rates in nanocores by container id (and :data:`NODE`)."""
+    rates = agent.cpu_rates
+    measured = await _all_stats(agent)
+    samples = _samples(agent, measured)
+    if rates.lacks(samples):
+        rates.remember(samples)
+        await agent.clock.sleep(SECOND_LOOK_S)
+        measured = await _all_stats(agent)
+        samples = _samples(agent, measured)
+    found = {key: rates.rate(key, sample) for key, sample in samples.items()}
+    rates.remember(samples)
+    return measured, found
+
+
+def _container(stats: ContainerStats, nano_cores: int) -> Tree:
     moment = render_ns(stats.timestamp_ns)
     return {
         "name": stats.name,
-        "cpu": {"time": moment, "usageCoreNanoSeconds": stats.cpu_usage_ns},
+        "cpu": {
+            "time": moment,
+            "usageNanoCores": nano_cores,
+            "usageCoreNanoSeconds": stats.cpu_usage_ns,
+        },
         "memory": {
             "time": moment,
             "usageBytes": stats.memory_usage_bytes,
@@ -61,16 +99,18 @@ async def summary(agent: NodeAgent) -> Tree:
     now = render_time(agent.clock.now())
     memory, disk = read_meminfo(), read_disk(agent.options.root)
     pods = []
-    for worker, stats in await _all_stats(agent):
+    measured, rates = await _measure(agent)
+    for worker, stats in measured:
         meta = worker.pod.metadata
         containers = stats.containers
         pods.append(
             {
                 "podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
                 "startTime": worker.pod.status.start_time or meta.creation_timestamp,
-                "containers": [_container(c) for c in containers],
+                "containers": [_container(c, rates.get(c.container_id, 0)) for c in containers],
                 "cpu": {
                     "time": now,
+                    "usageNanoCores": sum(rates.get(c.container_id, 0) for c in containers),
                     "usageCoreNanoSeconds": sum(c.cpu_usage_ns for c in containers),
                 },
                 "memory": {
@@ -99,7 +139,11 @@ async def summary(agent: NodeAgent) -> Tree:
     node = {
         "nodeName": agent.options.node_name,
         "startTime": now,
-        "cpu": {"time": now, "usageCoreNanoSeconds": node_cpu_ns()},
+        "cpu": {
+            "time": now,
+            "usageNanoCores": rates.get(NODE, 0),
+            "usageCoreNanoSeconds": node_cpu_ns(),
+        },
         "memory": {
             "time": now,
             "availableBytes": memory.get("MemAvailable", 0),
