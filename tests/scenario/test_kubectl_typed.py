@@ -11,13 +11,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from kutter.testing.cluster import LocalCluster
 
 NAMESPACE = "typed"
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 
 class Kubectl:
@@ -166,6 +167,90 @@ def test_descriptions_of_typed_objects(kubectl: Kubectl) -> None:
     assert re.search(r"HolderIdentity: +sim-0", found)
     found = kubectl.ok(f"describe namespace {NAMESPACE}")
     assert re.search(r"Status: +Active", found)
+
+
+# Each with fields of the odder sorts: quantities, either-or values, inlined and raw ones.
+MANIFESTS = """
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: typed}
+spec:
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteOnce]
+  hostPath: {path: /tmp/x}
+  nodeAffinity:
+    required: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: In, values: [b]}]}]}
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: typed}
+provisioner: x.y/z
+parameters: {a: b}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: typed}
+spec:
+  serviceName: x
+  replicas: 0
+  selector: {matchLabels: {a: typed}}
+  template:
+    metadata: {labels: {a: typed}}
+    spec:
+      containers:
+      - name: c
+        image: i
+        volumeMounts: [{name: d, mountPath: /d}]
+        livenessProbe: {httpGet: {port: web, path: /}}
+        env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
+  volumeClaimTemplates:
+  - metadata: {name: d}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: typed}
+spec:
+  podSelector: {}
+  ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}}], ports: [{port: 80}, {port: web}]}]
+---
+apiVersion: v1
+kind: LimitRange
+metadata: {name: typed}
+spec: {limits: [{type: Container, default: {cpu: 1}, defaultRequest: {cpu: 100m}}]}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: typed}
+spec:
+  scaleTargetRef: {kind: Deployment, name: x, apiVersion: apps/v1}
+  maxReplicas: 3
+  behavior: {scaleDown: {stabilizationWindowSeconds: 0}}
+"""
+
+
+def test_descriptions_of_the_odder_fields(kubectl: Kubectl, tmp_path: Path) -> None:
+    path = tmp_path / "manifests.yaml"
+    path.write_text(MANIFESTS)
+    kubectl.ok(f"apply -f {path}")
+    assert re.search(r"Term 0: +a in \[b\]", kubectl.ok("describe pv typed"))
+    assert re.search(r"Parameters: +a=b", kubectl.ok("describe storageclass typed"))
+    found = kubectl.ok("describe statefulset typed")
+    assert re.search(r"Liveness: +http-get http://:web/", found)
+    assert re.search(r"Capacity: +1Gi", found)
+    found = kubectl.ok("describe networkpolicy typed")
+    assert "To Port: 80/TCP" in found
+    assert "To Port: web/TCP" in found
+    assert re.search(r"Container +cpu +- +- +100m +1 ", kubectl.ok("describe limitrange typed"))
+    assert "Stabilization Window: 0 seconds" in kubectl.ok("describe hpa typed")
+
+
+def test_a_typed_informer_lists_and_watches(kubectl: Kubectl) -> None:
+    # Attaching waits with an informer until the pod runs, then asks for a stream, which
+    # simulated nodes do not have.
+    said = kubectl.run("run watched --image=busybox --restart=Never --attach", verbose=True).stderr
+    assert "Content-Type: application/vnd.kubernetes.protobuf;stream=watch" in said
+    assert "pods/watched/attach" in said
 
 
 def test_history_and_undo(kubectl: Kubectl) -> None:
