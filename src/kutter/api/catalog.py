@@ -9,7 +9,8 @@ listable ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from kutter.api.resources import Resource, Subresource
 
@@ -260,6 +261,8 @@ class Catalog:
 
     def __init__(self, resources: Iterable[Resource] = BUILTIN) -> None:
         self.generation = 0
+        # Told after every change; they must not raise.
+        self.listeners: list[Callable[[], None]] = []
         self._groups: dict[str, dict[str, dict[str, Resource]]] = {}
         self._by_kind: dict[tuple[str, str, str], Resource] = {}
         for resource in resources:
@@ -270,7 +273,19 @@ class Catalog:
         versions = self._groups.setdefault(resource.group, {})
         versions.setdefault(resource.version, {})[resource.plural] = resource
         self._by_kind[resource.group, resource.version, resource.kind] = resource
+        self._changed()
+
+    def _changed(self) -> None:
         self.generation += 1
+        for listener in self.listeners:
+            listener()
+
+    def order_versions(self, group: str, rank: Callable[[str], Any]) -> None:
+        """Sort a group's versions, the preferred (lowest rank) first."""
+        versions = self._groups.get(group)
+        if versions is not None and list(versions) != sorted(versions, key=rank):
+            self._groups[group] = {name: versions[name] for name in sorted(versions, key=rank)}
+            self._changed()
 
     def remove(self, group: str, version: str, plural: str) -> Resource | None:
         """Take a resource out, and its version and group when they are empty then."""
@@ -283,7 +298,7 @@ class Catalog:
             del versions[version]
         if not versions:
             del self._groups[group]
-        self.generation += 1
+        self._changed()
         return gone
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:

@@ -27,6 +27,10 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 HISTORY_LIMIT = 4096
 
 
+Refine = Callable[[bytes], bytes]
+"""From a stored value to what is read: defaults of today's schema filled in."""
+
+
 class _Labels(msgspec.Struct):
     labels: dict[str, str] | None = None
 
@@ -138,8 +142,16 @@ class CacheEvent:
 class ResourceCache:
     """All objects of one stored resource, its recent history and its listeners."""
 
-    def __init__(self, resource: Resource, *, history_limit: int = HISTORY_LIMIT) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        *,
+        history_limit: int = HISTORY_LIMIT,
+        refine: Refine | None = None,
+    ) -> None:
+        """``refine`` brings values of an older form into today's; None: they are in it."""
         self.resource = resource
+        self._refine = refine
         self.head = head_of(resource)
         self.prefix = resource.storage_prefix + "/"
         self.revision = 0  # of the newest change of this resource
@@ -183,7 +195,8 @@ class ResourceCache:
     def entry_of(self, record: Record) -> Entry:
         """An entry made from a stored record (of an older revision)."""
         namespace, _, name = record.key[len(self.prefix) :].rpartition("/")
-        tail = make_tail(record.value, self.head, record.mod_revision)
+        value = record.value if self._refine is None else self._refine(record.value)
+        tail = make_tail(value, self.head, record.mod_revision)
         return Entry(self.head, tail, namespace, name, record.mod_revision)
 
     def load(self, records: Iterable[Record], revision: int) -> None:
@@ -202,7 +215,8 @@ class ResourceCache:
         previous = self._entries.get(key)
         revision = event.revision
         if event.kind == "put":
-            tail = make_tail(event.value, self.head, revision)
+            value = event.value if self._refine is None else self._refine(event.value)
+            tail = make_tail(value, self.head, revision)
             entry = Entry(self.head, tail, namespace, name, revision)
             if previous is None:
                 insort(self._keys, key)

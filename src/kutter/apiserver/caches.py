@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
 from kutter.api.resources import Resource
-from kutter.apiserver.cache import CacheEvent, ResourceCache
+from kutter.apiserver.cache import CacheEvent, Refine, ResourceCache
 from kutter.apiserver.ports import Change, ChangeSink, Tree
 from kutter.store.interface import Event, Record, Store, prefix_end
 
@@ -30,6 +30,8 @@ class Caches:
         self._by_group_resource: dict[str, ResourceCache] = {}
         self._pending: Batches | None = []
         self._waiters: Waiters = []
+        # Events of caches that are being opened, by their prefix.
+        self._opening: dict[str, Events] = {}
         self.newest = 0
         for resource in resources:
             self.add(resource)
@@ -60,6 +62,32 @@ class Caches:
     def stop(self) -> None:
         self._store.unsubscribe(self._take)
 
+    async def open(self, resource: Resource, refine: Refine | None = None) -> ResourceCache:
+        """A cache made while serving, filled from the store; replaces one of the same prefix.
+
+        ``refine`` is applied to what was stored before (see :class:`ResourceCache`). Whoever
+        follows the replaced cache has to follow this one; watches start anew from here.
+        """
+        prefix = resource.storage_prefix
+        missed = self._opening[prefix] = []
+        try:
+            found = await self._store.range(f"{prefix}/", prefix_end(f"{prefix}/"))
+        finally:
+            del self._opening[prefix]
+        cache = ResourceCache(resource, refine=refine)
+        cache.load(found.records, found.revision)
+        for event in missed:
+            if event.revision > found.revision:
+                cache.apply(event)
+        self._by_prefix[prefix] = cache
+        self._by_group_resource[resource.group_resource] = cache
+        return cache
+
+    def close(self, resource: Resource) -> None:
+        """Forget the cache of a resource that is served no more."""
+        self._by_prefix.pop(resource.storage_prefix, None)
+        self._by_group_resource.pop(resource.group_resource, None)
+
     def _cache_of(self, key: str) -> ResourceCache | None:
         end = key.find("/", len(_ROOT))
         cache = self._by_prefix.get(key[:end])
@@ -76,11 +104,18 @@ class Caches:
             # Before the listeners: whoever is told of a change sees its revision here.
             self.newest = event.revision
             cache = self._cache_of(event.key)
+            if self._opening:
+                self._keep(event)
             if cache is not None:
                 cache.apply(event)
         self.newest = max(self.newest, revision)
         if self._waiters:
             self._wake()
+
+    def _keep(self, event: Event) -> None:
+        for prefix, missed in self._opening.items():
+            if event.key.startswith(f"{prefix}/"):
+                missed.append(event)
 
     def _wake(self) -> None:
         waiting: Waiters = []

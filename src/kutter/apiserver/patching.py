@@ -71,7 +71,7 @@ def apply_patch(schema: KindSchema | None, media: str, tree: Tree, change: Any) 
             patched = apply_json_patch(tree, change)
         elif media == MERGE_PATCH:
             patched = apply_merge_patch(tree, change)
-        elif schema is None:
+        elif schema is None or not schema.strategic:
             raise unsupported_media_type(media, [JSON_PATCH, MERGE_PATCH])
         else:
             patched = apply_strategic_patch(schema.node, tree, change)

@@ -13,6 +13,7 @@ from kutter.api.catalog import Catalog
 from kutter.api.errors import path_not_found
 from kutter.api.resources import Resource
 from kutter.apiserver.caches import Caches
+from kutter.apiserver.custom.definitions import Definitions
 from kutter.apiserver.discovery import Discovery
 from kutter.apiserver.encoders import PlainPrinter
 from kutter.apiserver.health import Health
@@ -95,6 +96,7 @@ class ApiServer:
         self.metrics = ServerMetrics(parts.metrics or Registry())
         self._served: dict[tuple[str, str, str], Served] = {}
         self._storages: dict[str, tuple[ObjectStorage, Broadcaster]] = {}
+        self.definitions = Definitions(self)
         self.health = Health(self)
         self._discovery = Discovery(self)
         self._openapi = OpenApi(self)
@@ -104,6 +106,7 @@ class ApiServer:
     async def start(self) -> None:
         """Fill the read caches; from then on the server is ready."""
         await self.caches.start()
+        await self.definitions.load()
         self.health.started = True
 
     async def stop(self) -> None:
@@ -111,12 +114,16 @@ class ApiServer:
         self.health.stopping = True
         for _, broadcaster in self._storages.values():
             broadcaster.close()
+        self.definitions.stop()
         self.caches.stop()
 
     # -- resources ------------------------------------------------------------
 
     def served_for(self, resource: Resource) -> Served:
         """How one group-version's resource is served; made when first asked for."""
+        custom = self.definitions.served_for(resource)
+        if custom is not None:
+            return custom
         key = (resource.group, resource.version, resource.plural)
         served = self._served.get(key)
         if served is None or served.resource is not resource:
@@ -155,6 +162,9 @@ class ApiServer:
         )
 
     def _storage_for(self, resource: Resource) -> tuple[ObjectStorage, Broadcaster]:
+        custom = self.definitions.version_of(resource)
+        if custom is not None:
+            return custom.storage, custom.broadcaster
         found = self._storages.get(resource.storage_prefix)
         if found is None:
             cache = self.caches.add(resource)
@@ -171,6 +181,9 @@ class ApiServer:
 
     def subresource_handler(self, resource: Resource, subresource: str) -> CallHandler | None:
         """The handler of a subresource; None where it is a part of its object (status)."""
+        custom = self.definitions.version_of(resource)
+        if custom is not None:
+            return custom.scale if subresource == "scale" else None
         found = self._handlers.get((resource.group, resource.plural, subresource))
         if found is None and resource.storage_prefix:
             # An older version is handled like the stored one.

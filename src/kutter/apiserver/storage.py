@@ -327,10 +327,8 @@ class ObjectStorage:
         metadata.pop("managedFields", None)
 
     def _count_generation(self, new: Tree, old: Tree) -> None:
-        for path in self.strategy.generation_paths:
-            if new.get(path) != old.get(path):
-                new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-                return
+        if self.strategy.counts_generation(new, old):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
     def _conflict(self, name: str, detail: str) -> ApiError:
         return conflict(self.resource.plural, name, detail, self.resource.group)

@@ -108,6 +108,8 @@ class ControlPlane:
             service_cidrs=(options.service_cidr,),
             advertised=(options.address, options.port),
         )
+        definitions = supervise("custom-resources", self.api.definitions.run)
+        scope.start(definitions, "custom-resources")
         if options.with_controllers:
             self._start_controllers(scope)
         if options.with_scheduler:

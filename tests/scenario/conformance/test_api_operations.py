@@ -19,6 +19,10 @@ def numbered(plural, number):
     meta["labels"] = {**meta.get("labels", {}), "conformance": plural}
     if plural == "ipaddresses":
         meta["name"] = f"10.43.0.{200 + number}"
+    elif plural == "customresourcedefinitions":
+        names = {"plural": f"widgets{number}", "kind": f"Widget{number}"}
+        tree["spec"]["names"] = names
+        meta["name"] = f"{names['plural']}.a.example.com"
     elif plural in NAMES:
         meta["name"] = f"{chr(97 + number)}.example.com"
     else:

@@ -9,7 +9,7 @@ Usual use, in the write pipeline::
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from kutter.api.errors import bad_request
 from kutter.api.schema.duplicates import find_duplicates
@@ -28,8 +28,12 @@ class Misfit(ValueError):
 
 
 class KindSchema:
-    """The schema of one kind in one group-version."""
+    """The schema of one kind in one group-version.
 
+    ``strategic`` tells whether it knows how lists are merged by strategic merge patch.
+    """
+
+    strategic: ClassVar[bool] = True
     __slots__ = ("group", "kind", "node", "version")
 
     def __init__(self, group: str, version: str, kind: str, node: Node) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kutter.api.resources import Resource
+from kutter.apiserver.custom.definition_kind import CustomResourceDefinitionKind
 from kutter.apiserver.kinds import (
     batch,
     core,
@@ -88,6 +89,7 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     ("networking.k8s.io", "ipaddresses"): networking.IPAddressKind,
     (_ADMISSION, "mutatingwebhookconfigurations"): policy.WebhookConfigurationKind,
     (_ADMISSION, "validatingwebhookconfigurations"): policy.WebhookConfigurationKind,
+    ("apiextensions.k8s.io", "customresourcedefinitions"): CustomResourceDefinitionKind,
     (_FLOW, "flowschemas"): policy.FlowSchemaKind,
     (_FLOW, "prioritylevelconfigurations"): policy.PriorityLevelKind,
 }

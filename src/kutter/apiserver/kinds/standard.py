@@ -23,6 +23,7 @@ class Standard(Strategy):
     """A kind as most are: ``name_check`` says which names it accepts."""
 
     name_check: ClassVar[text.Check] = staticmethod(text.dns_subdomain)
+    known_finalizers: ClassVar[bool] = True
 
     def check(self, tree: Tree) -> list[FieldError]:
         """What is wrong with an object whatever it was before. Metadata is checked elsewhere."""
@@ -55,10 +56,15 @@ class Standard(Strategy):
             tree.get("metadata") or {},
             namespaced=self.resource.namespaced,
             name_check=type(self).name_check,
+            known_finalizers=self.known_finalizers,
         )
 
     def check_metadata_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        return validate_metadata_update(new.get("metadata") or {}, old.get("metadata") or {})
+        return validate_metadata_update(
+            new.get("metadata") or {},
+            old.get("metadata") or {},
+            known_finalizers=self.known_finalizers,
+        )
 
 
 class PlainKind(Standard):

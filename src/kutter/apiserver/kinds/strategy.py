@@ -94,6 +94,10 @@ class Strategy:
         if metadata is not None:
             new["metadata"] = metadata
 
+    def counts_generation(self, new: Tree, old: Tree) -> bool:
+        """Whether the step from ``old`` to ``new`` is a new generation."""
+        return any(new.get(path) != old.get(path) for path in self.generation_paths)
+
     def canonicalize(self, tree: Tree) -> None:
         """Bring a valid object into its stored form."""
 

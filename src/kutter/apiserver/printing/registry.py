@@ -157,6 +157,10 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
         "Name PolicyName ParamRef Age",
         policy.admission_binding_cells,
     ),
+    ("apiextensions.k8s.io", "customresourcedefinitions"): (
+        "Name Created_At",
+        core.name_created_cells,
+    ),
     (_FLOW, "flowschemas"): (
         "Name PriorityLevel MatchingPrecedence:integer DistinguisherMethod Age MissingPL",
         policy.flow_schema_cells,

@@ -5,6 +5,8 @@ Upstream: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kutter.api.errors import (
     FieldError,
     bad_request,
@@ -20,7 +22,7 @@ from kutter.apiserver.body import check_fields, check_size, content_type_of, par
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
 from kutter.apiserver.patching import PATCH_TYPES, apply_patch, parse_patch
-from kutter.apiserver.ports import Tree
+from kutter.apiserver.ports import CallHandler, Tree
 from kutter.http.messages import Response
 
 SCALABLE = (
@@ -34,17 +36,22 @@ _VERSIONS = ("autoscaling/v1", "extensions/v1beta1", "apps/v1beta1", "apps/v1bet
 
 def scale_of(tree: Tree) -> Tree:
     """The Scale of a workload."""
+    spec, status = tree.get("spec") or {}, tree.get("status") or {}
+    selector = _selector_text(spec.get("selector"))
+    return scale_tree(tree, spec.get("replicas") or 0, status.get("replicas", 0), selector)
+
+
+def scale_tree(tree: Tree, wanted: int, current: int, selector: str) -> Tree:
+    """A Scale for the object ``tree``."""
     metadata = tree["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    spec, status = tree.get("spec") or {}, tree.get("status") or {}
     scale: Tree = {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {key: metadata[key] for key in kept if key in metadata},
-        "spec": {"replicas": spec["replicas"]} if spec.get("replicas") else {},
-        "status": {"replicas": status.get("replicas", 0)},
+        "spec": {"replicas": wanted} if wanted else {},
+        "status": {"replicas": current},
     }
-    selector = _selector_text(spec.get("selector"))
     if selector:
         scale["status"]["selector"] = selector
     return scale
@@ -61,13 +68,30 @@ def _selector_text(selector: Tree | None) -> str:
         return ""
 
 
-async def scale_handler(call: Call) -> Response:
-    """GET, PUT and PATCH a workload's Scale."""
+Read = Callable[[Tree], Tree]
+Write = Callable[[Tree, int], None]
+
+
+def _write_replicas(workload: Tree, replicas: int) -> None:
+    workload.setdefault("spec", {})["replicas"] = replicas
+
+
+def scale_handler_of(read: Read, write: Write) -> CallHandler:
+    """The handler of a kind whose Scale ``read`` makes and whose replicas ``write`` sets."""
+
+    async def handle(call: Call) -> Response:
+        return await _handle(call, read, write)
+
+    return handle
+
+
+async def _handle(call: Call, read: Read, write: Write) -> Response:
+    """GET, PUT and PATCH an object's Scale."""
     verb, info = call.info.verb, call.info
     storage = call.served.storage
     accepted = call.negotiate(convertible=False)
     if verb == "get":
-        return await _answer(call, storage.get(info.namespace, info.name))
+        return await _answer(call, storage.get(info.namespace, info.name), read)
     if verb == "update":
         context = call.write_context("UpdateOptions", subresource="scale")
         wanted = parse_tree(call.request, "Scale")
@@ -75,7 +99,7 @@ async def scale_handler(call: Call) -> Response:
 
         def transform(old: Tree | None) -> Tree:
             assert old is not None, "scaling never creates"
-            return _apply(old, wanted)
+            return _apply(old, wanted, write)
 
     elif verb == "patch":
         context = call.write_context("PatchOptions", subresource="scale")
@@ -87,24 +111,24 @@ async def scale_handler(call: Call) -> Response:
 
         def transform(old: Tree | None) -> Tree:
             assert old is not None, "scaling never creates"
-            patched = apply_patch(_schema(), media, scale_of(old), change)
+            patched = apply_patch(_schema(), media, read(old), change)
             _check(call, patched)
-            return _apply(old, patched)
+            return _apply(old, patched, write)
 
     else:
         raise method_not_allowed("")
     context.kind = "Scale"
     entry, _ = await storage.update(context, info.namespace, info.name, transform)
     assert accepted is not None
-    return await _answer(call, entry)
+    return await _answer(call, entry, read)
 
 
 def _schema() -> KindSchema | None:
     return schema_for("autoscaling", "v1", "Scale")
 
 
-async def _answer(call: Call, entry: Entry) -> Response:
-    body = json_answer(scale_of(entry.tree)).body
+async def _answer(call: Call, entry: Entry, read: Read) -> Response:
+    body = json_answer(read(entry.tree)).body
     return await answer(call, body, call.negotiate(convertible=False))
 
 
@@ -135,10 +159,13 @@ def _check(call: Call, scale: Tree) -> None:
         raise invalid_object("Scale", call.info.name, errors, "autoscaling")
 
 
-def _apply(workload: Tree, scale: Tree) -> Tree:
+def _apply(workload: Tree, scale: Tree, write: Write) -> Tree:
     metadata = scale.get("metadata") or {}
     for field in ("resourceVersion", "uid"):
         if metadata.get(field):
             workload["metadata"][field] = metadata[field]
-    workload.setdefault("spec", {})["replicas"] = (scale.get("spec") or {}).get("replicas", 0)
+    write(workload, (scale.get("spec") or {}).get("replicas", 0))
     return workload
+
+
+scale_handler = scale_handler_of(scale_of, _write_replicas)

@@ -20,9 +20,16 @@ _STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 
 
 def validate_metadata(
-    metadata: Tree, *, namespaced: bool, name_check: text.Check = text.dns_subdomain
+    metadata: Tree,
+    *,
+    namespaced: bool,
+    name_check: text.Check = text.dns_subdomain,
+    known_finalizers: bool = True,
 ) -> list[FieldError]:
-    """The metadata of a new object, its name already generated."""
+    """The metadata of a new object, its name already generated.
+
+    ``known_finalizers``: one without a domain has to be the system's; extensions are free.
+    """
     errors: list[FieldError] = []
     generate_name = metadata.get("generateName")
     if generate_name:
@@ -45,10 +52,12 @@ def validate_metadata(
             errors += checked("metadata.namespace", namespace, text.dns_label)
     elif namespace:
         errors.append(forbidden_field("metadata.namespace", "not allowed on this type"))
-    return errors + _common(metadata)
+    return errors + _common(metadata, known_finalizers)
 
 
-def validate_metadata_update(new: Tree, old: Tree) -> list[FieldError]:
+def validate_metadata_update(
+    new: Tree, old: Tree, *, known_finalizers: bool = True
+) -> list[FieldError]:
     """What an update may not do to metadata."""
     errors: list[FieldError] = []
     if old.get("deletionTimestamp"):
@@ -75,10 +84,10 @@ def validate_metadata_update(new: Tree, old: Tree) -> list[FieldError]:
     ):
         if new.get(field) != old.get(field) and (new.get(field) or old.get(field)):
             errors.append(invalid(f"metadata.{field}", new.get(field), IMMUTABLE))
-    return errors + _common(new)
+    return errors + _common(new, known_finalizers)
 
 
-def _common(metadata: Tree) -> list[FieldError]:
+def _common(metadata: Tree, known_finalizers: bool) -> list[FieldError]:
     errors: list[FieldError] = []
     generation = metadata.get("generation")
     if generation and generation < 0:
@@ -94,7 +103,7 @@ def _common(metadata: Tree) -> list[FieldError]:
         errors += _owners(owners)
     finalizers = metadata.get("finalizers")
     if finalizers:
-        errors += _finalizers(finalizers)
+        errors += _finalizers(finalizers, known_finalizers)
     return errors
 
 
@@ -132,7 +141,7 @@ def _owners(owners: list[Tree]) -> list[FieldError]:
     return errors
 
 
-def _finalizers(finalizers: list[str]) -> list[FieldError]:
+def _finalizers(finalizers: list[str], known: bool) -> list[FieldError]:
     path = "metadata.finalizers"
     errors: list[FieldError] = []
     for finalizer in finalizers:
@@ -145,7 +154,7 @@ def _finalizers(finalizers: list[str]) -> list[FieldError]:
                 "finalizer orphan and foregroundDeletion cannot be both set",
             )
         )
-    for i, finalizer in enumerate(finalizers):
+    for i, finalizer in enumerate(finalizers if known else ()):
         errors += validate_finalizer_standing(finalizer, f"{path}[{i}]")
     return errors
 

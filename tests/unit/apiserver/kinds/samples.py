@@ -122,12 +122,31 @@ BODIES: dict[str, dict[str, Any]] = {
     "ipaddresses": {"spec": {"parentRef": {"resource": "services", "name": "web"}}},
     "mutatingwebhookconfigurations": {"webhooks": [_HOOK]},
     "validatingwebhookconfigurations": {"webhooks": [_HOOK]},
+    "customresourcedefinitions": {
+        "spec": {
+            "group": "a.example.com",
+            "scope": "Cluster",
+            "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                }
+            ],
+        }
+    },
     "flowschemas": {"spec": {"priorityLevelConfiguration": {"name": "x"}}},
     "prioritylevelconfigurations": {
         "spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}
     },
 }
-NAMES = {"ipaddresses": "10.43.0.7", "csidrivers": "a.example.com"}
+NAMES = {
+    "ipaddresses": "10.43.0.7",
+    "csidrivers": "a.example.com",
+    "customresourcedefinitions": "widgets.a.example.com",
+}
 
 
 def resource(plural: str, group: str | None = None) -> Resource:

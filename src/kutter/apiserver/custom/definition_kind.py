@@ -1,0 +1,126 @@
+"""The strategy of CustomResourceDefinition: defaults, rules, and what its deletion waits for.
+
+Its conditions and the serving of what it defines are :mod:`kutter.apiserver.custom.definitions`'.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from kutter.api.custom.definition import CLEANUP
+from kutter.api.errors import FieldError, invalid
+from kutter.apiserver.custom.conditions import is_true, set_condition
+from kutter.apiserver.custom.rules import find_names_errors, find_spec_errors
+from kutter.apiserver.kinds.standard import Standard
+from kutter.apiserver.kinds.strategy import StrategyContext
+from kutter.apiserver.ports import Tree
+from kutter.apiserver.validation.metadata import immutable
+from kutter.base.clock import render_time
+
+_NAME = 'must be spec.names.plural+"."+spec.group'
+
+
+class CustomResourceDefinitionKind(Standard):
+    generation_paths: ClassVar[tuple[str, ...]] = ("spec",)
+    allow_unconditional_update: ClassVar[bool] = False
+    known_finalizers: ClassVar[bool] = False
+
+    def default(self, tree: Tree) -> None:
+        spec = tree.get("spec")
+        if not isinstance(spec, dict):
+            return
+        names = spec.get("names")
+        if isinstance(names, dict) and names.get("kind"):
+            names.setdefault("listKind", f"{names['kind']}List")
+            names.setdefault("singular", names["kind"].lower())
+        conversion = spec.setdefault("conversion", {})
+        conversion.setdefault("strategy", "None")
+        service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
+        if service is not None:
+            service.setdefault("port", 443)
+        if spec.get("preserveUnknownFields") is False:
+            del spec["preserveUnknownFields"]
+
+    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
+        tree["status"] = {
+            "conditions": [],
+            "acceptedNames": {"plural": "", "kind": ""},
+            "storedVersions": _storage_versions(tree),
+        }
+
+    def prepare_for_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
+        super().prepare_for_update(context, new, old)
+        status = new.get("status")
+        if isinstance(status, dict):
+            stored = status.get("storedVersions") or []
+            more = [name for name in _storage_versions(new) if name not in stored]
+            if more:
+                new["status"] = {**status, "storedVersions": [*stored, *more]}
+
+    def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
+        return self.check_metadata(tree) + self._check_name(tree) + self.check(tree)
+
+    def _check_name(self, tree: Tree) -> list[FieldError]:
+        spec = tree.get("spec") or {}
+        name = (tree.get("metadata") or {}).get("name") or ""
+        wanted = f"{(spec.get('names') or {}).get('plural') or ''}.{spec.get('group') or ''}"
+        return [invalid("metadata.name", name, _NAME)] if name != wanted else []
+
+    def check(self, tree: Tree) -> list[FieldError]:
+        return find_spec_errors(tree.get("spec") or {})
+
+    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
+        spec, before = new.get("spec") or {}, old.get("spec") or {}
+        names, known = spec.get("names") or {}, before.get("names") or {}
+        errors: list[FieldError] = []
+        if is_true(old, "Established"):
+            errors += immutable(spec.get("scope"), before.get("scope"), "spec.scope")
+            errors += immutable(names.get("kind"), known.get("kind"), "spec.names.kind")
+        errors += immutable(spec.get("group"), before.get("group"), "spec.group")
+        errors += immutable(names.get("plural"), known.get("plural"), "spec.names.plural")
+        return errors + _check_stored(new)
+
+    def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
+        status = new.get("status") or {}
+        names = status.get("acceptedNames") or {}
+        return find_names_errors(names, "status.acceptedNames") + _check_stored(new)
+
+    # -- deletion: everything it defines goes first ----------------------------
+
+    def holds_deletion(self, tree: Tree) -> bool:
+        """True for the first DELETE, which then adds the finalizer."""
+        return not tree["metadata"].get("deletionTimestamp")
+
+    def begin_delete(self, context: StrategyContext, tree: Tree) -> None:
+        metadata = tree["metadata"]
+        finalizers: list[Any] = metadata.setdefault("finalizers", [])
+        if is_true(tree, "Terminating") or CLEANUP in finalizers:
+            return
+        finalizers.append(CLEANUP)
+        set_condition(
+            tree,
+            "Terminating",
+            "True",
+            "InstanceDeletionPending",
+            "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+            now=render_time(context.now),
+        )
+
+
+def _storage_versions(tree: Tree) -> list[str]:
+    versions = (tree.get("spec") or {}).get("versions") or ()
+    return [v["name"] for v in versions if v.get("storage") and v.get("name")][:1]
+
+
+def _check_stored(tree: Tree) -> list[FieldError]:
+    names = {v.get("name") for v in (tree.get("spec") or {}).get("versions") or ()}
+    errors: list[FieldError] = []
+    for i, name in enumerate((tree.get("status") or {}).get("storedVersions") or ()):
+        if name not in names:
+            detail = (
+                f"missing from spec.versions; {name} was previously a storage version, and must "
+                "remain in spec.versions until a storage migration ensures no data remains "
+                f"persisted in {name} and removes {name} from status.storedVersions"
+            )
+            errors.append(invalid(f"status.storedVersions[{i}]", name, detail))
+    return errors

@@ -1,1 +1,0 @@
-"""Why something is not what its owner wants: pure findings over fetched trees, in sentences."""
