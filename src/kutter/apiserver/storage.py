@@ -38,6 +38,7 @@ Transform = Callable[[Tree | None], Tree]
 
 NAME_ATTEMPTS = 8
 UPDATE_ATTEMPTS = 50
+CATCH_UP_S = 5.0
 _GENERATED_BASE_LIMIT = 58
 _SYSTEM_FIELDS = (
     "uid",
@@ -213,8 +214,8 @@ class ObjectStorage:
                 raise self.not_found(name)
             try:
                 return await self._update_once(context, entry, transform), False
-            except WriteConflictError:
-                continue
+            except WriteConflictError as error:
+                await self._catch_up(entry, error)
         raise self._conflict(name, MODIFIED)
 
     async def _update_once(
@@ -343,9 +344,20 @@ class ObjectStorage:
             entry = self.get(namespace, name)
             try:
                 return await self._delete_once(context, entry, options)
-            except WriteConflictError:
-                continue
+            except WriteConflictError as error:
+                await self._catch_up(entry, error)
         raise self._conflict(name, MODIFIED)
+
+    async def _catch_up(self, entry: Entry, error: WriteConflictError) -> None:
+        """Wait until the cache holds what a write lost against: the winner may still be on its
+        way to the disk, and another attempt from the old state would lose again.
+        """
+        found = self.cache.get(entry.namespace, entry.name)
+        if found is None or found.revision != entry.revision:
+            return
+        current = error.current
+        revision = self.caches.newest + 1 if current is None else current.mod_revision
+        await self.caches.wait_revision(revision, CATCH_UP_S)
 
     async def _delete_once(
         self, context: WriteContext, entry: Entry, options: DeleteOptions
@@ -372,12 +384,21 @@ class ObjectStorage:
             return await self._put(entry, new), False
         if context.dry_run:
             return entry, True
-        if outcome == "update-then-delete" and not _same(new, old):
+        marked = outcome == "update-then-delete" and not _same(new, old)
+        if marked:
             entry = await self._put(entry, new)
-        gone = await self.store.delete(
-            self._key(entry.namespace, entry.name), expected=entry.revision
-        )
+        try:
+            gone = await self.store.delete(
+                self._key(entry.namespace, entry.name), expected=entry.revision
+            )
+        except WriteConflictError as error:
+            if not marked or error.current is not None:
+                raise
+            gone = None
         if gone is None:
+            if marked:
+                # Whoever saw the zero grace period may have deleted it first, as asked.
+                return entry, True
             raise self.not_found(entry.name)
         strategy.after_delete(look, new)
         return self._entry(entry.namespace, entry.name, new, gone[1]), True

@@ -48,6 +48,17 @@ SAFE_SYSCTLS = frozenset(
     }
 )
 
+_SWAPPED = str.maketrans("./", "/.")
+
+
+def dotted_sysctl(name: str) -> str:
+    """``a/b.c`` as ``a.b/c``: a name may be written with either separator first.
+
+    https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/#setting-sysctls-for-a-pod
+    """
+    separator = next((char for char in name if char in "./"), ".")
+    return name if separator == "." else name.translate(_SWAPPED)
+
 
 def spec_hash(spec: AnyContainerSpec) -> str:
     """Changes when the container must be made anew: name and image, as upstream since 1.32."""
@@ -119,7 +130,11 @@ def compute_sandbox(
         labels=pod_labels(pod),
         annotations=dict(meta.annotations),
         cgroup_parent=pod_cgroup(pod, options.cgroup_root),
-        sysctls={s.name: s.value for s in security.sysctls} if security is not None else {},
+        sysctls=(
+            {dotted_sysctl(s.name): s.value for s in security.sysctls}
+            if security is not None
+            else {}
+        ),
         network=network,
         pid=pid,
         ipc=ipc,

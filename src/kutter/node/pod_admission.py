@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from kutter.api.types.core_v1 import NodeSelectorRequirement, NodeSelectorTerm, Pod
-from kutter.node.container_config import SAFE_SYSCTLS
+from kutter.node.container_config import SAFE_SYSCTLS, dotted_sysctl
 from kutter.node.resources import pod_amounts
 
 
@@ -40,7 +40,7 @@ def admit(
     security = pod.spec.security_context
     if security is not None:
         for sysctl in security.sysctls:
-            if sysctl.name not in SAFE_SYSCTLS:
+            if dotted_sysctl(sysctl.name) not in SAFE_SYSCTLS:
                 return Rejection(
                     "SysctlForbidden", f'forbidden sysctl: "{sysctl.name}" not allowlisted'
                 )

@@ -202,6 +202,8 @@ def test_admission_by_ports_selector_and_sysctl() -> None:
     absent = {"key": "none", "operator": "DoesNotExist"}
     assert allow(pod(affinity=affinity(greater, absent))) is None
     assert allow(pod(affinity=affinity({**greater, "operator": "Lt"}))).reason == "NodeAffinity"
+    safe = {"sysctls": [{"name": "net/ipv4/ip_local_port_range", "value": "1 2"}]}
+    assert allow(pod(securityContext=safe)) is None
     unsafe = {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}
     assert allow(pod(securityContext=unsafe)).reason == "SysctlForbidden"
 

@@ -21,8 +21,10 @@ from kutter.api.errors import (
 from kutter.apiserver.context import Call
 from kutter.apiserver.ports import AdmissionRequest, Tree
 from kutter.apiserver.request_info import is_true
-from kutter.http.messages import Response
+from kutter.http.messages import Request, Response
 from kutter.http.relay import proxy_request
+from kutter.http.websocket import is_websocket
+from kutter.http.websocket_body import answer_in_messages, without_handshake
 
 _ADDRESS_TYPES = ("InternalIP", "Hostname", "InternalDNS", "ExternalIP", "ExternalDNS")
 _AGENT_PORT = 10250
@@ -46,14 +48,20 @@ def node_url(call: Call, name: str) -> str:
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
-async def forward(call: Call, url: str, *, timeout_s: float | None = None) -> Response:
-    """Pass the request on to a node agent."""
+async def forward(
+    call: Call, url: str, *, timeout_s: float | None = None, request: Request | None = None
+) -> Response:
+    """Pass the request, or ``request`` in its place, on to a node agent."""
     client = call.server.node_client
     if client is None:
         raise unavailable("this server has no connection to nodes")
     try:
         return await proxy_request(
-            call.request, client, url, drop_headers=DROPPED_HEADERS, timeout_s=timeout_s or 60.0
+            request or call.request,
+            client,
+            url,
+            drop_headers=DROPPED_HEADERS,
+            timeout_s=timeout_s or 60.0,
         )
     except OSError as error:
         raise ApiError(
@@ -115,7 +123,7 @@ def choose_container(pod: Tree, wanted: str) -> str:
 
 
 async def pod_log(call: Call) -> Response:
-    """GET a container's log, as text."""
+    """GET a container's log, as text; over a WebSocket when asked so."""
     if call.info.verb != "get":
         raise method_not_allowed("")
     query = call.query
@@ -130,7 +138,11 @@ async def pod_log(call: Call) -> Response:
     namespace, name = call.info.namespace, call.info.name
     path = f"/containerLogs/{namespace}/{name}/{container}"
     suffix = f"?{urlencode(passed)}" if passed else ""
-    return _as_status(await forward(call, node_url(call, node) + path + suffix))
+    url = node_url(call, node) + path + suffix
+    if not is_websocket(call.request):
+        return _as_status(await forward(call, url))
+    plain = without_handshake(call.request)
+    return answer_in_messages(call.request, _as_status(await forward(call, url, request=plain)))
 
 
 def _as_status(response: Response) -> Response:
