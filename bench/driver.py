@@ -1,0 +1,233 @@
+"""Load on an HTTP/1.1 API server: kept connections, one request at a time on each.
+
+The requests are ready-made bytes and answers are only parsed as far as counting needs
+(httptools, in C), so that the driver costs a fraction of the server it measures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import httptools
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """An API server: where it is and as whom we call it. ``pids`` are its processes, if ours."""
+
+    name: str
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    token: str = ""
+    pids: tuple[int, ...] = ()
+
+    def request(
+        self, method: str, path: str, body: bytes = b"", content_type: str = "application/json"
+    ) -> bytes:
+        """One request as bytes."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}"]
+        lines += ["User-Agent: kutter-bench", "Accept: application/json"]
+        if self.token:
+            lines.append(f"Authorization: Bearer {self.token}")
+        if body:
+            lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+@dataclass
+class LoadResult:
+    """What one run of a load came to."""
+
+    wall_s: float = 0.0
+    latencies_s: list[float] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    received_bytes: int = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.latencies_s)
+
+    def percentile_ms(self, share: float) -> float:
+        ordered = sorted(self.latencies_s)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000 if ordered else 0.0
+
+    @property
+    def failed(self) -> int:
+        return sum(n for status, n in self.statuses.items() if status >= 400)
+
+
+class Lane(asyncio.Protocol):
+    """One connection. Asks ``source`` for its next request until there is none."""
+
+    def __init__(self, source: Iterator[bytes], result: LoadResult) -> None:
+        self._source = source
+        self._result = result
+        self._parser = httptools.HttpResponseParser(self)
+        self._sent_s = 0.0
+        self._transport: asyncio.Transport
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def start(self) -> None:
+        self._send()
+
+    def _send(self) -> None:
+        request = next(self._source, None)
+        if request is None:
+            if not self.done.done():
+                self.done.set_result(None)
+            return
+        self._sent_s = time.perf_counter()
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self._result.received_bytes += len(data)
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        result = self._result
+        result.latencies_s.append(time.perf_counter() - self._sent_s)
+        result.statuses[self._parser.get_status_code()] += 1
+        if not self._parser.should_keep_alive():
+            self._fail(ConnectionError("the server closes the connection"))
+            return
+        self._send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail(error or ConnectionError("the server closed the connection"))
+
+    def _fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+    def close(self) -> None:
+        self._transport.abort()
+
+
+async def run_load(
+    target: Target, requests: Iterable[bytes], *, lanes: int, seconds: float = 0.0
+) -> LoadResult:
+    """Send all requests (or as many as fit in ``seconds``) over ``lanes`` connections."""
+    source = iter(requests)
+    if seconds:
+        source = _until(source, seconds)
+    result = LoadResult()
+    loop = asyncio.get_running_loop()
+    opened: list[Lane] = []
+    for _ in range(lanes):
+        _, lane = await loop.create_connection(
+            lambda: Lane(source, result), target.host, target.port, ssl=target.tls
+        )
+        opened.append(lane)
+    gc.collect()
+    gc.disable()
+    try:
+        started_s = time.perf_counter()
+        for lane in opened:
+            lane.start()
+        await asyncio.gather(*(lane.done for lane in opened))
+        result.wall_s = time.perf_counter() - started_s
+    finally:
+        gc.enable()
+        for lane in opened:
+            lane.close()
+    return result
+
+
+def _until(source: Iterator[bytes], seconds: float) -> Iterator[bytes]:
+    end_s = time.perf_counter() + seconds
+    for request in source:
+        yield request
+        if time.perf_counter() >= end_s:
+            return
+
+
+class _Call(asyncio.Protocol):
+    """A connection for one call, or for one stream."""
+
+    def __init__(self, request: bytes, on_body: Callable[[bytes], None]) -> None:
+        self._request = request
+        self.on_body = on_body
+        self._parser = httptools.HttpResponseParser(self)
+        loop = asyncio.get_running_loop()
+        self.answered: asyncio.Future[int] = loop.create_future()
+        self.finished: asyncio.Future[None] = loop.create_future()
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_headers_complete(self) -> None:
+        if not self.answered.done():
+            self.answered.set_result(self._parser.get_status_code())
+
+    def on_message_complete(self) -> None:
+        if not self.finished.done():
+            self.finished.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        for future in (self.answered, self.finished):
+            if not future.done():
+                future.set_exception(error or ConnectionError("connection lost"))
+                future.exception()  # a stream we close ourselves is no error
+
+
+async def call(target: Target, method: str, path: str, body: Any = None) -> tuple[int, Tree]:
+    """One call on a connection of its own: status and decoded answer."""
+    chunks: list[bytes] = []
+    content = b"" if body is None else json.dumps(body).encode()
+    request = target.request(method, path, content)
+    _, protocol = await asyncio.get_running_loop().create_connection(
+        lambda: _Call(request, chunks.append), target.host, target.port, ssl=target.tls
+    )
+    await protocol.finished
+    protocol.transport.abort()
+    text = b"".join(chunks)
+    tree = json.loads(text) if text[:1] in (b"{", b"[") else {"text": text.decode()}
+    return protocol.answered.result(), tree
+
+
+async def need(target: Target, method: str, path: str, body: Any = None) -> Tree:
+    """A call that has to succeed (an object that exists already is fine)."""
+    status, tree = await call(target, method, path, body)
+    if status >= 400 and status != 409:
+        raise RuntimeError(f"{target.name}: {method} {path}: {status} {tree.get('message', '')}")
+    return tree
+
+
+class Stream:
+    """An open watch; ``on_body`` is told each piece as it arrives."""
+
+    def __init__(self, protocol: _Call) -> None:
+        self._protocol = protocol
+
+    @classmethod
+    async def open(cls, target: Target, path: str, on_body: Callable[[bytes], None]) -> Stream:
+        request = target.request("GET", path)
+        _, protocol = await asyncio.get_running_loop().create_connection(
+            lambda: _Call(request, on_body), target.host, target.port, ssl=target.tls
+        )
+        status = await protocol.answered
+        if status != 200:
+            raise RuntimeError(f"{target.name}: watch {path}: {status}")
+        return cls(protocol)
+
+    def close(self) -> None:
+        self._protocol.transport.abort()

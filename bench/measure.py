@@ -1,0 +1,83 @@
+"""What is measured and how it is told: medians with their spread, CPU beside wall-clock.
+
+Wall-clock on a shared machine is noisy; the CPU time the server's processes spent on one
+operation (user and system, from /proc) is not, or much less.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Figure:
+    """One line of the report. Missing values are None."""
+
+    what: str
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    cpu_us: float | None = None  # CPU of the server's processes, per operation
+    runs: int = 1
+    failed: int = 0
+
+    def as_tree(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def median_figure(what: str, values: Sequence[float], unit: str, **rest: Any) -> Figure:
+    """A figure of several runs: their median, and the lowest and highest."""
+    return Figure(
+        what,
+        statistics.median(values),
+        unit,
+        low=min(values),
+        high=max(values),
+        runs=len(values),
+        **rest,
+    )
+
+
+def cpu_s(pids: Sequence[int]) -> float:
+    """User and system time the processes have used so far."""
+    total = 0.0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) * _TICK_S
+    return total
+
+
+def resident_mb(pids: Sequence[int]) -> float:
+    """Proportional resident memory (shared pages divided among who shares them)."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1])
+    return total / 1024
+
+
+def wakeups(pids: Sequence[int]) -> int:
+    """Voluntary context switches of all threads: how often something woke up."""
+    total = 0
+    for pid in pids:
+        for status in Path(f"/proc/{pid}/task").glob("*/status"):
+            for line in status.read_text().splitlines():
+                if line.startswith("voluntary_ctxt_switches"):
+                    total += int(line.split()[1])
+    return total
+
+
+def load_average() -> float:
+    return os.getloadavg()[0]
