@@ -119,6 +119,8 @@ class Snapshot(Protocol):
     namespace: str
     name: str
     revision: int
+    tail: bytes
+    """Its JSON but for the head (kind and apiVersion): for a look without decoding."""
 
     @property
     def tree(self) -> Tree:

@@ -40,7 +40,8 @@ SYSTEM_CLOCK = SystemClock()
 
 def render_time(moment: datetime) -> str:
     """RFC 3339 with whole seconds, as ``metav1.Time`` is written."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # isoformat is several times quicker than strftime, and every write stamps something.
+    return moment.astimezone(UTC).isoformat("T", "seconds")[:19] + "Z"
 
 
 def render_micro_time(moment: datetime) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-import uuid
 
 # The alphabet of upstream's generated names: no vowels, no look-alikes.
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+# RFC 9562: four bits of a UUID say its version, two its variant.
+_UUID_KEPT = ~((0xF << 76) | (0b11 << 62))
+_UUID_SET = (4 << 76) | (0b10 << 62)
 
 
 class Rng:
@@ -21,7 +23,10 @@ class Rng:
 
     def uid(self) -> str:
         """A version 4 UUID."""
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        # Version and variant set in place: every request and every object takes one.
+        bits = self._random.getrandbits(128) & _UUID_KEPT | _UUID_SET
+        text = f"{bits:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def uniform(self, low: float, high: float) -> float:
         return self._random.uniform(low, high)

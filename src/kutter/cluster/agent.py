@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import shutil
 import signal
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import uvloop
 from kutter.api.errors import ApiError, is_reason
 from kutter.api.types.core_v1 import Node
 from kutter.base.clock import SYSTEM_CLOCK
+from kutter.base.collector import settle
 from kutter.base.log import configure_logging, get_logger
 from kutter.base.tasks import Scope, supervise
 from kutter.client.client import Client
@@ -177,8 +177,7 @@ async def _repair(network: BridgePodNetwork, rules: NftServiceRules) -> None:
 async def _settle(agent: NodeAgent) -> None:
     """Once everything is up it stays: keep the collector from walking it again and again."""
     await agent.ready.wait()
-    gc.collect()
-    gc.freeze()
+    settle()
 
 
 async def wait_for_range(client: Client, name: str) -> str:

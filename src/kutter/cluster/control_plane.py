@@ -110,14 +110,18 @@ class ControlPlane:
         )
         definitions = supervise("custom-resources", self.api.definitions.run)
         scope.start(definitions, "custom-resources")
+        # One copy of what is watched for the whole process: each event is decoded once and each
+        # object held once, whoever reads it. Writes go out under each component's own name.
+        informers = InformerFactory(
+            self.client(CONTROLLERS, user_agent="kutter-informers"), clock=self._clock
+        )
         if options.with_controllers:
-            self._start_controllers(scope)
+            self._start_controllers(scope, informers)
         if options.with_scheduler:
-            self._start_scheduler(scope)
+            self._start_scheduler(scope, informers)
 
-    def _start_controllers(self, scope: Scope) -> None:
+    def _start_controllers(self, scope: Scope, informers: InformerFactory) -> None:
         client = self.client(CONTROLLERS, user_agent="kutter-controllers")
-        informers = InformerFactory(client, clock=self._clock)
         recorder = EventRecorder(client, "kutter-controllers", clock=self._clock)
         controllers = build_controllers(
             client,
@@ -136,9 +140,8 @@ class ControlPlane:
         for controller, runner in zip(controllers, runners, strict=True):
             scope.start(supervise(controller.name, runner.run), controller.name)
 
-    def _start_scheduler(self, scope: Scope) -> None:
+    def _start_scheduler(self, scope: Scope, informers: InformerFactory) -> None:
         client = self.client(SCHEDULER, user_agent="kutter-scheduler")
-        informers = InformerFactory(client, clock=self._clock)
         recorder = EventRecorder(client, "default-scheduler", clock=self._clock)
         scheduler = Scheduler(
             client, informers, recorder, clock=self._clock, rng=self._rng, metrics=self.metrics

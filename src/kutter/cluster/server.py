@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 
 import orjson
@@ -12,6 +11,7 @@ import uvloop
 
 from kutter.api.errors import ApiError
 from kutter.base.clock import SYSTEM_CLOCK
+from kutter.base.collector import settle
 from kutter.base.log import configure_logging, get_logger
 from kutter.base.tasks import Scope, supervise
 from kutter.cluster.certificates import Certificates
@@ -88,9 +88,7 @@ async def _serve(config: ClusterConfig) -> None:
         await plane.start(scope)
         scope.start(supervise("certificates", lambda: _renew(certificates)), "certificates")
         _log.info("serving", url=config.server_url)
-        # Everything alive now stays alive: keep the collector from walking it again and again.
-        gc.collect()
-        gc.freeze()
+        settle()
         stopped = scope.start(stopping.wait(), "stop")
         failed = scope.start(scope.wait_failed(), "failure")
         await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from kutter.apiserver.ports import Change, ChangeSink
 
 
@@ -20,6 +22,10 @@ class FakeSnapshot:
     @property
     def tree(self) -> dict[str, Any]:
         return copy.deepcopy(self.stored)
+
+    @property
+    def tail(self) -> bytes:
+        return orjson.dumps(self.stored)[1:]
 
 
 class FakeReader:

@@ -43,6 +43,9 @@ class View(
     kw_only=True,
     rename=wire_name,
     omit_defaults=True,
+    # Values read off the wire cannot hold cycles, so the collector need not walk them: with
+    # thousands of objects in informers that was a quarter of all CPU time under writes.
+    gc=False,
 ):
     """Base of all views. Top-level kinds also carry their ``resource`` as a class variable."""
 

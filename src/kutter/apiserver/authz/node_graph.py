@@ -15,6 +15,9 @@ from kutter.apiserver.ports import Change, Reader, Tree
 
 Reference = tuple[str, str, str]  # resource, namespace, name
 
+# Without it in its bytes a pod is not bound: most changes of unbound pods need no decoding.
+_NODE_NAME = b'"nodeName":'
+
 # Volume sources that name a secret under ``secretRef`` or the like.
 _SECRET_FIELDS = ("secretRef", "nodePublishSecretRef", "chapAuthSecretRef")
 
@@ -47,7 +50,7 @@ class NodeGraph:
             key = (change.current.namespace, change.current.name)
             if change.type == "DELETED":
                 self.remove_pod(*key)
-            elif key not in self._pods:
+            elif key not in self._pods and _NODE_NAME in change.current.tail:
                 self.add_pod(change.current.tree)
 
     def add_pod(self, tree: Tree) -> None:
