@@ -18,6 +18,7 @@ CLUSTER = "The cluster on this machine"
 READ = "Look"
 CHANGE = "Change"
 POD = "Work with pods"
+NODE = "Work on nodes"
 OTHER = "Other"
 
 COMMANDS: dict[str, Listed] = {
@@ -29,9 +30,11 @@ COMMANDS: dict[str, Listed] = {
     "agent": Listed(CLUSTER, "Run the node agent in the foreground", "agent"),
     "get": Listed(READ, "Show objects as a table or as they are", "get"),
     "describe": Listed(READ, "Explain objects, with their events", "describe"),
+    "why": Listed(READ, "Tell why something is not what its owner wants", "why"),
     "api-resources": Listed(READ, "List the kinds of objects the server serves", "api_resources"),
     "api-versions": Listed(READ, "List the group versions the server serves", "api_versions"),
     "cluster-info": Listed(READ, "Show where the cluster is", "cluster_info"),
+    "events": Listed(READ, "List what happened, the latest last", "events"),
     "wait": Listed(READ, "Wait until objects are as they should be", "wait"),
     "top": Listed(READ, "Show what nodes and pods use now", "top"),
     "create": Listed(CHANGE, "Create objects from manifests or words", "create"),
@@ -53,6 +56,12 @@ COMMANDS: dict[str, Listed] = {
     "port-forward": Listed(POD, "Let ports of this machine lead into a pod", "port_forward"),
     "cp": Listed(POD, "Copy files to and from containers", "cp"),
     "image": Listed(CLUSTER, "Pull, import, list and remove images on this machine", "image"),
+    "cordon": Listed(NODE, "Let a node take no new pods", "cordon"),
+    "uncordon": Listed(NODE, "Let a node take pods again", "uncordon"),
+    "drain": Listed(NODE, "Empty a node before work on it", "drain"),
+    "taint": Listed(NODE, "Keep pods away from nodes", "taint"),
+    "auth": Listed(OTHER, "Tell who one is and what one may do", "auth"),
+    "config": Listed(OTHER, "Look at and choose contexts of the kubeconfig", "config"),
     "version": Listed(OTHER, "Print versions", "version"),
 }
 

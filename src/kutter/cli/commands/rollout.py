@@ -132,11 +132,11 @@ def _history(parsed: argparse.Namespace) -> int:
             print(render(output, {"revisions": rows}), end="")
             return
         print(head)
-        from kutter.cli.printers.tabs import Tabs
+        from kutter.cli.describe.layout import align
 
-        table = [["REVISION", "CHANGE-CAUSE"]]
-        table += [[str(r.number), r.cause or "<none>"] for r in history]
-        print("\n".join(Tabs().render(table)) + "\n")
+        table = ["REVISION\tCHANGE-CAUSE"]
+        table += [f"{r.number}\t{r.cause or '<none>'}" for r in history]
+        print("\n".join(align(table)) + "\n")
 
     return _each(parsed, show)
 
