@@ -238,6 +238,8 @@ class ObjectStorage:
             strategy.prepare_for_status_update(look, new, old)
         elif context.subresource in ("", "scale"):
             strategy.prepare_for_update(look, new, old)
+        else:
+            strategy.prepare_for_part_update(look, context.subresource, new, old)
         self._keep_system_fields(new["metadata"], old["metadata"], entry)
         # Binding a pod is not a change of what was asked for (upstream: generation stays 1).
         if context.subresource not in ("status", "binding"):

@@ -14,6 +14,7 @@ from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import quantities, text
 from kutter.apiserver.validation.metadata import checked, validate_label_selector
 from kutter.apiserver.validation.workloads import at_most_whole, counts, int_or_percent
+from kutter.base.clock import render_time
 
 Errors = list[FieldError]
 
@@ -181,6 +182,23 @@ class CertificateSigningRequestKind(Standard):
         super().prepare_for_update(context, new, old)
         new["spec"] = old.get("spec")
 
+    def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
+        super().prepare_for_status_update(context, new, old)
+        _stamp_conditions(new, old, render_time(context.now))
+
+    def prepare_for_part_update(
+        self, context: StrategyContext, part: str, new: Tree, old: Tree
+    ) -> None:
+        _stamp_conditions(new, old, render_time(context.now))
+
+    def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
+        return _check_conditions(_conditions(new))
+
+    def validate_part_update(
+        self, context: StrategyContext, part: str, new: Tree, old: Tree
+    ) -> list[FieldError]:
+        return self.check_metadata_change(new, old) + _check_conditions(_conditions(new))
+
     def check(self, tree: Tree) -> list[FieldError]:
         errors: Errors = []
         spec = tree.get("spec") or {}
@@ -214,6 +232,43 @@ class CertificateSigningRequestKind(Standard):
 
     def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
         return {"spec.signerName": (tree.get("spec") or {}).get("signerName") or ""}
+
+
+def _conditions(tree: Tree) -> list[Tree]:
+    return (tree.get("status") or {}).get("conditions") or []
+
+
+def _stamp_conditions(new: Tree, old: Tree, now: str) -> None:
+    """Give the times that a client left out; a status that stays keeps its time."""
+    known = {c.get("type"): c for c in _conditions(old)}
+    for condition in _conditions(new):
+        if not condition.get("lastUpdateTime"):
+            condition["lastUpdateTime"] = now
+        if not condition.get("lastTransitionTime"):
+            before = known.get(condition.get("type")) or {}
+            same = before.get("status") == condition.get("status")
+            condition["lastTransitionTime"] = (same and before.get("lastTransitionTime")) or now
+
+
+_DECISIONS = frozenset({"Approved", "Denied"})
+
+
+def _check_conditions(conditions: list[Tree]) -> list[FieldError]:
+    errors: Errors = []
+    path = "status.conditions"
+    types = [c.get("type") or "" for c in conditions]
+    for i, condition in enumerate(conditions):
+        status = condition.get("status") or ""
+        if not types[i]:
+            errors.append(required(f"{path}[{i}].type"))
+        if not status:
+            errors.append(required(f"{path}[{i}].status"))
+        elif types[i] in ("Approved", "Denied", "Failed") and status != "True":
+            errors.append(not_supported(f"{path}[{i}].status", status, ["True"]))
+        if {types[i]} | set(types[:i]) >= _DECISIONS and types[i] in _DECISIONS:
+            detail = "Approved and Denied conditions are mutually exclusive"
+            errors.append(invalid(f"{path}[{i}].type", types[i], detail))
+    return errors
 
 
 _USAGES = frozenset(

@@ -98,6 +98,11 @@ class Strategy:
         """Whether the step from ``old`` to ``new`` is a new generation."""
         return any(new.get(path) != old.get(path) for path in self.generation_paths)
 
+    def prepare_for_part_update(
+        self, context: StrategyContext, part: str, new: Tree, old: Tree
+    ) -> None:
+        """Set what the server sets when another subresource (``approval``) changes."""
+
     def canonicalize(self, tree: Tree) -> None:
         """Bring a valid object into its stored form."""
 

@@ -11,10 +11,16 @@ from typing import Any
 from kutter.api.errors import method_not_allowed, unsupported_media_type
 from kutter.apiserver.body import check_size, content_type_of
 from kutter.apiserver.context import Call
-from kutter.apiserver.patching import PATCH_TYPES, apply_patch, parse_patch
+from kutter.apiserver.patching import PATCH_TYPES, parse_patch
 from kutter.apiserver.ports import CallHandler, Tree
 from kutter.apiserver.verbs import read
-from kutter.apiserver.verbs.write import answer_entry, check_name, check_namespace, decode_object
+from kutter.apiserver.verbs.write import (
+    answer_entry,
+    check_name,
+    check_namespace,
+    decode_object,
+    patched_object,
+)
 from kutter.http.messages import Response
 
 Path = tuple[str, str]
@@ -65,7 +71,7 @@ def _from_patch(call: Call) -> Any:
     change = parse_patch(media, call.request.body)
 
     def make(old: Tree) -> Tree:
-        return apply_patch(call.served.schema, media, old, change)
+        return patched_object(call, media, old, change)
 
     return make
 

@@ -12,6 +12,9 @@ from kutter.apiserver.subresources.scale import SCALABLE, scale_handler
 
 HandlerKey = tuple[str, str, str]
 
+# Some subresources also take the labels and annotations of what they are sent.
+_NOTES = (("metadata", "labels"), ("metadata", "annotations"))
+
 
 def core_handlers() -> dict[HandlerKey, CallHandler]:
     """The handlers the core brings: (group, plural, subresource) → handler."""
@@ -26,11 +29,11 @@ def core_handlers() -> dict[HandlerKey, CallHandler]:
         ("", "pods", "proxy"): pod_proxy,
         ("", "services", "proxy"): service_proxy,
         ("", "nodes", "proxy"): node_proxy,
-        ("", "namespaces", "finalize"): part_handler(("spec", "finalizers")),
+        ("", "namespaces", "finalize"): part_handler(("spec", "finalizers"), *_NOTES),
         ("", "pods", "ephemeralcontainers"): part_handler(("spec", "ephemeralContainers")),
         ("", "pods", "resize"): part_handler(("spec", "containers"), ("spec", "initContainers")),
         ("certificates.k8s.io", "certificatesigningrequests", "approval"): part_handler(
-            ("status", "conditions")
+            ("status", "conditions"), *_NOTES
         ),
     }
     handlers.update({(group, plural, "scale"): scale_handler for group, plural in SCALABLE})

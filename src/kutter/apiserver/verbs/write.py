@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from kutter.api.errors import ApiError, bad_request, unsupported_media_type
 from kutter.apiserver.answers import answer, json_answer
@@ -110,6 +111,26 @@ async def update(call: Call, subresource: str = "") -> Response:
     return await answer_entry(call, entry, accepted, 201 if created else 200)
 
 
+def patched_object(call: Call, media: str, tree: Tree, change: Any) -> Tree:
+    """``tree`` (owned, in the served version) with a patch applied, checked and pruned."""
+    served, resource = call.served, call.served.resource
+    tree = apply_patch(served.schema, media, tree, change)
+    check_kind(tree, resource, resource.kind, resource.api_version)
+    if served.schema is not None:
+        check_patched(
+            served.schema,
+            media,
+            tree,
+            change=change,
+            body=call.request.body,
+            validation=call.query.get("fieldValidation", ""),
+            warnings=call.warnings,
+        )
+    if tree.get("metadata") is None:
+        tree["metadata"] = {}
+    return tree
+
+
 async def patch(call: Call, subresource: str = "") -> Response:
     served, namespace, name = call.served, call.info.namespace, call.info.name
     accepted = call.negotiate()
@@ -119,25 +140,10 @@ async def patch(call: Call, subresource: str = "") -> Response:
     context = call.write_context("PatchOptions", subresource=subresource)
     check_size(call.request.body)
     change = parse_patch(media, call.request.body)
-    resource, validation = served.resource, call.query.get("fieldValidation", "")
 
     def transform(old: Tree | None) -> Tree:
         assert old is not None, "patches never create"
-        tree = apply_patch(served.schema, media, served.to_served(old), change)
-        check_kind(tree, resource, resource.kind, resource.api_version)
-        if served.schema is not None:
-            check_patched(
-                served.schema,
-                media,
-                tree,
-                change=change,
-                body=call.request.body,
-                validation=validation,
-                warnings=call.warnings,
-            )
-        if tree.get("metadata") is None:
-            tree["metadata"] = {}
-        return served.to_stored(tree)
+        return served.to_stored(patched_object(call, media, served.to_served(old), change))
 
     entry, _ = await served.storage.update(context, namespace, name, transform)
     return await answer_entry(call, entry, accepted)
