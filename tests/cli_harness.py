@@ -33,8 +33,10 @@ class Outcome:
 class CliServer:
     """A server with its loop in a thread; ``url`` is where it listens."""
 
-    def __init__(self, **parts: Any) -> None:
+    def __init__(self, *, wrap: Callable[[Any], Any] | None = None, **parts: Any) -> None:
+        """``wrap`` may put a handler in front of the server's."""
         self._parts = parts
+        self._wrap = wrap or (lambda handler: handler)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._started = threading.Event()
@@ -60,7 +62,7 @@ class CliServer:
         parts = {"printer_for": printer_for, **self._parts}
         server = await start_server(**parts)
         self.api = Api(server)
-        listener = HttpServer(server.handle)
+        listener = HttpServer(self._wrap(server.handle))
         port = await listener.listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{port}"
         for name in ("default", "kube-system"):

@@ -39,10 +39,9 @@ def container_findings(facts: Facts) -> Iterator[Finding]:
         done = ((state.get("state") or {}).get("terminated") or {}).get("exitCode") == 0
         if done or (sidecar and state.get("started")):
             continue
-        found = list(_one(facts, state, specs.get(state["name"], {}), "init container"))
-        if found:
-            yield from found
-        elif (state.get("state") or {}).get("running"):
+        if sidecar or "running" not in (state.get("state") or {}):
+            yield from _one(facts, state, specs.get(state["name"], {}), "init container")
+        else:
             yield Finding(
                 WAITING,
                 f"It waits for its init container {state['name']} to finish.",

@@ -50,10 +50,15 @@ def pod_findings(facts: Facts) -> Iterator[Finding]:
     if not (pod.get("spec") or {}).get("nodeName"):
         yield _unscheduled(facts)
         return
+    if is_well(pod):
+        yield from container_findings(facts)
+        return
     yield from _node(facts)
     yield from _missing(facts)
-    yield from container_findings(facts)
-    yield from _setup(facts)
+    of_containers = list(container_findings(facts))
+    yield from of_containers
+    if not of_containers:
+        yield from _setup(facts)
     yield from _gates(pod)
 
 
