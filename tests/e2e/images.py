@@ -59,5 +59,5 @@ def build_scratch_image(
     folder: Path, name: str, busybox: Path = Path("/bin/busybox")
 ) -> BuiltImage:
     """One binary and nothing else: no shell by name, no accounts."""
-    files: dict[str, FileLike] = {"app": Entry(content=busybox.read_bytes(), mode=0o755)}
-    return build_image(folder / "scratch.tar", name, files, entrypoint=("/app", "sleep", "3600"))
+    files: dict[str, FileLike] = {"sleep": Entry(content=busybox.read_bytes(), mode=0o755)}
+    return build_image(folder / "scratch.tar", name, files, entrypoint=("/sleep", "3600"))
