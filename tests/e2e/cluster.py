@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ import yaml
 from tests.e2e.machine import Machine
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
+CLIENTS = {"kubectl": ["kubectl"], "kutter": [sys.executable, "-m", "kutter"]}
 T = TypeVar("T")
 Tree = dict[str, Any]
 
@@ -85,34 +86,49 @@ class Cluster:
         """``kill -9``."""
         self.machine.run("kill", "-9", *(str(self.pid(name)) for name in components))
 
-    def kubectl(
-        self, *arguments: str, check: bool = True, input: str | None = None, timeout_s: float = 60
+    def client(
+        self,
+        program: str,
+        *arguments: str,
+        check: bool = True,
+        input: str | None = None,
+        timeout_s: float = 60,
     ) -> subprocess.CompletedProcess[str]:
-        """Upstream's kubectl, from the machine's neighbourhood."""
+        """Run a client, ``kubectl`` or ``kutter``, from the machine's neighbourhood."""
         done = subprocess.run(
-            ["kubectl", *arguments],
+            [*CLIENTS[program], *arguments],
             capture_output=True,
             text=True,
             check=False,
             input=input,
-            env=self.environment,
+            env=self.client_environment(program),
             timeout=timeout_s,
         )
         if check and done.returncode != 0:
             raise AssertionError(
-                f"kubectl {' '.join(arguments)}: exit code {done.returncode}\n"
+                f"{program} {' '.join(arguments)}: exit code {done.returncode}\n"
                 f"{done.stdout}\n{done.stderr}"
             )
         return done
 
-    def start_kubectl(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    def client_environment(self, program: str) -> dict[str, str]:
+        """Kutter must do without anything else: no program is found on its path."""
+        if program == "kubectl":
+            return self.environment
+        return {**self.environment, "PATH": "/nowhere"}
+
+    def kubectl(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Upstream's kubectl."""
+        return self.client("kubectl", *arguments, **options)
+
+    def start_client(self, program: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """One that runs on; the caller ends it."""
         return subprocess.Popen(
-            ["kubectl", *arguments],
+            [*CLIENTS[program], *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=self.environment,
+            env=self.client_environment(program),
             **options,
         )
 
@@ -193,10 +209,10 @@ class Cluster:
 
 
 class Space:
-    """One namespace of a cluster and its pods."""
+    """One namespace of a cluster and its pods; ``program`` is the client used on it."""
 
-    def __init__(self, cluster: Cluster, name: str) -> None:
-        self.cluster, self.name = cluster, name
+    def __init__(self, cluster: Cluster, name: str, program: str = "kubectl") -> None:
+        self.cluster, self.name, self.program = cluster, name, program
         self.path = f"/api/v1/namespaces/{name}"
 
     def make(self) -> Space:
@@ -207,6 +223,13 @@ class Space:
 
     def remove(self) -> None:
         self.cluster.delete(self.path)
+
+    def run(self, verb: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """The client's verb on this namespace."""
+        return self.cluster.client(self.program, verb, "-n", self.name, *arguments, **options)
+
+    def start(self, verb: str, *arguments: str) -> subprocess.Popen[str]:
+        return self.cluster.start_client(self.program, verb, "-n", self.name, *arguments)
 
     def kubectl(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         return self.cluster.kubectl("-n", self.name, *arguments, **options)
@@ -263,7 +286,7 @@ class Space:
 
     def exec(self, pod: str, *command: str, **options: Any) -> str:
         """Standard output of a command in the pod's first container."""
-        return str(self.kubectl("exec", pod, "--", *command, **options).stdout)
+        return str(self.run("exec", pod, "--", *command, **options).stdout)
 
     def logs(self, pod: str, **query: str) -> str:
         text = "&".join(f"{k}={v}" for k, v in query.items())
@@ -307,7 +330,3 @@ def shell(script: str, **fields: Any) -> Tree:
 def sleeper(**fields: Any) -> Tree:
     """A container that ends on TERM."""
     return shell("trap 'exit 0' TERM; while true; do sleep 3600 & wait; done", **fields)
-
-
-def merged_environment(cluster: Cluster, **values: str) -> Mapping[str, str]:
-    return {**cluster.environment, **values}

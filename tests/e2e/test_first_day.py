@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.cluster import Cluster, Space, Tree, container_status, is_ready, wait_until
+from tests.e2e.cluster import CLIENTS, Cluster, Space, Tree, container_status, is_ready, wait_until
 from tests.e2e.conftest import make_space
 from tests.e2e.load import HttpLoad
 
@@ -27,13 +27,14 @@ CAREFUL = {
 }
 
 
-@pytest.fixture(scope="module")
-def space(cluster: Cluster) -> Iterator[Space]:
-    """The manifests' objects run here."""
-    made = make_space(cluster, "first")
+@pytest.fixture(scope="module", params=["kubectl", "kutter"])
+def space(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Space]:
+    """The manifests' objects run here; once made with upstream's client, once with ours alone."""
+    made = make_space(cluster, request.param)
+    made.program = request.param
     for name in ("nginx-deployment", "nginx-pod", "nginx-service"):
-        made.kubectl("create", "-f", str(MANIFESTS / f"{name}.yaml"))
-    made.kubectl("rollout", "status", "deployment/nginx-deployment", "--timeout=30s")
+        made.run("create", "-f", str(MANIFESTS / f"{name}.yaml"))
+    made.run("rollout", "status", "deployment/nginx-deployment", "--timeout=30s")
     made.wait_ready("nginx")
     yield made
     made.remove()
@@ -57,9 +58,10 @@ def page(url: str) -> str:
         return str(answer.read().decode().strip())
 
 
-def test_old_manifest_is_accepted_with_a_warning(cluster: Cluster) -> None:
+def test_old_manifest_is_accepted_with_a_warning(space: Space) -> None:
     path = str(MANIFESTS / "nginx-deployment.yaml")
-    done = cluster.kubectl("create", "--dry-run=server", "-f", path)
+    words = ("create", "-n", "default", "--dry-run=server", "-f", path)
+    done = space.cluster.client(space.program, *words)
     assert "Warning: apps/v1beta2 Deployment is deprecated" in done.stderr
 
 
@@ -71,10 +73,10 @@ def test_three_pods_run_with_addresses(space: Space) -> None:
     assert len(addresses) == 3
     for address in addresses:
         assert space.cluster.curl(f"http://{address}/") == "nginx:1.7.9\n"
-    lines = space.kubectl("get", "pods", "-l", "app=nginx").stdout.splitlines()
+    lines = space.run("get", "pods", "-l", "app=nginx").stdout.splitlines()
     assert lines[0].split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
     assert all(line.split()[1:4] == ["1/1", "Running", "0"] for line in lines[1:])
-    shown = space.kubectl("describe", "pod", "nginx").stdout
+    shown = space.run("describe", "pod", "nginx").stdout
     assert re.search(r"Normal\s+Started", shown)
 
 
@@ -98,7 +100,7 @@ def test_service_answers_at_every_address(space: Space) -> None:
 def test_deleted_pod_is_replaced(space: Space) -> None:
     before = {p["metadata"]["name"] for p in deployment_pods(space)}
     gone = min(before)
-    done = space.kubectl("delete", "pod", gone)
+    done = space.run("delete", "pod", gone)
     assert f'pod "{gone}" deleted' in done.stdout
 
     def replaced() -> bool:
@@ -118,25 +120,25 @@ def test_rolling_update_and_undo_lose_no_request(space: Space, careful: bool) ->
         container = {"name": "nginx", **CAREFUL}
         body = {"spec": {"template": {"spec": {"containers": [container]}}}}
         cluster.patch(path, body, "strategic-merge-patch")
-        space.kubectl("rollout", "status", target, "--timeout=60s")
+        space.run("rollout", "status", target, "--timeout=60s")
     # Only the Deployment's pods answer, so that what is replaced carries all of the load.
     lone = space.find_pod("nginx")
     if lone is not None:
-        space.kubectl("delete", "pod", "nginx")
+        space.run("delete", "pod", "nginx")
     port = service(space)["spec"]["ports"][0]["nodePort"]
     with HttpLoad(cluster.machine.address, port) as load:
         wait_until("load", lambda: load.bodies["nginx:1.7.9"] > 20)
-        space.kubectl("set", "image", target, "nginx=nginx:1.10.4")
-        space.kubectl("rollout", "status", target, "--timeout=60s")
+        space.run("set", "image", target, "nginx=nginx:1.10.4")
+        space.run("rollout", "status", target, "--timeout=60s")
         wait_until("the new version answers", lambda: load.bodies["nginx:1.10.4"] > 20)
         wait_until("old pods are gone", lambda: len(space.pods("app=nginx")) == 3)
         assert {p["spec"]["containers"][0]["image"] for p in deployment_pods(space)} == {
             "nginx:1.10.4"
         }
-        history = space.kubectl("rollout", "history", target).stdout
+        history = space.run("rollout", "history", target).stdout
         assert len(re.findall(r"^\d+ ", history, re.MULTILINE)) >= 2
-        space.kubectl("rollout", "undo", target)
-        space.kubectl("rollout", "status", target, "--timeout=60s")
+        space.run("rollout", "undo", target)
+        space.run("rollout", "status", target, "--timeout=60s")
         wait_until("old pods are gone", lambda: len(space.pods("app=nginx")) == 3)
     assert {p["spec"]["containers"][0]["image"] for p in deployment_pods(space)} == {"nginx:1.7.9"}
     assert load.failures == [], f"{len(load.failures)} of {load.bodies.total()} requests failed"
@@ -145,16 +147,16 @@ def test_rolling_update_and_undo_lose_no_request(space: Space, careful: bool) ->
 @pytest.fixture(scope="module")
 def web(space: Space) -> Iterator[str]:
     """One pod of our own to work on."""
-    space.kubectl("run", "web", "--image=nginx:1.7.9", "--labels=app=web", "--port=80")
+    space.run("run", "web", "--image=nginx:1.7.9", "--labels=app=web", "--port=80")
     space.wait_ready("web")
     yield "web"
-    space.kubectl("delete", "pod", "web", "--now")
+    space.run("delete", "pod", "web", "--now")
 
 
 def test_logs(space: Space, web: str) -> None:
     address = space.pod(web)["status"]["podIP"]
-    assert space.kubectl("logs", web).stdout.startswith("started nginx:1.7.9\n")
-    follower = space.cluster.start_kubectl("-n", space.name, "logs", "-f", web, "--tail=1")
+    assert space.run("logs", web).stdout.startswith("started nginx:1.7.9\n")
+    follower = space.start("logs", "-f", web, "--tail=1")
     try:
         assert follower.stdout is not None
         seen = ""
@@ -167,10 +169,10 @@ def test_logs(space: Space, web: str) -> None:
     finally:
         follower.kill()
         follower.communicate()
-    assert len(space.kubectl("logs", web, "--tail=1").stdout.splitlines()) == 1
-    stamped = space.kubectl("logs", web, "--timestamps").stdout.splitlines()[0]
+    assert len(space.run("logs", web, "--tail=1").stdout.splitlines()) == 1
+    stamped = space.run("logs", web, "--timestamps").stdout.splitlines()[0]
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|[+-]\d\d:\d\d) started", stamped)
-    assert space.kubectl("logs", web, "--since=1h").stdout.startswith("started")
+    assert space.run("logs", web, "--since=1h").stdout.startswith("started")
 
 
 def test_previous_logs_after_a_restart(space: Space) -> None:
@@ -194,18 +196,18 @@ def test_previous_logs_after_a_restart(space: Space) -> None:
         "twice", lambda p: container_status(p).get("restartCount") == 1 and is_ready(p)
     )
     assert container_status(pod)["lastState"]["terminated"]["exitCode"] == 3
-    assert space.kubectl("logs", "twice").stdout == "second\n"
-    assert space.kubectl("logs", "twice", "--previous").stdout == "first\n"
+    assert space.run("logs", "twice").stdout == "second\n"
+    assert space.run("logs", "twice", "--previous").stdout == "first\n"
 
 
 def test_exec(space: Space, web: str) -> None:
     assert space.exec(web, "cat", "/www/index.html") == "nginx:1.7.9\n"
-    assert space.kubectl("exec", web, "--", "sh", "-c", "exit 7", check=False).returncode == 7
-    done = space.kubectl("exec", "-i", web, "--", "tr", "a-z", "A-Z", input="over stdin")
+    assert space.run("exec", web, "--", "sh", "-c", "exit 7", check=False).returncode == 7
+    done = space.run("exec", "-i", web, "--", "tr", "a-z", "A-Z", input="over stdin")
     assert done.stdout == "OVER STDIN"
-    done = space.kubectl("exec", web, "--", "sh", "-c", "echo out; echo err >&2")
+    done = space.run("exec", web, "--", "sh", "-c", "echo out; echo err >&2")
     assert (done.stdout, done.stderr) == ("out\n", "err\n")
-    missing = space.kubectl("exec", web, "--", "no-such-command", check=False)
+    missing = space.run("exec", web, "--", "no-such-command", check=False)
     assert missing.returncode != 0
     assert "no-such-command" in missing.stderr
 
@@ -213,11 +215,11 @@ def test_exec(space: Space, web: str) -> None:
 def test_exec_with_a_terminal(space: Space, web: str) -> None:
     outer, inner = pty.openpty()
     process = subprocess.Popen(
-        ["kubectl", "-n", space.name, "exec", "-it", web, "--", "sh"],
+        [*CLIENTS[space.program], "exec", "-n", space.name, "-it", web, "--", "sh"],
         stdin=inner,
         stdout=inner,
         stderr=inner,
-        env=space.cluster.environment,
+        env=space.cluster.client_environment(space.program),
         start_new_session=True,
     )
     os.close(inner)
@@ -251,9 +253,9 @@ def test_copy_both_ways(space: Space, web: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.txt").write_text("from outside\n")
     (tmp_path / "folder" / "big").write_bytes(os.urandom(3 << 20))
-    space.kubectl("cp", str(tmp_path / "folder"), f"{web}:/tmp/folder")
+    space.run("cp", str(tmp_path / "folder"), f"{web}:/tmp/folder")
     assert space.exec(web, "cat", "/tmp/folder/a.txt") == "from outside\n"
-    space.kubectl("cp", f"{web}:/tmp/folder", str(tmp_path / "back"))
+    space.run("cp", f"{web}:/tmp/folder", str(tmp_path / "back"))
     for name in ("a.txt", "big"):
         assert (tmp_path / "back" / name).read_bytes() == (tmp_path / "folder" / name).read_bytes()
 
@@ -261,7 +263,7 @@ def test_copy_both_ways(space: Space, web: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["pod/web", "service/nginx-service"])
 def test_port_forward(space: Space, web: str, target: str) -> None:
     remote = "80" if target.startswith("pod") else "8000"
-    process = space.cluster.start_kubectl("-n", space.name, "port-forward", target, f":{remote}")
+    process = space.start("port-forward", target, f":{remote}")
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -292,13 +294,13 @@ def test_attach_reads_what_the_process_writes(space: Space) -> None:
         },
     )
     space.wait_ready("attached")
-    done = space.kubectl("attach", "-i", "attached", input="one\ntwo\n")
+    done = space.run("attach", "-i", "attached", input="one\ntwo\n")
     assert "got one\ngot two\n" in done.stdout
     space.wait_phase("attached", "Succeeded")
 
 
 def test_scale_label_annotate_expose_and_top_commands(space: Space) -> None:
-    run: Any = space.kubectl
+    run: Any = space.run
     run("create", "deployment", "small", "--image=nginx:1.7.9", "--replicas=1")
     run("expose", "deployment", "small", "--port=80")
     run("scale", "deployment", "small", "--replicas=2")

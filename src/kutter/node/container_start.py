@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kutter.api.types.core_v1 import Container as ContainerSpec
-from kutter.api.types.core_v1 import EphemeralContainer
+from kutter.api.types.core_v1 import EphemeralContainer, Volume
 from kutter.node.container_config import container_annotations, container_labels
 from kutter.node.dns import compute_hostname, render_hosts
 from kutter.node.environment import (
@@ -153,6 +153,7 @@ def _volume_mounts(
     work: PodWork, spec: AnyContainerSpec, environment: dict[str, str]
 ) -> list[Mount]:
     mounts = []
+    contents = {v.name for v in work.pod.spec.volumes if _is_content(v)}
     for index, mount in enumerate(spec.volume_mounts):
         root = work.volumes.paths.get(mount.name)
         if root is None:
@@ -160,24 +161,31 @@ def _volume_mounts(
                 f'cannot find volume "{mount.name}" to mount into container "{spec.name}"'
             )
         path = root
+        read_only = mount.read_only or mount.name in contents
         sub_path = mount.sub_path
         if mount.sub_path_expr:
             sub_path = expand_strict(mount.sub_path_expr, environment)
         if sub_path:
             path = work.volumes.bind_sub_path(
-                mount.name, sub_path, spec.name, index, read_only=mount.read_only
+                mount.name, sub_path, spec.name, index, read_only=read_only
             )
         recursive = mount.recursive_read_only in ("Enabled", "IfPossible")
         mounts.append(
             Mount(
                 container_path=mount.mount_path,
                 host_path=path,
-                readonly=mount.read_only,
+                readonly=read_only,
                 propagation=_PROPAGATION.get(mount.mount_propagation or "", "private"),
-                recursive_readonly=mount.read_only and recursive,
+                recursive_readonly=read_only and recursive,
             )
         )
     return mounts
+
+
+def _is_content(volume: Volume) -> bool:
+    """Whether the agent writes what is in it: such volumes are read-only in every container."""
+    sources = (volume.config_map, volume.secret, volume.downward_api, volume.projected)
+    return any(source is not None for source in sources)
 
 
 def _devices(work: PodWork, spec: AnyContainerSpec) -> tuple[Device, ...]:

@@ -160,7 +160,7 @@ class StaticPods:
                 return
         worker = agent.workers.get(meta["uid"])
         if worker is not None:
-            worker.wake()  # its status has somewhere to go now
+            worker.status.write_again()  # it has somewhere to go now
 
     async def _delete_mirror(self, pod: Pod) -> None:
         meta = pod.metadata

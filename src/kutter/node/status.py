@@ -249,7 +249,8 @@ def _states(
     if run is None:
         if ending and known is not None and known.state.terminated is not None:
             return known.state.tree(), last
-        if ending and facts.released:
+        # Whose turn never came because an init container failed is shown as still waiting.
+        if ending and facts.released and has_initialized(facts):
             return _never_ran(facts, known), last
         return {"waiting": _waiting(facts, spec)}, last
     if run.state is ContainerState.RUNNING:

@@ -58,6 +58,12 @@ class StatusWriter:
         """What was offered last."""
         return self._wanted
 
+    def write_again(self) -> None:
+        """The object was made anew: nothing of what was written is there any more."""
+        self._written = None
+        if self._pod is not None and self._wanted is not None:
+            self.offer(self._pod, self._wanted)
+
     async def wait_settled(self) -> None:
         """Wait until the API has what was offered last (or the pod is no more)."""
         await self._settled.wait()
