@@ -24,6 +24,7 @@ from kutter.controllers.replicas import ReplicaController
 from kutter.controllers.service_accounts import RootCaPublisher, ServiceAccountController
 from kutter.controllers.service_lb import ServiceLoadBalancer
 from kutter.controllers.storage_protection import ClaimProtection, VolumeProtection
+from kutter.controllers.volumes.binding import ClaimBinder, VolumePhases
 from kutter.machinery.controller import Controller
 from kutter.machinery.events import EventRecorder
 from kutter.machinery.informer import InformerFactory
@@ -64,6 +65,8 @@ def build_controllers(
         NodeLifecycleController(client, informers, recorder, clock),
         TaintEvictionController(client, informers, recorder, clock),
         PodGarbageCollector(client, informers, clock),
+        ClaimBinder(client, informers, recorder),
+        VolumePhases(client, informers, recorder),
         ClaimProtection(client, informers),
         VolumeProtection(client, informers),
     ]

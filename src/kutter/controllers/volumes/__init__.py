@@ -1,0 +1,1 @@
+"""Claims and the volumes they are bound to."""
