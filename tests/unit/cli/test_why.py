@@ -65,6 +65,11 @@ CASES = [
             {"type": "PodScheduled", "status": "False", "message": UNSCHEDULED}]})),
         "broken", "of 3 nodes, 1 lack cpu, 2 had untolerated taint {a: b}.",
     ),
+    (
+        facts(pod(node=""), events=[
+            event("FailedScheduling", "no nodes available to schedule pods")]),
+        "broken", "No node can take it: the cluster has no nodes.",
+    ),
     (facts(pod(node="")), "waiting", "No scheduler has looked at it yet."),
     (
         facts(pod(node="", spec={"schedulingGates": [{"name": "g"}]})),
@@ -240,7 +245,7 @@ def test_what_a_pod_needs():
 
 
 def test_as_json_for_machines():
-    tree = as_tree(explain_facts(CASES[5][0]))
+    tree = as_tree(explain_facts(CASES[6][0]))
     assert tree["object"] == "pod/web-1 in namespace shop"
     assert tree["verdict"] == "broken"
     assert tree["findings"][0]["next"]

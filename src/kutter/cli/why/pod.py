@@ -159,6 +159,9 @@ def _unscheduled(facts: Facts) -> Finding:
             (f"spec.schedulerName: {scheduler}",),
             ("if this stays so, check that this scheduler runs: 'kutter status'",),
         )
+    if message.startswith("no nodes available"):
+        steps = ("add a node: 'sudo kutter up' on this machine",)
+        return Finding(BROKEN, "No node can take it: the cluster has no nodes.", (message,), steps)
     match = _nodes_available(message)
     if match is None:
         return Finding(BROKEN, f"It cannot be scheduled: {message}")
