@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from kutter.testing.cluster import LocalCluster
+from kutter.testing.simulated_nodes import DEFAULT_LIFE_CYCLE, Stage, running
 
 NAMESPACE = "typed"
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -49,7 +50,9 @@ class Kubectl:
 
 @pytest.fixture(scope="module")
 def kubectl() -> Iterator[Kubectl]:
-    with LocalCluster(nodes=2) as cluster:
+    # Whoever waits for this pod comes in time to see it change.
+    slowly = Stage("late", phase="Pending", selector="run=watched", delay_s=1, status=running)
+    with LocalCluster(nodes=2, life_cycle=(slowly, *DEFAULT_LIFE_CYCLE)) as cluster:
         tool = Kubectl(cluster)
         tool.ok(f"create namespace {NAMESPACE}")
         tool.ok("create deployment web --image=nginx --replicas=2 --port=80")
