@@ -256,3 +256,28 @@ def test_top(pods, agent):
     assert pods.ok("top", "node", "--no-headers").split() == [
         "n1", "250m", "<unknown>", "256Mi", "<unknown>",
     ]  # fmt: skip
+
+
+def test_exec_with_a_terminal_puts_it_back(pods):
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    environ = {**os.environ, **pods.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    words = ("exec", "-it", "web-1", "-c", "app", "--", "head", "-c", "3")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kutter", *words],
+        env=environ, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        os.write(ours, b"abc")
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 0, err
+        assert termios.tcgetattr(theirs) == before
+        shown = os.read(ours, 100)
+    finally:
+        process.kill()
+        os.close(ours)
+        os.close(theirs)
+    assert b"abc" in shown
