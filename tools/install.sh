@@ -8,7 +8,7 @@ packages="runc conmon nftables"
 python=${PYTHON:-python3}
 $python -c 'import venv, ensurepip' 2>/dev/null || packages="$packages python3-venv"
 if [ "$what" = test ]; then
-    packages="$packages busybox-static skopeo docker-registry iproute2 curl"
+    packages="$packages busybox-static skopeo docker-registry iproute2 curl procps"
     # Any upstream kubectl will do; the distribution's is used where there is none.
     command -v kubectl >/dev/null || packages="$packages kubernetes-client"
 fi

@@ -16,6 +16,7 @@ from tests.e2e.machine import Machine
 
 _NEEDED = ("unshare", "nsenter", "ip", "nft", "conmon", "busybox", "curl", "kubectl")
 _numbers = itertools.count(1)
+FIGURES = pytest.StashKey[list[str]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,6 +37,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
             if isinstance(found, Cluster):
                 report.sections.append((f"logs of the {name}", found.log_tails()))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    lines = config.stash.get(FIGURES, [])
+    if lines:
+        terminalreporter.write_sep("-", "figures")
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)
