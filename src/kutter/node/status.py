@@ -186,7 +186,7 @@ def _container(
     tree["restartCount"] = _restart_count(run, known)
     started = ready = False
     if run is not None:
-        tree["imageID"] = run.image_id
+        tree["imageID"] = run.image_ref or run.image_id
         tree["containerID"] = container_id(run)
         probe = facts.probe(run)
         running = run.state is ContainerState.RUNNING

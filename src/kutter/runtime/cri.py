@@ -262,6 +262,7 @@ class Container:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
+    image_ref: str = ""  # repository@digest where the image has one, else its id
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,15 @@ async def test_completed_has_its_own_reason(world: World) -> None:
     assert (ended.exit_code, ended.reason) == (0, "Completed")
 
 
+async def test_a_container_names_its_image_by_repository_and_digest(world: World) -> None:
+    sandbox = await world.sandbox()
+    ended = await world.wait_ended(await world.run(sandbox, "true"))
+    image = await world.images.image(ended.image_id)
+    assert image is not None
+    assert ended.image_ref in image.repo_digests
+    assert re.fullmatch(r"[^@]+@sha256:[0-9a-f]{64}", ended.image_ref)
+
+
 async def test_stop_sends_the_signal_first(world: World) -> None:
     sandbox = await world.sandbox()
     script = "trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done"

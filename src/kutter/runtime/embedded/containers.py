@@ -446,6 +446,7 @@ class LiveContainer:
             labels=record.config.labels,
             annotations=record.config.annotations,
             user=record.user,
+            image_ref=record.image_ref or record.image_id,
         )
 
 

@@ -69,6 +69,7 @@ class ContainerRecord:
     exit_code: int = 0
     reason: str = ""
     message: str = ""
+    image_ref: str = ""
 
 
 R = TypeVar("R", SandboxRecord, ContainerRecord)

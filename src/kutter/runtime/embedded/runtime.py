@@ -382,6 +382,7 @@ class EmbeddedRuntime:
             cgroup=f"{self._house.cgroup(sandbox)}/{identity}",
             handler=sandbox.config.runtime_handler,
             log_path=log_path,
+            image_ref=image.digests[0] if image.digests else image.id,
         )
         live = self._add(record)
         self._images.touch(image)
