@@ -8,7 +8,14 @@ import orjson
 import pytest
 from tests.apiserver_harness import Api, config_map, header, pod, start_server, tree
 
-from kutter.api.protobuf import MEDIA_TYPE, decode_object, encode_object, unwrap, wrap
+from kutter.api.protobuf import (
+    MEDIA_TYPE,
+    ProtobufError,
+    decode_object,
+    encode_object,
+    unwrap,
+    wrap,
+)
 from kutter.api.protobuf.values import bytes_of, scan, text_of
 from kutter.apiserver.printing.registry import printer_for
 from kutter.apiserver.protobuf_encoders import MessageCache
@@ -309,6 +316,25 @@ async def test_a_watch_tells_the_same_in_frames(api: Api) -> None:
     assert (type, found["data"]) == ("DELETED", {"k": "v"})
     await selected.close()
     await whole.close()
+
+
+async def test_a_change_without_bytes_ends_only_the_watches_that_need_them(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kutter.apiserver import protobuf_encoders
+
+    typed = await watch(api, CM, ACCEPT)
+    other = await api.watch(CM)
+
+    def broken(held: Any, tree: dict[str, Any]) -> bytes:
+        raise ProtobufError("a bug of ours")
+
+    monkeypatch.setattr(protobuf_encoders, "encode_message", broken)
+    await api.ok("POST", CM, config_map("a"))
+    assert await other.take(1) == [("ADDED", "a")]
+    with pytest.raises(StopAsyncIteration):
+        await typed.next()
+    await other.close()
 
 
 async def test_initial_events_end_with_a_bookmark(api: Api) -> None:

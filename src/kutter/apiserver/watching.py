@@ -11,15 +11,18 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 
 from kutter.api.errors import ApiError
+from kutter.api.protobuf import ProtobufError
 from kutter.apiserver.cache import CacheEvent, Entry, EventType, ResourceCache
 from kutter.apiserver.caches import Caches
 from kutter.apiserver.encoders import Encoder
 from kutter.apiserver.selection import Selection
 from kutter.base.clock import Clock
+from kutter.base.log import get_logger
 
 # A watcher may have this many bytes waiting; the initial state does not count.
 BUFFER_LIMIT_BYTES = 16 << 20
 BOOKMARK_PERIOD_S = 60.0
+_log = get_logger("apiserver")
 _INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
 # Fields whose exact selection by many watchers is common: kubelets and single-object watches.
 _INDEXED = ("spec.nodeName", "metadata.name")
@@ -165,7 +168,13 @@ class Broadcaster:
             key = (watcher.encoder.key, type)
             encoded = frames.get(key)
             if encoded is None:
-                encoded = frames[key] = render(watcher.encoder, type, event)
+                try:
+                    encoded = frames[key] = render(watcher.encoder, type, event)
+                except ProtobufError as error:
+                    # A bug, but one watcher's: the store's feed and the others go on.
+                    _log.error("no frame for a change", key=event.current.key, error=str(error))
+                    watcher.close()
+                    continue
             watcher.push(encoded)
 
 
