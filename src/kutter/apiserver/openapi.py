@@ -6,13 +6,16 @@ the catalog does not change. Descriptions are not in the tables, so there are no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha512
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from kutter.api.custom.publishing import publish_schema
 from kutter.api.resources import Resource
 from kutter.api.schema import Node, schema_for
+from kutter.api.schema.loader import type_node
 from kutter.apiserver.negotiation import JSON
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.versions import schema_of
@@ -32,13 +35,16 @@ _SCALARS: dict[str, Tree] = {
     "microtime": {"type": "string", "format": "date-time"},
     "quantity": {"type": "string"},
     "intstr": {"type": "string", "format": "int-or-string"},
-    "any": {},
+    # Not empty: kubectl's explain takes an empty schema for a missing one.
+    "any": {"description": "Any value."},
 }
 _PATCHES = (
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 )
+# Custom kinds take no strategic merge patch, and kubectl looks here before it sends one.
+_CUSTOM_PATCHES = tuple(media for media in _PATCHES if "strategic" not in media)
 _QUERY = ("dryRun", "fieldManager", "fieldValidation", "pretty")
 
 
@@ -91,12 +97,13 @@ class OpenApi:
             path = _path_of(group, version)
             # The hash makes the document's address change with its content.
             seed = f"{path}{[r.plural for r in self._server.catalog.resources(group, version)]}"
-            relative = f"/openapi/v3/{path}?hash={_hash(seed.encode())}"
+            mark = self._server.definitions.mark_of(group, version)
+            relative = f"/openapi/v3/{path}?hash={_hash(seed.encode() + mark)}"
             paths[path] = {"serverRelativeURL": relative}
         return {"paths": paths}
 
     def _version_3(self, group: str, version: str) -> Tree:
-        definitions = _Definitions("#/components/schemas/")
+        definitions = _Definitions("#/components/schemas/", self._custom_schema, version=3)
         paths: Tree = {}
         for resource in self._server.catalog.resources(group, version):
             _add_paths(paths, resource, definitions, version=3)
@@ -108,7 +115,7 @@ class OpenApi:
         }
 
     def _version_2(self) -> Tree:
-        definitions = _Definitions("#/definitions/")
+        definitions = _Definitions("#/definitions/", self._custom_schema, version=2)
         paths: Tree = {}
         for resource in self._server.catalog:
             _add_paths(paths, resource, definitions, version=2)
@@ -118,6 +125,9 @@ class OpenApi:
             "paths": paths,
             "definitions": definitions.made,
         }
+
+    def _custom_schema(self, resource: Resource) -> Tree | None:
+        return self._server.definitions.schema_of(resource)
 
 
 def _path_of(group: str, version: str) -> str:
@@ -131,13 +141,20 @@ def _hash(content: bytes) -> str:
 class _Definitions:
     """Named types, each once, gathered while references to them are made."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(
+        self, prefix: str, custom: Callable[[Resource], Tree | None], *, version: int
+    ) -> None:
         self._prefix = prefix
+        self._custom = custom
+        self._version = version
         self.made: dict[str, Tree] = {}
         self._names: dict[int, str] = {}
 
     def kind(self, resource: Resource) -> Tree:
         """A reference to a resource's kind."""
+        custom = self._custom(resource)
+        if custom is not None:
+            return self._custom_kind(resource, custom)
         schema = schema_of(resource)
         if schema is None:
             return {"type": "object"}
@@ -149,6 +166,21 @@ class _Definitions:
             made["x-kubernetes-group-version-kind"] = [_gvk(resource)]
             self.made[name] = made
         return {"$ref": self._prefix + name}
+
+    def is_custom(self, resource: Resource) -> bool:
+        return self._custom(resource) is not None
+
+    def _custom_kind(self, resource: Resource, schema: Tree) -> Tree:
+        name = ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
+        if name not in self.made:
+            self.made[name] = {}
+            made = publish_schema(schema, self._metadata(), version=self._version, root=True)
+            made["x-kubernetes-group-version-kind"] = [_gvk(resource)]
+            self.made[name] = made
+        return {"$ref": self._prefix + name}
+
+    def _metadata(self) -> Tree:
+        return self._reference(type_node("meta/v1", "ObjectMeta"))
 
     def delete_options(self) -> Tree:
         """A reference to DeleteOptions."""
@@ -220,6 +252,7 @@ def _add_paths(paths: Tree, resource: Resource, definitions: _Definitions, *, ve
     collection = resource.path(namespace)
     one = resource.path(namespace, "{name}")
     reference = definitions.kind(resource)
+    patches = _CUSTOM_PATCHES if definitions.is_custom(resource) else _PATCHES
     verbs = set(resource.verbs)
     on_collection: Tree = {}
     on_one: Tree = {}
@@ -233,14 +266,16 @@ def _add_paths(paths: Tree, resource: Resource, definitions: _Definitions, *, ve
         ("delete", "delete", "delete", on_one),
     ):
         if verb in verbs:
-            target[method] = _operation(resource, action, reference, version)
+            target[method] = _operation(resource, action, reference, version, patches)
     if on_collection:
         paths[collection] = on_collection
     if on_one:
         paths[one] = on_one
 
 
-def _operation(resource: Resource, action: str, reference: Tree, version: int) -> Tree:
+def _operation(
+    resource: Resource, action: str, reference: Tree, version: int, patches: tuple[str, ...]
+) -> Tree:
     writes = action in ("post", "put", "patch")
     parameters: list[Tree] = []
     if writes or action == "delete":
@@ -257,13 +292,13 @@ def _operation(resource: Resource, action: str, reference: Tree, version: int) -
         content: Any = {"application/json": {"schema": reference}}
         operation["responses"] = {"200": {"description": "OK", "content": content}}
         if writes:
-            types = _PATCHES if action == "patch" else ("application/json", "application/yaml")
+            types = patches if action == "patch" else ("application/json", "application/yaml")
             body = {"type": "object"} if action == "patch" else reference
             operation["requestBody"] = {"content": {media: {"schema": body} for media in types}}
         return operation
     operation["responses"] = {"200": {"description": "OK", "schema": reference}}
     if writes:
-        operation["consumes"] = list(_PATCHES) if action == "patch" else ["application/json"]
+        operation["consumes"] = list(patches) if action == "patch" else ["application/json"]
         body = {"type": "object"} if action == "patch" else reference
         parameters.append({"name": "body", "in": "body", "required": True, "schema": body})
     return operation

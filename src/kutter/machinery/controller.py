@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from kutter.api.errors import ApiError, is_reason
 from kutter.base.log import get_logger
@@ -72,6 +72,13 @@ class Controller(Protocol):
     async def reconcile(self, key: str) -> Result: ...
 
 
+@runtime_checkable
+class Following(Protocol):
+    """A controller whose sources come and go: it queues the keys of the later ones itself."""
+
+    def follow(self, enqueue: Callable[[str], None]) -> None: ...
+
+
 class ControllerRunner:
     """Runs one controller until cancelled."""
 
@@ -91,6 +98,8 @@ class ControllerRunner:
             metrics.add(self.outcomes)
         for source in controller.sources():
             source.informer.on_event(self._handler(source))
+        if isinstance(controller, Following):
+            controller.follow(self.queue.add)
 
     def _handler(self, source: Source) -> Callable[[Change[Any]], None]:
         keys, add = source.keys, self.queue.add

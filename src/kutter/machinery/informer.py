@@ -246,6 +246,8 @@ class InformerFactory:
         self._clock = clock
         self._informers: dict[tuple[Any, ...], Informer[Any]] = {}
         self._started: set[tuple[Any, ...]] = set()
+        self._spawn: Callable[[Any, str], Any] | None = None
+        self._tasks: dict[type[Any], asyncio.Task[None]] = {}
 
     def informer(
         self,
@@ -271,10 +273,28 @@ class InformerFactory:
 
     def start(self, spawn: Callable[[Any, str], Any]) -> None:
         """Start what was made since the last call; ``spawn`` is a scope's ``start``."""
+        self._spawn = spawn
         for key, informer in self._informers.items():
             if key not in self._started:
                 self._started.add(key)
-                spawn(informer.run(), f"informer/{informer.view.resource.plural}")
+                task = spawn(informer.run(), f"informer/{informer.view.resource.plural}")
+                self._tasks[informer.view] = task
+
+    def open(self, view: type[V]) -> Informer[V]:
+        """An informer for a kind that came at run time; runs at once if the others do."""
+        informer = self.informer(view)
+        if self._spawn is not None:
+            self.start(self._spawn)
+        return informer
+
+    def close(self, informer: Informer[Any]) -> None:
+        """End an informer whose kind is served no more; nobody else may share it."""
+        key = (informer.view, "", "", "")
+        self._informers.pop(key, None)
+        self._started.discard(key)
+        task = self._tasks.pop(informer.view, None)
+        if task is not None:
+            task.cancel()
 
     async def wait_synced(self) -> None:
         """Wait for every informer's first list."""

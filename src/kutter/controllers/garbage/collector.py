@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import types
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ from kutter.client.client import Client
 from kutter.controllers.garbage.graph import FOREGROUND, ORPHAN, Entry, Graph
 from kutter.machinery.controller import Change, Result, Source
 from kutter.machinery.events import EventRecorder
-from kutter.machinery.informer import InformerFactory
+from kutter.machinery.informer import Informer, InformerFactory
 
 ABSENT_LIMIT = 500
 
@@ -67,18 +67,62 @@ class GarbageCollector:
         self._recorder = recorder
         self._graph = Graph()
         self._absent: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._sources = [
-            Source(informers.informer(metadata_view(resource)), self._keys)
+        self._informers = informers
+        self._known: dict[str, Informer[Any]] = {
+            resource.group_resource: informers.informer(metadata_view(resource))
             for resource in collectable(catalog)
-        ]
+        }
+        self._enqueue: Callable[[str], None] | None = None
 
     def sources(self) -> Sequence[Source]:
-        return self._sources
+        return [Source(informer, self._keys) for informer in self._known.values()]
+
+    def follow(self, enqueue: Callable[[str], None]) -> None:
+        """Custom kinds come and go: have an informer for each while it is served."""
+        self._enqueue = enqueue
+        self._catalog.listeners.append(self._meet)
+        self._meet()
+
+    def _meet(self) -> None:
+        served = {resource.group_resource: resource for resource in collectable(self._catalog)}
+        for name, informer in list(self._known.items()):
+            known, resource = informer.view.resource, served.get(name)
+            if resource is None or (resource.version, resource.kind) != (known.version, known.kind):
+                del self._known[name]
+                self._part(informer, gone=resource is None)
+        for name, resource in served.items():
+            if name not in self._known:
+                informer = self._known[name] = self._informers.open(metadata_view(resource))
+                informer.on_event(self._take)
+
+    def _part(self, informer: Informer[Any], *, gone: bool) -> None:
+        """Forget a kind; a definition goes after its objects, so what we still know is gone."""
+        self._informers.close(informer)
+        for item in informer.items():
+            look = self._graph.remove(item.metadata.uid)
+            if gone:
+                self._note_absent(item.metadata.namespace, item.metadata.uid)
+                self._queue(look)
+
+    def _take(self, change: Change[Any]) -> None:
+        self._queue(self._keys(change))
+
+    def _queue(self, keys: Sequence[str]) -> None:
+        assert self._enqueue is not None, "nothing comes before follow"
+        for key in keys:
+            self._enqueue(key)
+
+    def _note_absent(self, namespace: str, uid: str) -> None:
+        self._absent[namespace, uid] = None
+        while len(self._absent) > ABSENT_LIMIT:
+            self._absent.popitem(last=False)
 
     def _keys(self, change: Change[Any]) -> Sequence[str]:
         look: list[str] = []
         old, new = change.old, change.new
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            # Noted, for its kind may be served no more by the time its dependents are looked at.
+            self._note_absent(old.metadata.namespace, old.metadata.uid)
             look += self._graph.remove(old.metadata.uid)
         if new is not None:
             look += self._graph.put(new.resource, new)
@@ -150,6 +194,8 @@ class GarbageCollector:
 
     async def _is_absent(self, entry: Entry, reference: OwnerReference) -> bool:
         """Ask the API server whether an owner we do not know exists."""
+        if ("", reference.uid) in self._absent or (entry.namespace, reference.uid) in self._absent:
+            return True
         group, _, version = reference.api_version.rpartition("/")
         resource = self._catalog.find_kind(group, version, reference.kind)
         if resource is None:
@@ -170,8 +216,6 @@ class GarbageCollector:
             )
             return False
         namespace = entry.namespace if resource.namespaced else ""
-        if (namespace, reference.uid) in self._absent:
-            return True
         try:
             answer = await self._client.request("GET", resource.path(namespace, reference.name))
         except ApiError as error:
@@ -181,9 +225,7 @@ class GarbageCollector:
             found = decode(KubeObject, answer.body)
             if found.metadata.uid == reference.uid:
                 return False
-        self._absent[namespace, reference.uid] = None
-        while len(self._absent) > ABSENT_LIMIT:
-            self._absent.popitem(last=False)
+        self._note_absent(namespace, reference.uid)
         return True
 
     # Writing
