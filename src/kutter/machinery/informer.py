@@ -247,7 +247,7 @@ class InformerFactory:
         self._informers: dict[tuple[Any, ...], Informer[Any]] = {}
         self._started: set[tuple[Any, ...]] = set()
         self._spawn: Callable[[Any, str], Any] | None = None
-        self._tasks: dict[type[Any], asyncio.Task[None]] = {}
+        self._tasks: dict[tuple[Any, ...], asyncio.Task[None]] = {}
 
     def informer(
         self,
@@ -278,7 +278,7 @@ class InformerFactory:
             if key not in self._started:
                 self._started.add(key)
                 task = spawn(informer.run(), f"informer/{informer.view.resource.plural}")
-                self._tasks[informer.view] = task
+                self._tasks[key] = task
 
     def open(self, view: type[V]) -> Informer[V]:
         """An informer for a kind that came at run time; runs at once if the others do."""
@@ -292,9 +292,11 @@ class InformerFactory:
         key = (informer.view, "", "", "")
         self._informers.pop(key, None)
         self._started.discard(key)
-        task = self._tasks.pop(informer.view, None)
+        task = self._tasks.pop(key, None)
         if task is not None:
             task.cancel()
+        # Whoever waits for its first list waits for nothing.
+        informer._synced.set()
 
     async def wait_synced(self) -> None:
         """Wait for every informer's first list."""
