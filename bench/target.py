@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 from bench.driver import Target, call, need
 from kutter.client.kubeconfig import Connection, load_connection
+from kutter.cluster.certificates import certificates_of
 from kutter.cluster.config import ClusterConfig, save_config
-from kutter.cluster.lifecycle import certificates_of, write_kubeconfig
+from kutter.cluster.lifecycle import write_kubeconfig
 
 SOURCES = Path(__file__).resolve().parents[1] / "src"
 NAMESPACE = "bench"
@@ -29,8 +30,11 @@ READY_TIMEOUT_S = 30.0
 
 def environment() -> dict[str, str]:
     """Ours without what would lead a started kutter elsewhere."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("KUTTER_", "KUBE"))}
-    return {**kept, "PYTHONPATH": str(SOURCES)}
+    strange = ("KUTTER_", "KUBE", "PYTHON")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(strange)}
+    # Installed packages come compiled; a checkout is, after its first start.
+    cache = tempfile.gettempdir() + f"/kutter-bench-pycache-{os.getuid()}"
+    return {**kept, "PYTHONPATH": str(SOURCES), "PYTHONPYCACHEPREFIX": cache}
 
 
 class OwnServer:

@@ -20,8 +20,8 @@ from kutter.client.client import Client
 from kutter.client.http import HttpTransport
 from kutter.client.kubeconfig import Connection
 from kutter.cluster.agent_control import AgentControl
+from kutter.cluster.certificates import certificates_of
 from kutter.cluster.config import ClusterConfig
-from kutter.cluster.lifecycle import certificates_of
 from kutter.linux import mounts
 from kutter.network.addresses.pods import BridgePodNetwork
 from kutter.network.dns.server import ClusterDns

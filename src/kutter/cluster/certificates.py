@@ -31,6 +31,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.files import write_atomic
+from kutter.cluster.config import ClusterConfig
 
 CA_LIFETIME = timedelta(days=3652)
 LEAF_LIFETIME = timedelta(days=365)
@@ -358,4 +359,14 @@ def _certificate_pem(certificate: x509.Certificate) -> bytes:
 def _public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def certificates_of(config: ClusterConfig) -> Certificates:
+    """The cluster's certificates, where they are kept."""
+    return Certificates(
+        config.pki_dir,
+        service_addresses=(config.service_address,),
+        hosts=tuple(dict.fromkeys((config.address, config.node_name))),
+        cluster_domain=config.cluster_domain,
     )

@@ -25,7 +25,7 @@ import orjson
 from kutter.client import kubeconfig
 from kutter.cluster import processes
 from kutter.cluster.admin_kubeconfig import build_kubeconfig
-from kutter.cluster.certificates import Certificates
+from kutter.cluster.certificates import Certificates, certificates_of
 from kutter.cluster.config import ClusterConfig, save_config
 
 Say = Callable[[str], None]
@@ -54,16 +54,6 @@ class State:
 def observe(config: ClusterConfig) -> State:
     """Look up our processes."""
     return State(processes.find(config.run_dir, SERVER), processes.find(config.run_dir, AGENT))
-
-
-def certificates_of(config: ClusterConfig) -> Certificates:
-    """The cluster's certificates, where they are kept."""
-    return Certificates(
-        config.pki_dir,
-        service_addresses=(config.service_address,),
-        hosts=tuple(dict.fromkeys((config.address, config.node_name))),
-        cluster_domain=config.cluster_domain,
-    )
 
 
 def bring_up(config: ClusterConfig, *, with_agent: bool, timeout_s: float, say: Say) -> None:

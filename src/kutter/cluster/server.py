@@ -14,10 +14,9 @@ from kutter.base.clock import SYSTEM_CLOCK
 from kutter.base.collector import settle
 from kutter.base.log import configure_logging, get_logger
 from kutter.base.tasks import Scope, supervise
-from kutter.cluster.certificates import Certificates
+from kutter.cluster.certificates import Certificates, certificates_of
 from kutter.cluster.config import ClusterConfig
 from kutter.cluster.control_plane import ControlPlane, ControlPlaneOptions
-from kutter.cluster.lifecycle import certificates_of
 from kutter.http.client import HttpClient
 from kutter.http.messages import Response
 from kutter.http.server import serve
