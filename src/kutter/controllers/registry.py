@@ -47,26 +47,29 @@ def build_controllers(
     options: ControllerOptions,
 ) -> list[Controller]:
     """All of them, ready to be run by :class:`kutter.machinery.controller.ControllerRunner`."""
-    clock = options.clock
+    # Events name the controller as upstream's do.
+    clock, named = options.clock, recorder.named
     return [
         NamespaceController(client, informers, catalog, clock),
         ServiceAccountController(client, informers),
         RootCaPublisher(client, informers, options.root_ca),
-        GarbageCollector(client, informers, catalog, recorder),
-        ReplicaController(ReplicaSet, client, informers, recorder, clock),
-        ReplicaController(ReplicationController, client, informers, recorder, clock),
-        DeploymentController(client, informers, recorder, clock),
+        GarbageCollector(client, informers, catalog, named("garbage-collector-controller")),
+        ReplicaController(ReplicaSet, client, informers, named("replicaset-controller"), clock),
+        ReplicaController(
+            ReplicationController, client, informers, named("replication-controller"), clock
+        ),
+        DeploymentController(client, informers, named("deployment-controller"), clock),
         EndpointsController(client, informers),
         EndpointSliceController(client, informers),
         EndpointSliceMirroringController(client, informers),
-        DisruptionController(client, informers, catalog, recorder, clock),
-        ServiceLoadBalancer(client, informers, recorder),
-        NodeRangeController(client, informers, recorder, options.cluster_cidr),
-        NodeLifecycleController(client, informers, recorder, clock),
-        TaintEvictionController(client, informers, recorder, clock),
+        DisruptionController(client, informers, catalog, named("controllermanager"), clock),
+        ServiceLoadBalancer(client, informers, named("service-controller")),
+        NodeRangeController(client, informers, named("cidrAllocator"), options.cluster_cidr),
+        NodeLifecycleController(client, informers, named("node-controller"), clock),
+        TaintEvictionController(client, informers, named("taint-eviction-controller"), clock),
         PodGarbageCollector(client, informers, clock),
-        ClaimBinder(client, informers, recorder),
-        VolumePhases(client, informers, recorder),
+        ClaimBinder(client, informers, named("persistentvolume-controller")),
+        VolumePhases(client, informers, named("persistentvolume-controller")),
         ClaimProtection(client, informers),
         VolumeProtection(client, informers),
     ]

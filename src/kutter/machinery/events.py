@@ -8,9 +8,10 @@ counted, because an event must never stop the work it tells of.
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 from kutter.api.errors import ApiError, is_reason
 from kutter.api.resources import Resource
@@ -52,6 +53,16 @@ def reference_to(view: KubeObject, *, field_path: str = "") -> dict[str, Any]:
     return {k: v for k, v in reference.items() if v}
 
 
+class _Note(NamedTuple):
+    """One event on its way to the server."""
+
+    component: str
+    reference: dict[str, Any]
+    kind: str
+    reason: str
+    message: str
+
+
 class EventRecorder:
     """``recorder.event(pod, "Normal", "Started", "Started container web")``."""
 
@@ -62,11 +73,20 @@ class EventRecorder:
         self._component = component
         self._host = host
         self._clock = clock
-        self._queue: asyncio.Queue[tuple[dict[str, Any], str, str, str]] = asyncio.Queue(
-            QUEUE_LIMIT
-        )
+        self._queue: asyncio.Queue[_Note] = asyncio.Queue(QUEUE_LIMIT)
         self._known: OrderedDict[str, tuple[str, int]] = OrderedDict()  # key -> (name, count)
-        self.dropped = 0
+        self._dropped = [0]  # shared by every named twin
+
+    @property
+    def dropped(self) -> int:
+        """How many events were dropped because the queue was full."""
+        return self._dropped[0]
+
+    def named(self, component: str) -> EventRecorder:
+        """The same recorder (queue, counts) speaking for another component."""
+        other = copy.copy(self)
+        other._component = component
+        return other
 
     def event(
         self,
@@ -82,18 +102,20 @@ class EventRecorder:
             reference_to(about, field_path=field_path) if isinstance(about, KubeObject) else about
         )
         try:
-            self._queue.put_nowait((reference, kind, reason, message[:MESSAGE_LIMIT]))
+            self._queue.put_nowait(
+                _Note(self._component, reference, kind, reason, message[:MESSAGE_LIMIT])
+            )
         except asyncio.QueueFull:
-            self.dropped += 1
+            self._dropped[0] += 1
 
     async def run(self) -> None:
         """Write events until cancelled."""
         while True:
-            reference, kind, reason, message = await self._queue.get()
+            note = await self._queue.get()
             try:
-                await self._write(reference, kind, reason, message)
+                await self._write(note)
             except (ApiError, OSError, TimeoutError) as error:
-                _log.debug("event not written", reason=reason, error=str(error))
+                _log.debug("event not written", reason=note.reason, error=str(error))
             finally:
                 self._queue.task_done()
 
@@ -101,32 +123,23 @@ class EventRecorder:
         """Wait until everything recorded so far is written."""
         await self._queue.join()
 
-    async def _write(self, reference: dict[str, Any], kind: str, reason: str, message: str) -> None:
+    async def _write(self, note: _Note) -> None:
+        reference = note.reference
+        about = ("kind", "namespace", "name", "uid", "fieldPath")
         parts = (
-            *(str(reference.get(k, "")) for k in ("kind", "namespace", "name", "uid", "fieldPath")),
-            kind,
-            reason,
-            message,
+            *(str(reference.get(k, "")) for k in about),
+            note.component,
+            note.kind,
+            note.reason,
+            note.message,
         )
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         namespace = reference.get("namespace") or "default"
+        if key in self._known and await self._count(key, namespace):
+            return
         now = self._clock.now()
-        known = self._known.get(key)
-        if known is not None:
-            name, count = known
-            body: dict[str, Any] = {"count": count + 1, "lastTimestamp": render_time(now)}
-            try:
-                await self._client.patch(EVENTS, name, body, namespace, kind="merge")
-            except ApiError as error:
-                if not is_reason(error, "NotFound"):
-                    raise
-                del self._known[key]
-            else:
-                self._known[key] = (name, count + 1)
-                self._known.move_to_end(key)
-                return
         name = f"{reference.get('name', '')}.{int(now.timestamp() * 1e9):x}"
-        source: dict[str, Any] = {"component": self._component}
+        source: dict[str, Any] = {"component": note.component}
         if self._host:
             source["host"] = self._host
         tree: dict[str, Any] = {
@@ -134,17 +147,33 @@ class EventRecorder:
             "apiVersion": "v1",
             "metadata": {"name": name, "namespace": namespace},
             "involvedObject": reference,
-            "reason": reason,
-            "message": message,
+            "reason": note.reason,
+            "message": note.message,
             "source": source,
             "firstTimestamp": render_time(now),
             "lastTimestamp": render_time(now),
             "count": 1,
-            "type": kind,
-            "reportingComponent": self._component,
+            "type": note.kind,
+            "reportingComponent": note.component,
             "reportingInstance": self._host,
         }
         await self._client.create(EVENTS, tree, namespace)
         self._known[key] = (name, 1)
         while len(self._known) > CACHE_LIMIT:
             self._known.popitem(last=False)
+
+    async def _count(self, key: str, namespace: str) -> bool:
+        """Count an event up that was written before; False when it is gone by now."""
+        name, count = self._known[key]
+        stamp = render_time(self._clock.now())
+        body: dict[str, Any] = {"count": count + 1, "lastTimestamp": stamp}
+        try:
+            await self._client.patch(EVENTS, name, body, namespace, kind="merge")
+        except ApiError as error:
+            if not is_reason(error, "NotFound"):
+                raise
+            del self._known[key]
+            return False
+        self._known[key] = (name, count + 1)
+        self._known.move_to_end(key)
+        return True
