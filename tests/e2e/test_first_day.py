@@ -38,6 +38,9 @@ def space(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Space]:
     made.wait_ready("nginx")
     yield made
     made.remove()
+    # Both rounds' services want port 8000 of the one machine's address.
+    path = f"/api/v1/namespaces/{made.name}"
+    wait_until("the namespace is gone", lambda: cluster.request("GET", path)[0] == 404)
 
 
 def deployment_pods(space: Space) -> list[Tree]:
