@@ -15,12 +15,15 @@ import yaml
 from kutter.api.errors import ApiError, bad_request, too_large, unsupported_media_type
 from kutter.api.protobuf import MEDIA_TYPE as PROTOBUF
 from kutter.api.protobuf import ProtobufError, decode_object, unwrap
+from kutter.api.quoting import quote
 from kutter.api.resources import Resource
 from kutter.api.schema import KindSchema, schema_for
 from kutter.apiserver.ports import Tree
 from kutter.http.messages import Request
 
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
+# Values in one YAML document, aliases followed; more than the body could hold without them.
+NODES_LIMIT = 2_000_000
 JSON = "application/json"
 YAML = "application/yaml"
 _ACCEPTED = [JSON, YAML, PROTOBUF]
@@ -81,12 +84,55 @@ def _parse_json(body: bytes, kind: str) -> Any:
 
 def _parse_yaml(body: bytes, kind: str) -> Any:
     try:
-        # A round trip through JSON keeps out what JSON has no form for.
-        tree = yaml.load(body, Loader=_Loader)  # noqa: S506  (derived from CSafeLoader)
-        return orjson.loads(orjson.dumps(tree, option=orjson.OPT_NON_STR_KEYS))
-    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        return load_yaml(body)[0]
+    except ValueError as error:
         detail = f"couldn't get version/kind; yaml parse error: {error}"
         raise _unrecognized(kind, detail, body) from error
+
+
+def load_yaml(body: bytes) -> tuple[Any, list[tuple[int, str]]]:
+    """A YAML document as a JSON tree, and keys given twice as (line, quoted key).
+
+    Raises ValueError for what is no YAML, has no JSON form, or grows out of hand by aliases.
+    """
+    try:
+        loader = _Loader(body)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None, []
+            doubled = _doubled_keys(node)
+            tree = loader.construct_document(node)
+        finally:
+            loader.dispose()
+        # A round trip through JSON keeps out what JSON has no form for.
+        return orjson.loads(orjson.dumps(tree, option=orjson.OPT_NON_STR_KEYS)), doubled
+    except (yaml.YAMLError, TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _doubled_keys(root: yaml.Node) -> list[tuple[int, str]]:
+    """Walks the document as it will be written out, so aliases count each time."""
+    found: list[tuple[int, str]] = []
+    pending = [root]
+    left = NODES_LIMIT
+    while pending:
+        node = pending.pop()
+        left -= 1
+        if left < 0:
+            raise ValueError("yaml: document contains excessive aliasing")
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[tuple[str, str]] = set()
+            for key, value in node.value:
+                pending.append(value)
+                if isinstance(key, yaml.ScalarNode):
+                    name = (key.tag, key.value)
+                    if name in seen:
+                        found.append((key.start_mark.line + 1, quote(key.value)))
+                    seen.add(name)
+    return sorted(found)
 
 
 def _parse_protobuf(body: bytes, kind: str, api_version: str) -> Any:
@@ -175,17 +221,20 @@ def check_fields(
     validation: str,
     source: bytes | None,
     warnings: list[str],
+    *,
+    uncounted: int = 0,
 ) -> None:
     """Check types and prune what the schema does not know, reporting as asked.
 
     ``validation`` is ``fieldValidation`` of the query (empty: warn); ``source`` is the JSON text
-    the tree was decoded from, if it was. Raises 400.
+    the tree was decoded from, if it was, ``uncounted`` how many keys of it are in the tree no
+    more. Raises 400.
     """
     if schema is None:
         return
     if validation == "Strict":
-        schema.clean_strict(tree, source=source)
+        schema.clean_strict(tree, source=source, uncounted=uncounted)
     elif validation == "Ignore":
         schema.clean(tree)
     else:
-        warnings += schema.clean(tree, report=True, source=source)
+        warnings += schema.clean(tree, report=True, source=source, uncounted=uncounted)

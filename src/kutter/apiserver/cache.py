@@ -39,6 +39,16 @@ class _Labelled(msgspec.Struct):
     metadata: _Labels
 
 
+class _Owners(msgspec.Struct):
+    managedFields: msgspec.Raw = msgspec.Raw()  # noqa: N815
+
+
+class _Owned(msgspec.Struct):
+    metadata: _Owners
+
+
+_owners_decoder = msgspec.json.Decoder(_Owned)
+_OWNERS = b',"managedFields":'
 _labels_decoder = msgspec.json.Decoder(_Labelled)
 
 
@@ -79,7 +89,7 @@ def encode_tail(tree: Tree, revision: int) -> bytes:
 class Entry:
     """One object in one state. Immutable but for what is decoded lazily."""
 
-    __slots__ = ("_fields", "_labels", "head", "name", "namespace", "revision", "tail")
+    __slots__ = ("_fields", "_labels", "_span", "head", "name", "namespace", "revision", "tail")
 
     def __init__(self, head: bytes, tail: bytes, namespace: str, name: str, revision: int) -> None:
         self.head = head
@@ -89,12 +99,56 @@ class Entry:
         self.revision = revision
         self._labels: dict[str, str] | None = None
         self._fields: dict[str, str] | None = None
+        self._span: tuple[int, int] | None = None
 
     @property
     def tree(self) -> Tree:
-        """The object, decoded anew on each call: the caller may change it."""
+        """The object, decoded anew on each call: the caller may change it. Its owners, which
+        hardly anybody looks into, stay encoded (an ``orjson.Fragment``).
+        """
+        tree = self.bare_tree
+        owners = self.owners
+        if owners:
+            tree["metadata"]["managedFields"] = orjson.Fragment(owners)
+        return tree
+
+    @property
+    def bare_tree(self) -> Tree:
+        """As ``tree``, without ``metadata.managedFields``."""
+        start, end = self._owners_span()
+        tail = self.tail
+        if start:
+            tail = tail[:start] + tail[end:]
+        tree: Tree = orjson.loads(self.head + tail)
+        return tree
+
+    @property
+    def whole_tree(self) -> Tree:
+        """As ``tree``, with everything decoded."""
         tree: Tree = orjson.loads(self.head + self.tail)
         return tree
+
+    @property
+    def owners(self) -> bytes:
+        """``metadata.managedFields`` as JSON, ``b""`` when there are none."""
+        start, end = self._owners_span()
+        return self.tail[start + len(_OWNERS) : end] if start else b""
+
+    def find_owners(self, owners: bytes) -> None:
+        """Spare the search: the writer knows ``owners`` (``b""``: it does not say)."""
+        if owners and self._span is None:
+            at = self.tail.find(_OWNERS + owners)
+            if at > 0:
+                self._span = (at, at + len(_OWNERS) + len(owners))
+
+    def _owners_span(self) -> tuple[int, int]:
+        """Where the key, its comma and the value are in the tail; (0, 0) for nowhere."""
+        span = self._span
+        if span is None:
+            raw = bytes(_owners_decoder.decode(b"{" + self.tail).metadata.managedFields)
+            at = self.tail.find(_OWNERS + raw) if raw else -1
+            span = self._span = (at, at + len(_OWNERS) + len(raw)) if at > 0 else (0, 0)
+        return span
 
     @property
     def data(self) -> bytes:

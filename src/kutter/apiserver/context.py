@@ -46,12 +46,14 @@ class Call:
             self.accept, watch=watch, convertible=convertible, protobuf=self.served.protobuf
         )
 
-    def write_context(self, options_kind: str, *, subresource: str = "") -> WriteContext:
+    def write_context(
+        self, options_kind: str, *, subresource: str = "", apply: bool = False
+    ) -> WriteContext:
         """The context of a write by this caller, its options read from the query."""
         query = self.query
         dry_run = self.request.params("dryRun") if "dryRun" in query else []
         force = query.get("force", "") if options_kind == "PatchOptions" else ""
-        options, dry = read_write_options(options_kind, query, dry_run, force=force)
+        options, dry = read_write_options(options_kind, query, dry_run, force=force, apply=apply)
         return WriteContext(
             user=self.user,
             now=self.now,

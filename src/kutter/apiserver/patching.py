@@ -24,8 +24,8 @@ from kutter.apiserver.ports import Tree
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-# Server-side apply (application/apply-patch+yaml) is a later issue: until then it is refused
-# with 415 and the list of what is taken, on which clients fall back or stop.
+APPLY_PATCH = "application/apply-patch+yaml"
+# Those that change a tree; APPLY_PATCH merges (:mod:`kutter.apiserver.applying`).
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
 OPERATIONS_LIMIT = 10_000
 

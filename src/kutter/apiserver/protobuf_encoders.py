@@ -111,7 +111,7 @@ class ProtobufEncoder(_Frames):
     def _content(self, entry: Entry) -> bytes:
         found = self._cache.get(self.key, entry.tail)
         if found is None:
-            tree = entry.tree
+            tree = entry.whole_tree
             if self._convert is not None:
                 tree = self._convert(tree)
             found = encode_message(self._message, tree)
@@ -155,10 +155,10 @@ class ProtobufPartialEncoder(_Frames):
         return wrap(self._api_version, "PartialObjectMetadata", content)
 
     def encode(self, entry: Entry) -> bytes:
-        return self._wrapped(entry.tree["metadata"])
+        return self._wrapped(entry.whole_tree["metadata"])
 
     def encode_list(self, entries: Sequence[Entry], meta: ListMeta) -> bytes:
-        items = [encode_message(self._message, entry.tree) for entry in entries]
+        items = [encode_message(self._message, entry.whole_tree) for entry in entries]
         raw = list_content(_list_meta(meta), items)
         return wrap(self._api_version, "PartialObjectMetadataList", raw)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kutter.api.apply import Updater
 from kutter.api.protobuf import message_of
 from kutter.api.resources import Resource
 from kutter.api.schema import KindSchema
@@ -54,6 +55,9 @@ class Served:
         self._clock = clock
         self._convert_in = convert_in
         self._convert_out = convert_out
+        self.converts = convert_in is not None or convert_out is not None
+        # The rules of field ownership by subresource, made when first needed.
+        self.updaters: dict[str, Updater] = {}
         self.encoder = ObjectEncoder(resource, convert_out)
         message = message_of(resource.api_version, resource.kind)
         self._protobuf_encoder: ProtobufEncoder | None = None

@@ -27,6 +27,7 @@ from kutter.apiserver.cache import Entry, ResourceCache, encode_tail, make_tail
 from kutter.apiserver.caches import Caches
 from kutter.apiserver.deletion import check_preconditions, ends_with_update, plan_delete
 from kutter.apiserver.kinds.strategy import Finish, Strategy, StrategyContext
+from kutter.apiserver.ownership import same_but_times
 from kutter.apiserver.ports import Admission, AdmissionRequest, Operation, Tree
 from kutter.apiserver.writing import DeleteOptions, WriteContext
 from kutter.base.clock import render_time
@@ -46,7 +47,6 @@ _SYSTEM_FIELDS = (
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "selfLink",
-    "managedFields",  # field ownership is a later issue; until then nobody may rely on it
 )
 
 
@@ -91,12 +91,14 @@ class ObjectStorage:
     async def create(self, context: WriteContext, namespace: str, tree: Tree) -> Entry:
         """Store a new object. ``tree`` is changed in place."""
         metadata = tree.setdefault("metadata", {})
+        sent = metadata.pop("managedFields", None)
         had_version = metadata.pop("resourceVersion", None)
         for field in _SYSTEM_FIELDS:
             metadata.pop(field, None)
         self._place(metadata, namespace)
         strategy = self.strategy
         strategy.default(tree)
+        owners = context.claim(None, tree, sent, b"") if context.claim is not None else b""
         place = (namespace, metadata.get("name", ""))
         request = self._request(context, "CREATE", place, new=tree, old=None)
         await self._admission.mutate(request)
@@ -127,7 +129,8 @@ class ObjectStorage:
         if (existing := self.cache.get(namespace, name)) is not None:
             raise self._exists(metadata, existing)
         finish = await strategy.begin_create(look, tree) if self._begins_create else None
-        return await self._store_new(context, look, namespace, tree, finish)
+        _attach(tree, owners)
+        return await self._store_new(context, look, namespace, tree, owners, finish=finish)
 
     async def _store_new(
         self,
@@ -135,6 +138,8 @@ class ObjectStorage:
         look: StrategyContext,
         namespace: str,
         tree: Tree,
+        owners: bytes,
+        *,
         finish: Finish | None,
     ) -> Entry:
         name = tree["metadata"]["name"]
@@ -153,7 +158,7 @@ class ObjectStorage:
         finally:
             if finish is not None:
                 finish(stored)
-        entry = self._entry_of(namespace, name, value, record.mod_revision)
+        entry = self._entry_of(namespace, name, value, record.mod_revision, owners)
         self.strategy.after_create(look, tree)
         return entry
 
@@ -199,35 +204,51 @@ class ObjectStorage:
         transform: Transform,
         *,
         may_create: bool = False,
+        must_create: bool = False,
+        blind: bool = False,
     ) -> tuple[Entry, bool]:
         """Replace an object by what ``transform`` makes of it; True when it was created.
 
+        A missing one is created with ``may_create`` where the kind allows it, with
+        ``must_create`` (apply) always. A ``blind`` transformation does not look at the object.
         ``context.subresource`` "status" keeps everything but the status, see the strategy.
         """
         for _ in range(UPDATE_ATTEMPTS):
             entry = self.cache.get(namespace, name)
             if entry is None:
-                if may_create and self.strategy.allow_create_on_update and not context.subresource:
+                may = may_create and self.strategy.allow_create_on_update
+                if (may or must_create) and not context.subresource:
                     tree = transform(None)
-                    if not tree["metadata"].get("uid"):
+                    uid = tree["metadata"].get("uid")
+                    if not uid:
                         return await self.create(context, namespace, tree), True
+                    if must_create:
+                        raise self._conflict(
+                            name,
+                            f"uid mismatch: the provided object specified uid {uid}, and no "
+                            "existing object was found",
+                        )
                 raise self.not_found(name)
             try:
-                return await self._update_once(context, entry, transform), False
+                return await self._update_once(context, entry, transform, blind=blind), False
             except WriteConflictError as error:
                 await self._catch_up(entry, error)
         raise self._conflict(name, MODIFIED)
 
     async def _update_once(
-        self, context: WriteContext, entry: Entry, transform: Transform
+        self, context: WriteContext, entry: Entry, transform: Transform, *, blind: bool
     ) -> Entry:
         strategy = self.strategy
-        old = entry.tree
-        new = transform(entry.tree)
+        old, live = entry.bare_tree, entry.owners
+        new = transform({} if blind else self._shown(context, entry))
         metadata = new.setdefault("metadata", {})
+        sent = metadata.pop("managedFields", None)
         self._check_version(metadata, entry, context.subresource)
         self._keep_system_fields(metadata, old["metadata"], entry)
         strategy.default(new)
+        owners = live
+        if context.claim is not None:
+            owners = context.claim(old, new, sent, live)
         place = (entry.namespace, entry.name)
         request = self._request(context, "UPDATE", place, new=new, old=old)
         await self._admission.mutate(request)
@@ -241,6 +262,7 @@ class ObjectStorage:
         else:
             strategy.prepare_for_part_update(look, context.subresource, new, old)
         self._keep_system_fields(new["metadata"], old["metadata"], entry)
+        new["metadata"].pop("managedFields", None)
         # Binding a pod is not a change of what was asked for (upstream: generation stays 1).
         if context.subresource not in ("status", "binding"):
             self._count_generation(new, old)
@@ -260,22 +282,33 @@ class ObjectStorage:
         request.object = new
         await self._admission.validate(request)
         ends = ends_with_update(strategy, new, old)
-        if _same(new, old) and not ends:
+        if not ends and _same(new, old) and same_but_times(live, owners):
             return entry
         finish = None
         if self._begins_update and not context.subresource:
             finish = await strategy.begin_update(look, new, old)
+        _attach(new, owners)
         done = False
         try:
-            answer = await self._store_changed(context, look, entry, new, ends=ends)
+            answer = await self._store_changed(context, look, entry, new, owners, ends=ends)
             done = not context.dry_run
         finally:
             if finish is not None:
                 finish(done)
         return answer
 
+    def _shown(self, context: WriteContext, entry: Entry) -> Tree:
+        return entry.whole_tree if context.sees_owners else entry.bare_tree
+
     async def _store_changed(
-        self, context: WriteContext, look: StrategyContext, entry: Entry, new: Tree, *, ends: bool
+        self,
+        context: WriteContext,
+        look: StrategyContext,
+        entry: Entry,
+        new: Tree,
+        owners: bytes,
+        *,
+        ends: bool,
     ) -> Entry:
         if context.dry_run:
             return self._entry(entry.namespace, entry.name, new, entry.revision)
@@ -288,7 +321,7 @@ class ObjectStorage:
         value = self._encode(new)
         ttl_s = self.strategy.ttl_s(new)
         record = await self.store.put(key, value, expected=entry.revision, ttl_s=ttl_s)
-        return self._entry_of(entry.namespace, entry.name, value, record.mod_revision)
+        return self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
 
     def _check_version(self, metadata: Tree, entry: Entry, subresource: str) -> None:
         uid = metadata.get("uid")
@@ -327,7 +360,6 @@ class ObjectStorage:
         if "deletionGracePeriodSeconds" in old:
             metadata.setdefault("deletionGracePeriodSeconds", old["deletionGracePeriodSeconds"])
         metadata.pop("selfLink", None)
-        metadata.pop("managedFields", None)
 
     def _count_generation(self, new: Tree, old: Tree) -> None:
         if self.strategy.counts_generation(new, old):
@@ -365,7 +397,7 @@ class ObjectStorage:
         self, context: WriteContext, entry: Entry, options: DeleteOptions
     ) -> tuple[Entry, bool]:
         strategy = self.strategy
-        old = entry.tree
+        old, owners = entry.bare_tree, entry.owners
         check_preconditions(self.resource, old, options)
         place = (entry.namespace, entry.name)
         request = self._request(context, "DELETE", place, new=None, old=old)
@@ -373,7 +405,7 @@ class ObjectStorage:
         await self._admission.validate(request)
         look = self._look(context)
         strategy.check_delete(look, old)
-        new = entry.tree
+        new = entry.bare_tree
         outcome = plan_delete(strategy, new, options, context.now)
         if outcome == "pending":
             return entry, False
@@ -381,14 +413,16 @@ class ObjectStorage:
             strategy.begin_delete(look, new)
             if _same(new, old):
                 return entry, False
+            _attach(new, owners)
             if context.dry_run:
                 return self._entry(entry.namespace, entry.name, new, entry.revision), False
-            return await self._put(entry, new), False
+            return await self._put(entry, new, owners), False
         if context.dry_run:
             return entry, True
         marked = outcome == "update-then-delete" and not _same(new, old)
+        _attach(new, owners)
         if marked:
-            entry = await self._put(entry, new)
+            entry = await self._put(entry, new, owners)
         try:
             gone = await self.store.delete(
                 self._key(entry.namespace, entry.name), expected=entry.revision
@@ -405,11 +439,11 @@ class ObjectStorage:
         strategy.after_delete(look, new)
         return self._entry(entry.namespace, entry.name, new, gone[1]), True
 
-    async def _put(self, entry: Entry, tree: Tree) -> Entry:
+    async def _put(self, entry: Entry, tree: Tree, owners: bytes) -> Entry:
         value = self._encode(tree)
         key = self._key(entry.namespace, entry.name)
         record = await self.store.put(key, value, expected=entry.revision)
-        return self._entry_of(entry.namespace, entry.name, value, record.mod_revision)
+        return self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
 
     # -- pieces ---------------------------------------------------------------
 
@@ -463,13 +497,16 @@ class ObjectStorage:
         except TypeError as error:
             raise bad_request(f"the object cannot be encoded: {error}") from error
 
-    def _entry_of(self, namespace: str, name: str, value: bytes, revision: int) -> Entry:
+    def _entry_of(
+        self, namespace: str, name: str, value: bytes, revision: int, owners: bytes
+    ) -> Entry:
         # Usually the cache holds this very state by now: the store feeds it before it answers.
         held = self.cache.get(namespace, name)
-        if held is not None and held.revision == revision:
-            return held
-        head = self.cache.head
-        return Entry(head, make_tail(value, head, revision), namespace, name, revision)
+        if held is None or held.revision != revision:
+            head = self.cache.head
+            held = Entry(head, make_tail(value, head, revision), namespace, name, revision)
+        held.find_owners(owners)
+        return held
 
     def _entry(self, namespace: str, name: str, tree: Tree, revision: int) -> Entry:
         return Entry(self.cache.head, encode_tail(tree, revision), namespace, name, revision)
@@ -478,6 +515,12 @@ class ObjectStorage:
 def _object_of(request: AdmissionRequest) -> Tree:
     assert request.object is not None, "admission dropped the object"
     return request.object
+
+
+def _attach(tree: Tree, owners: bytes) -> None:
+    """Owners come last in metadata, as upstream; the pipeline has worked without them."""
+    if owners:
+        tree["metadata"]["managedFields"] = orjson.Fragment(owners)
 
 
 def _same(new: Tree, old: Tree) -> bool:

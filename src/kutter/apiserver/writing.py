@@ -6,7 +6,7 @@ the body; both end up as one tree that admission sees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from kutter.api.errors import (
     invalid,
     invalid_object,
     not_supported,
+    required,
 )
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.ports import Tree
@@ -28,9 +29,18 @@ _VALIDATIONS = ("Ignore", "Strict", "Warn")
 _MANAGER_LIMIT = 128
 
 
+Claim = Callable[[Tree | None, Tree, Any, bytes], bytes]
+"""From the old object (None: absent), the new one, the ``managedFields`` it was sent with and the
+stored ones to those to store (:mod:`kutter.apiserver.ownership`)."""
+
+
 @dataclass(slots=True)
 class WriteContext:
-    """One write: by whom, when, with which options. ``warnings`` is the request's list."""
+    """One write: by whom, when, with which options. ``warnings`` is the request's list.
+
+    ``claim`` is None for what the server itself writes: owners stay as they are. With
+    ``sees_owners`` the transformation gets an object whose ``managedFields`` are decoded.
+    """
 
     user: User
     now: datetime
@@ -39,6 +49,8 @@ class WriteContext:
     dry_run: bool = False
     subresource: str = ""
     kind: str = ""
+    claim: Claim | None = None
+    sees_owners: bool = False
 
 
 @dataclass(slots=True)
@@ -65,14 +77,21 @@ def _check_dry_run(values: list[str], errors: list[FieldError]) -> bool:
 
 
 def read_write_options(
-    kind: str, query: Mapping[str, str], dry_run: list[str], *, force: str = ""
+    kind: str,
+    query: Mapping[str, str],
+    dry_run: list[str],
+    *,
+    force: str = "",
+    apply: bool = False,
 ) -> tuple[Tree, bool]:
     """Create-, Update- or PatchOptions from the query, and whether it is a dry run.
+
+    ``apply``: of a server-side apply, which needs a manager and may be forced.
 
     Raises 422 naming the option, as upstream's ``Validate*Options``.
     """
     options: Tree = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
-    if not query:
+    if not query and not apply:
         return options, False
     errors: list[FieldError] = []
     dry = _check_dry_run(dry_run, errors)
@@ -95,6 +114,9 @@ def read_write_options(
             errors.append(not_supported("fieldValidation", validation, ["", *_VALIDATIONS]))
     if force:
         options["force"] = force == "true"
+    if apply and not manager:
+        errors.append(required("fieldManager", "is required for apply patch"))
+    elif force and not apply:
         errors.append(forbidden_field("force", "may not be specified for non-apply patch"))
     if errors:
         raise invalid_options(kind, errors)

@@ -43,14 +43,20 @@ class KindSchema:
         self.node = node
 
     def read(
-        self, tree: dict[str, Any], *, report: bool = False, source: bytes | None = None
+        self,
+        tree: dict[str, Any],
+        *,
+        report: bool = False,
+        source: bytes | None = None,
+        uncounted: int = 0,
     ) -> list[str]:
         """Prune, check and normalise ``tree`` in place, in one walk.
 
         Unknown fields, explicit nulls and empty optional lists and maps go; quantities and times
         get their canonical text. With ``report`` the answer lists what a strict decoder would
         refuse, in upstream's words (``unknown field "spec.foo"``); ``source``, the JSON text
-        ``tree`` was decoded from, adds fields given twice.
+        ``tree`` was decoded from, adds fields given twice; ``uncounted`` is how many keys of it
+        are not in ``tree`` any more.
 
         Raises Misfit for a value of a wrong type; the tree is then half-walked and of no use.
         """
@@ -59,7 +65,9 @@ class KindSchema:
             self.node.visit(tree, findings)
             if findings is None:
                 return []
-            doubled = find_duplicates(source, findings.keys) if source is not None else []
+            doubled = (
+                find_duplicates(source, findings.keys + uncounted) if source is not None else []
+            )
             unknown = locate(tree, findings) if findings.unknown else []
         except Mismatch as mismatch:
             raise Misfit(str(mismatch)) from None
@@ -70,17 +78,24 @@ class KindSchema:
         return found[:_REPORT_LIMIT]
 
     def clean(
-        self, tree: dict[str, Any], *, report: bool = False, source: bytes | None = None
+        self,
+        tree: dict[str, Any],
+        *,
+        report: bool = False,
+        source: bytes | None = None,
+        uncounted: int = 0,
     ) -> list[str]:
         """Like :meth:`read` for a request's body. Raises ApiError BadRequest."""
         try:
-            return self.read(tree, report=report, source=source)
+            return self.read(tree, report=report, source=source, uncounted=uncounted)
         except Misfit as misfit:
             raise bad_request(self._refusal(str(misfit))) from None
 
-    def clean_strict(self, tree: dict[str, Any], *, source: bytes | None = None) -> None:
+    def clean_strict(
+        self, tree: dict[str, Any], *, source: bytes | None = None, uncounted: int = 0
+    ) -> None:
         """Like :meth:`clean`; what it would report is a BadRequest (``fieldValidation=Strict``)."""
-        found = self.clean(tree, report=True, source=source)
+        found = self.clean(tree, report=True, source=source, uncounted=uncounted)
         if found:
             raise bad_request(self._refusal(f"strict decoding error: {', '.join(found)}"))
 

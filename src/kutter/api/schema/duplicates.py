@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+_DOUBTFUL = (b'\\\\"', b" :", b"\t:", b"\n:", b"\r:")
+
 
 def find_duplicates(data: bytes, keys: int) -> list[str]:
     """Paths of keys given more than once, each once: ``metadata.name``.
@@ -14,11 +16,20 @@ def find_duplicates(data: bytes, keys: int) -> list[str]:
     every key is a quote and a colon in the text, so when there are no more of those than keys
     in the tree, none is doubled. Raises RecursionError for text nested too deep.
     """
-    if data.count(b'":') == keys and b'" :' not in data:
+    if text_keys(data) == keys:
         return []
     found: list[str] = []
     _search(json.loads(data, object_pairs_hook=_Pairs), "", found)
     return found
+
+
+def text_keys(data: bytes) -> int:
+    """How many keys a JSON text has; -1 when it takes more than counting to tell (blanks before
+    a colon, text that ends with a backslash). A quote that is escaped ends no key.
+    """
+    if any(doubtful in data for doubtful in _DOUBTFUL):
+        return -1
+    return data.count(b'":') - data.count(b'\\":')
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -64,6 +64,7 @@ class Node:
         "map_type",
         "merge_key",
         "name",
+        "ownership",
         "patch_strategies",
         "preserves_unknown",
         "required",
@@ -106,6 +107,8 @@ class Node:
         self._resolve = resolve
         self._fields: dict[str, Node] | None = None
         self._visit: Visit | None = None
+        # What kutter.api.apply computed of this node.
+        self.ownership: object = None
 
     @property
     def fields(self) -> dict[str, Node]:

@@ -11,6 +11,7 @@ from typing import Any
 from kutter.api.errors import method_not_allowed, unsupported_media_type
 from kutter.apiserver.body import check_size, content_type_of
 from kutter.apiserver.context import Call
+from kutter.apiserver.ownership import Claim
 from kutter.apiserver.patching import PATCH_TYPES, parse_patch
 from kutter.apiserver.ports import CallHandler, Tree
 from kutter.apiserver.verbs import read
@@ -37,11 +38,12 @@ def part_handler(*paths: Path) -> CallHandler:
             return await read.get(call)
         kind = "UpdateOptions" if verb == "update" else "PatchOptions"
         context = call.write_context(kind, subresource=subresource)
+        context.claim = Claim(call, subresource)
         make = _from_body(call) if verb == "update" else _from_patch(call)
 
         def transform(old: Tree | None) -> Tree:
             assert old is not None, "parts never create"
-            return take_paths(old, make(call.served.storage.get(*_place(call)).tree), paths)
+            return take_paths(old, make(call.served.storage.get(*_place(call)).bare_tree), paths)
 
         entry, _ = await call.served.storage.update(context, *_place(call), transform)
         return await answer_entry(call, entry, call.negotiate())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kutter.api.apply.shapes import shape_of
 from kutter.api.errors import (
     FieldError,
     bad_request,
@@ -18,10 +19,12 @@ from kutter.api.errors import (
 from kutter.api.schema import KindSchema, schema_for
 from kutter.api.selectors import SelectorError, from_map, from_tree
 from kutter.apiserver.answers import answer, json_answer
+from kutter.apiserver.applying import Application, check_schema
 from kutter.apiserver.body import check_fields, check_size, content_type_of, parse_tree
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
-from kutter.apiserver.patching import PATCH_TYPES, apply_patch, parse_patch
+from kutter.apiserver.ownership import Claim, adopt
+from kutter.apiserver.patching import APPLY_PATCH, PATCH_TYPES, apply_patch, parse_patch
 from kutter.apiserver.ports import CallHandler, Tree
 from kutter.http.messages import Response
 
@@ -94,6 +97,7 @@ async def _handle(call: Call, read: Read, write: Write) -> Response:
         return await _answer(call, storage.get(info.namespace, info.name), read)
     if verb == "update":
         context = call.write_context("UpdateOptions", subresource="scale")
+        context.claim = Claim(call, "scale")
         wanted = parse_tree(call.request, "Scale")
         _check(call, wanted)
 
@@ -102,8 +106,11 @@ async def _handle(call: Call, read: Read, write: Write) -> Response:
             return _apply(old, wanted, write)
 
     elif verb == "patch":
-        context = call.write_context("PatchOptions", subresource="scale")
         media = content_type_of(call.request)
+        if media == APPLY_PATCH:
+            return await _apply_scale(call, read, write)
+        context = call.write_context("PatchOptions", subresource="scale")
+        context.claim = Claim(call, "scale")
         if media not in PATCH_TYPES:
             raise unsupported_media_type(media, list(PATCH_TYPES))
         check_size(call.request.body)
@@ -121,6 +128,44 @@ async def _handle(call: Call, read: Read, write: Write) -> Response:
     entry, _ = await storage.update(context, info.namespace, info.name, transform)
     assert accepted is not None
     return await _answer(call, entry, read)
+
+
+async def _apply_scale(call: Call, read: Read, write: Write) -> Response:
+    """Server-side apply of a Scale: of the workload's replicas, owned through this place."""
+
+    def convert(scale: Tree) -> Tree:
+        return _config(call, scale, write)
+
+    info, served = call.info, call.served
+    context = call.write_context("PatchOptions", subresource="scale", apply=True)
+    context.claim, context.sees_owners, context.kind = adopt, True, "Scale"
+    application = Application(call, subresource="scale", convert=convert)
+
+    def transform(old: Tree | None) -> Tree:
+        assert old is not None, "scaling never creates"
+        return served.to_stored(application.apply(served.to_served(old)))
+
+    entry, _ = await served.storage.update(context, info.namespace, info.name, transform)
+    return await _answer(call, entry, read)
+
+
+def _config(call: Call, scale: Tree, write: Write) -> Tree:
+    """A workload's configuration from a Scale's."""
+    kind, version = scale.get("kind"), str(scale.get("apiVersion") or "")
+    if kind != "Scale" or version != _VERSIONS[0]:
+        group, _, number = version.rpartition("/")
+        raise bad_request(f"invalid object type: {group}/{number}, Kind={kind or ''}")
+    schema = _schema()
+    check_schema(scale, shape_of(schema.node if schema is not None else None))
+    _check(call, scale)
+    resource = call.served.resource
+    config: Tree = {"apiVersion": resource.api_version, "kind": resource.kind}
+    given = scale.get("metadata") or {}
+    config["metadata"] = {k: given[k] for k in ("uid", "resourceVersion") if given.get(k)}
+    spec = scale.get("spec") or {}
+    if "replicas" in spec:
+        write(config, spec["replicas"])
+    return config
 
 
 def _schema() -> KindSchema | None:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
+
 from kutter.api.errors import ApiError, bad_request, unsupported_media_type
+from kutter.api.schema.duplicates import text_keys
 from kutter.apiserver.answers import answer, json_answer
+from kutter.apiserver.applying import Application
+from kutter.apiserver.authz.messages import refusal
 from kutter.apiserver.body import (
     check_fields,
     check_kind,
@@ -19,9 +24,16 @@ from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
 from kutter.apiserver.encoders import ListMeta
 from kutter.apiserver.negotiation import JSON, Accepted
+from kutter.apiserver.ownership import Claim, adopt
 from kutter.apiserver.paging import ListOptions, parse_list_options
-from kutter.apiserver.patching import PATCH_TYPES, apply_patch, check_patched, parse_patch
-from kutter.apiserver.ports import Tree
+from kutter.apiserver.patching import (
+    APPLY_PATCH,
+    PATCH_TYPES,
+    apply_patch,
+    check_patched,
+    parse_patch,
+)
+from kutter.apiserver.ports import Attributes, Tree
 from kutter.apiserver.selection import parse_selection
 from kutter.apiserver.verbs.read import select
 from kutter.apiserver.writing import DeleteOptions, read_delete_options
@@ -45,10 +57,26 @@ def decode_object(call: Call) -> Tree:
 
 
 def _check_fields(call: Call, tree: Tree, source: bytes | None) -> None:
+    owners = _take_owners(tree)
+    uncounted = 0
+    if owners is not None and source is not None:
+        uncounted = 1 + text_keys(orjson.dumps(owners))
     validation = call.query.get("fieldValidation", "")
-    check_fields(call.served.schema, tree, validation, source, call.warnings)
+    check_fields(call.served.schema, tree, validation, source, call.warnings, uncounted=uncounted)
     if tree.get("metadata") is None:
         tree["metadata"] = {}
+    if owners is not None:
+        tree["metadata"]["managedFields"] = owners
+
+
+def _take_owners(tree: Tree) -> Any:
+    """Owners are checked where they are used: they are many keys, and mostly nobody changed
+    them. An empty list of them means something, so it must not be cleaned away.
+    """
+    metadata = tree.get("metadata")
+    if isinstance(metadata, dict) and isinstance(metadata.get("managedFields"), list):
+        return metadata.pop("managedFields")
+    return None
 
 
 def check_namespace(tree: Tree, namespace: str) -> None:
@@ -78,6 +106,7 @@ async def create(call: Call) -> Response:
     served, namespace = call.served, call.info.namespace
     accepted = call.negotiate()
     context = call.write_context("CreateOptions")
+    context.claim = Claim(call)
     tree = decode_object(call)
     check_namespace(tree, namespace)
     entry = await served.storage.create(context, namespace, served.to_stored(tree))
@@ -94,6 +123,7 @@ async def update(call: Call, subresource: str = "") -> Response:
     served, namespace, name = call.served, call.info.namespace, call.info.name
     accepted = call.negotiate()
     context = call.write_context("UpdateOptions", subresource=subresource)
+    context.claim = Claim(call, subresource)
     first: Tree | None = decode_object(call)
     assert first is not None
     check_namespace(first, namespace)
@@ -106,7 +136,7 @@ async def update(call: Call, subresource: str = "") -> Response:
         return served.to_stored(tree)
 
     entry, created = await served.storage.update(
-        context, namespace, name, transform, may_create=True
+        context, namespace, name, transform, may_create=True, blind=True
     )
     return await answer_entry(call, entry, accepted, 201 if created else 200)
 
@@ -116,6 +146,7 @@ def patched_object(call: Call, media: str, tree: Tree, change: Any) -> Tree:
     served, resource = call.served, call.served.resource
     tree = apply_patch(served.schema, media, tree, change)
     check_kind(tree, resource, resource.kind, resource.api_version)
+    owners = _take_owners(tree)
     if served.schema is not None:
         check_patched(
             served.schema,
@@ -128,6 +159,8 @@ def patched_object(call: Call, media: str, tree: Tree, change: Any) -> Tree:
         )
     if tree.get("metadata") is None:
         tree["metadata"] = {}
+    if owners is not None:
+        tree["metadata"]["managedFields"] = owners
     return tree
 
 
@@ -135,11 +168,15 @@ async def patch(call: Call, subresource: str = "") -> Response:
     served, namespace, name = call.served, call.info.namespace, call.info.name
     accepted = call.negotiate()
     media = content_type_of(call.request)
+    if media == APPLY_PATCH:
+        return await apply(call, subresource)
     if media not in PATCH_TYPES:
         raise unsupported_media_type(media, list(PATCH_TYPES))
     context = call.write_context("PatchOptions", subresource=subresource)
+    context.claim = Claim(call, subresource)
     check_size(call.request.body)
     change = parse_patch(media, call.request.body)
+    context.sees_owners = b"managedFields" in call.request.body
 
     def transform(old: Tree | None) -> Tree:
         assert old is not None, "patches never create"
@@ -147,6 +184,53 @@ async def patch(call: Call, subresource: str = "") -> Response:
 
     entry, _ = await served.storage.update(context, namespace, name, transform)
     return await answer_entry(call, entry, accepted)
+
+
+async def apply(call: Call, subresource: str = "") -> Response:
+    """Server-side apply: creates what is missing."""
+    served, namespace, name = call.served, call.info.namespace, call.info.name
+    accepted = call.negotiate()
+    context = call.write_context("PatchOptions", subresource=subresource, apply=True)
+    context.claim, context.sees_owners = adopt, True
+    application = Application(call, subresource=subresource)
+    resource = served.resource
+    missing = not subresource and served.storage.cache.get(namespace, name) is None
+    if missing:
+        await _check_may_create(call)
+
+    def transform(old: Tree | None) -> Tree:
+        tree = application.apply(None if old is None else served.to_served(old))
+        check_kind(tree, resource, resource.kind, resource.api_version)
+        check_namespace(tree, namespace)
+        check_name(tree, name)
+        # Unknown fields have been refused before; this brings values into their one form.
+        check_fields(served.schema, tree, "Ignore", None, call.warnings)
+        return served.to_stored(tree)
+
+    entry, created = await served.storage.update(
+        context, namespace, name, transform, must_create=missing
+    )
+    return await answer_entry(call, entry, accepted, 201 if created else 200)
+
+
+async def _check_may_create(call: Call) -> None:
+    """An apply that creates needs the right to create. Raises 403."""
+    info = call.info
+    attributes = Attributes(
+        user=call.user,
+        verb="create",
+        group=info.group,
+        version=info.version,
+        resource=info.resource,
+        subresource="",
+        namespace=info.namespace,
+        name=info.name,
+        path=info.path,
+        is_resource=True,
+    )
+    decision = await call.server.authorizer.authorize(attributes)
+    if not decision.allowed:
+        raise refusal(attributes, decision.reason)
 
 
 def _delete_options(call: Call) -> DeleteOptions:

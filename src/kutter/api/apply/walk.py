@@ -1,0 +1,505 @@
+"""From trees to sets: the fields an object has, those it gained, and what two states differ in.
+
+:func:`new_fields` runs on every create, so it is compiled: for each shape and each order of keys
+seen, a plan says which part of the answer is always the same (scalars, atomic values) and which
+fields have to be looked into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from kutter.api.apply.elements import ElementError
+from kutter.api.apply.sets import LEAF, SELF, FieldSet, ordered, union, without_trees
+from kutter.api.apply.shapes import Shape
+
+Tree = dict[str, Any]
+_New = Callable[[Any], FieldSet | None]
+_PLAN_LIMIT = 256
+_PLAN_ITEMS_LIMIT = 64
+
+# Never owned by anybody.
+ROOT_UNOWNED = frozenset({"apiVersion", "kind"})
+METADATA_UNOWNED = frozenset(
+    {
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    }
+)
+UNOWNED: FieldSet = {
+    "f:apiVersion": LEAF,
+    "f:kind": LEAF,
+    "f:metadata": {SELF: LEAF, **{f"f:{name}": LEAF for name in sorted(METADATA_UNOWNED)}},
+}
+
+
+class Changes(NamedTuple):
+    """What one state lacks, has otherwise, and has more than another."""
+
+    removed: FieldSet
+    modified: FieldSet
+    added: FieldSet
+
+    def __bool__(self) -> bool:
+        return bool(self.removed or self.modified or self.added)
+
+    def without(self, ignored: FieldSet) -> Changes:
+        if not ignored:
+            return self
+        return Changes(
+            without_trees(self.removed, ignored),
+            without_trees(self.modified, ignored),
+            without_trees(self.added, ignored),
+        )
+
+
+# -- what is new ----------------------------------------------------------------
+
+
+def new_fields(tree: Tree, shape: Shape) -> FieldSet:
+    """Every field of an object that was not there before, but what nobody owns."""
+    visit = shape.compiled.get("root")
+    if visit is None:
+        visit = shape.compiled["root"] = _new_mapping(shape, present=True, skip=ROOT_UNOWNED)
+    found: FieldSet = visit(tree) or {}
+    return found
+
+
+def _new(shape: Shape, *, present: bool, skip: frozenset[str] = frozenset()) -> _New | None:
+    """The walk over a value that is new, None where it is owned as a whole. ``present``: its
+    empty form was there already.
+    """
+    if shape.form == "leaf":
+        return None
+    variant = (present, skip)
+    visit: _New | None = shape.compiled.get(variant)
+    if visit is None:
+        # Recursive types: who needs it meanwhile finds the one being made.
+        made: list[_New] = []
+
+        def late(value: Any) -> FieldSet | None:
+            return made[0](value)
+
+        shape.compiled[variant] = late
+        if shape.form in ("set", "keyed"):
+            visit = _new_list(shape, present=present)
+        elif shape.form == "deduced":
+            visit = _new_deduced(shape, present=present)
+        else:
+            visit = _new_mapping(shape, present=present, skip=skip)
+        made.append(visit)
+        shape.compiled[variant] = visit
+    return visit
+
+
+def _new_deduced(shape: Shape, *, present: bool) -> _New:
+    mapping = _new_mapping(shape, present=present, skip=frozenset())
+    return lambda value: mapping(value) if type(value) is dict else LEAF
+
+
+def _new_mapping(shape: Shape, *, present: bool, skip: frozenset[str]) -> _New:
+    plans: dict[tuple[str, ...], tuple[FieldSet, list[tuple[str, str, _New]]]] = {}
+    root = skip is ROOT_UNOWNED
+
+    def plan(keys: tuple[str, ...]) -> tuple[FieldSet, list[tuple[str, str, _New]]]:
+        base: FieldSet = {} if present else {SELF: LEAF}
+        inner: list[tuple[str, str, _New]] = []
+        for key in sorted(keys):
+            if key in skip:
+                continue
+            name = "f:" + key
+            base[name] = LEAF
+            below = shape.field(key)
+            if below is None:
+                continue
+            if root and key == "metadata":
+                visit: _New | None = _new(below, present=True, skip=METADATA_UNOWNED)
+            else:
+                visit = _new(below, present=present and shape.embeds(key, below))
+            if visit is not None:
+                inner.append((key, name, visit))
+        if len(plans) >= _PLAN_LIMIT:
+            plans.clear()
+        plans[keys] = made = (base, inner)
+        return made
+
+    def visit(value: Any) -> FieldSet | None:
+        if type(value) is not dict:
+            return LEAF
+        if not value:
+            return None if present else LEAF
+        keys = tuple(value)
+        base, inner = plans.get(keys) or plan(keys)
+        if not inner:
+            return base or None
+        out = base.copy()
+        for key, name, below in inner:
+            found = below(value[key])
+            if found is None:
+                del out[name]
+            else:
+                out[name] = found
+        return out or None
+
+    return visit
+
+
+def _new_list(shape: Shape, *, present: bool) -> _New:
+    item_visit = _new(shape.item, present=False)
+    element = shape.element
+    # Values of the key fields (or of a set) → the answer with leaves, and where items go in it.
+    plans: dict[Any, tuple[FieldSet, list[tuple[int, str]]]] = {}
+    signature = _signature_of(shape)
+
+    def plan(known: Any, value: list[Any]) -> tuple[FieldSet, list[tuple[int, str]]]:
+        names = [element(item) for item in value]
+        base: FieldSet = {} if present else {SELF: LEAF}
+        base.update(ordered(dict.fromkeys(names, LEAF)))
+        # An element given twice is owned as a whole.
+        once = [(i, name) for i, name in enumerate(names) if names.count(name) == 1]
+        if len(plans) >= _PLAN_LIMIT:
+            plans.clear()
+        made = (base, once if item_visit is not None else [])
+        if known is not None and len(names) <= _PLAN_ITEMS_LIMIT:
+            plans[known] = made
+        return made
+
+    def visit(value: Any) -> FieldSet | None:
+        if type(value) is not list:
+            return LEAF
+        if not value:
+            return None if present else LEAF
+        known = signature(value)
+        base, inner = plans.get(known) or plan(known, value)
+        if not inner:
+            return base
+        assert item_visit is not None
+        out = base.copy()
+        for index, name in inner:
+            found = item_visit(value[index])
+            if found:
+                out[name] = found
+        return out
+
+    return visit
+
+
+def _signature_of(shape: Shape) -> Callable[[list[Any]], Any]:
+    """What the elements of a list depend on, hashable; None when it cannot be told."""
+    if shape.form == "set":
+        return lambda value: tuple(value) if all(type(item) is str for item in value) else None
+    keys = shape.keys
+
+    def of_keys(value: list[Any]) -> Any:
+        try:
+            if len(keys) == 1:
+                (key,) = keys
+                return tuple([item.get(key) for item in value])
+            return tuple([item.get(key) for key in keys for item in value])
+        except AttributeError:
+            return None
+
+    def signature(value: list[Any]) -> Any:
+        known = of_keys(value)
+        try:
+            hash(known)
+        except TypeError:
+            return None
+        return known
+
+    return signature
+
+
+# -- what differs ---------------------------------------------------------------
+
+
+def compare(old: Tree, new: Tree, shape: Shape) -> Changes:
+    """What differs between two states of one object, but what nobody owns.
+
+    Raises ElementError for list items without their keys.
+    """
+    out = _Collector()
+    rest_old = {key: value for key, value in old.items() if key not in ROOT_UNOWNED}
+    rest_new = {key: value for key, value in new.items() if key not in ROOT_UNOWNED}
+    for tree in (rest_old, rest_new):
+        metadata = tree.get("metadata")
+        if isinstance(metadata, dict):
+            tree["metadata"] = {k: v for k, v in metadata.items() if k not in METADATA_UNOWNED}
+        else:
+            tree["metadata"] = {}
+    out.compare_mappings(rest_old, rest_new, shape, ())
+    return out.changes()
+
+
+class _Collector:
+    """Sets being built; parts found whole are hung in by path."""
+
+    def __init__(self) -> None:
+        self._removed: FieldSet = {}
+        self._modified: FieldSet = {}
+        self._added: FieldSet = {}
+
+    def changes(self) -> Changes:
+        return Changes(_sorted(self._removed), _sorted(self._modified), _sorted(self._added))
+
+    def compare(self, old: Any, new: Any, shape: Shape, path: tuple[str, ...]) -> None:
+        """Two values that differ."""
+        form = shape.form
+        if form != "leaf" and type(old) is type(new):
+            if type(new) is dict and form in ("struct", "map", "deduced"):
+                self.compare_mappings(old, new, shape, path)
+                return
+            if type(new) is list and form in ("set", "keyed"):
+                self._compare_lists(old, new, shape, path)
+                return
+        if form != "leaf" and (old is None or new is None):
+            # Null and empty are alike for what is owned by its parts.
+            if new is None:
+                self._whole(self._removed, old, shape, path, present=True)
+            else:
+                self._whole(self._added, new, shape, path, present=True)
+            return
+        _insert(self._modified, path, LEAF)
+
+    def compare_mappings(self, old: Tree, new: Tree, shape: Shape, path: tuple[str, ...]) -> None:
+        for key, value in new.items():
+            if key in old:
+                before = old[key]
+                if before is value or (before == value and type(before) is type(value)):
+                    continue
+                below = shape.field(key)
+                if below is not None:
+                    self.compare(before, value, below, (*path, "f:" + key))
+            else:
+                self._whole_field(self._added, key, value, shape, path)
+        for key, value in old.items():
+            if key not in new:
+                self._whole_field(self._removed, key, value, shape, path)
+
+    def _whole_field(
+        self, target: FieldSet, key: str, value: Any, shape: Shape, path: tuple[str, ...]
+    ) -> None:
+        below = shape.field(key)
+        if below is not None:
+            present = shape.embeds(key, below)
+            self._whole(target, value, below, (*path, "f:" + key), present=present)
+
+    def _whole(
+        self, target: FieldSet, value: Any, shape: Shape, path: tuple[str, ...], *, present: bool
+    ) -> None:
+        visit = _new(shape, present=present)
+        found = LEAF if visit is None else visit(value)
+        if found is not None:
+            _insert(target, path, found)
+
+    def _compare_lists(
+        self, old: list[Any], new: list[Any], shape: Shape, path: tuple[str, ...]
+    ) -> None:
+        before, after = _by_element(old, shape), _by_element(new, shape)
+        item = shape.item
+        for name in [*before, *(name for name in after if name not in before)]:
+            olds, news = before.get(name, []), after.get(name, [])
+            here = (*path, name)
+            if len(olds) <= 1 and len(news) <= 1:
+                if not olds:
+                    self._whole(self._added, news[0], item, here, present=False)
+                elif not news:
+                    self._whole(self._removed, olds[0], item, here, present=False)
+                elif olds[0] != news[0]:
+                    self.compare(olds[0], news[0], item, here)
+            elif len(olds) > 1 and len(news) > 1:
+                if olds != news:
+                    _insert(self._modified, here, LEAF)
+            elif len(olds) > 1:
+                # Doubled before: owned as a whole until now.
+                if news:
+                    self._whole(self._added, news[0], item, here, present=False)
+                _insert(self._removed, here, LEAF)
+            else:
+                if olds:
+                    self._whole(self._removed, olds[0], item, here, present=False)
+                _insert(self._added, here, LEAF)
+
+
+def _by_element(items: list[Any], shape: Shape) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for item in items:
+        found.setdefault(shape.element(item), []).append(item)
+    return found
+
+
+def _insert(root: FieldSet, path: tuple[str, ...], found: FieldSet) -> None:
+    """Hang ``found`` in at ``path``. Sets below ``root`` on the way are the collector's own."""
+    node = root
+    for name in path[:-1]:
+        node = node.setdefault(name, {})
+    held = node.get(path[-1])
+    if held is None:
+        node[path[-1]] = found
+    else:
+        node[path[-1]] = union({path[-1]: held}, {path[-1]: found})[path[-1]]
+
+
+def _sorted(node: FieldSet) -> FieldSet:
+    return ordered({key: _sorted(below) if below else below for key, below in node.items()})
+
+
+# -- what there is --------------------------------------------------------------
+
+
+def fields_of(tree: Tree, shape: Shape) -> FieldSet:
+    """The fields a configuration names: leaves, items of lists, keys of maps; no structs.
+
+    Raises ElementError for list items without their keys.
+    """
+    return _fields(tree, shape) or {}
+
+
+def _fields(value: Any, shape: Shape) -> FieldSet | None:
+    """Below the root: None for nothing, else with ``.`` for the value itself."""
+    if value is None or shape.form == "leaf":
+        return LEAF
+    out: FieldSet = {}
+    if type(value) is dict and shape.form in ("struct", "map", "deduced"):
+        for key, item in value.items():
+            below = shape.field(key)
+            if below is None:
+                continue
+            found = _fields(item, below)
+            if item == {} or not shape.declares(key):
+                found = LEAF if not found else {SELF: LEAF, **found}
+            if found is not None:
+                out["f:" + key] = found
+    elif type(value) is list and shape.form in ("set", "keyed"):
+        for item in value:
+            name = shape.element(item)
+            found = _fields(item, shape.item)
+            doubled = name in out
+            out[name] = LEAF if not found or doubled else {SELF: LEAF, **found}
+    else:
+        return LEAF
+    return ordered(out) if out else None
+
+
+def with_structs(fields: FieldSet, shape: Shape | None) -> FieldSet:
+    """``fields`` with every declared field that has members below a member itself."""
+    return _with_structs(fields, shape)
+
+
+def _with_structs(fields: FieldSet, shape: Shape | None) -> FieldSet:
+    if not fields:
+        return fields
+    out: FieldSet = {}
+    for key, below in fields.items():
+        if not below or key == SELF:
+            out[key] = below
+            continue
+        inner: Shape | None = None
+        declared = False
+        if shape is not None:
+            if key[0] == "f" and shape.form in ("struct", "map", "deduced"):
+                inner = shape.field(key[2:])
+                declared = shape.declares(key[2:])
+            elif key[0] == "k" and shape.form == "keyed":
+                inner = shape.item
+        full = _with_structs(below, inner)
+        out[key] = {SELF: LEAF, **full} if declared and SELF not in full else full
+    return out
+
+
+# -- what is wrong --------------------------------------------------------------
+
+
+def faults(value: Any, shape: Shape, path: str = "") -> list[str]:
+    """What keeps a configuration from being applied, in upstream's words."""
+    if value is None:
+        return []
+    node = shape.node
+    form = shape.form
+    if form == "deduced":
+        return []
+    found: list[str] = []
+    if node is not None and node.type in ("object", "map"):
+        if type(value) is not dict:
+            return [_at(path, f"expected map, got &{{{_plain(value)}}}")]
+        for key, item in value.items():
+            below = shape.field(key)
+            if below is None:
+                found.append(_at(f"{path}.{key}", "field not declared in schema"))
+                break
+            found += faults(item, below, f"{path}.{key}")
+        return found
+    if node is not None and node.type == "list":
+        if type(value) is not list:
+            return [_at(path, f"expected list, got &{{{_plain(value)}}}")]
+        return _list_faults(value, shape, path)
+    expected = _scalar_fault(value, node.type if node is not None else "any")
+    return [_at(path, expected)] if expected else []
+
+
+def _list_faults(value: list[Any], shape: Shape, path: str) -> list[str]:
+    from kutter.api.apply.elements import shown
+
+    found: list[str] = []
+    seen: set[str] = set()
+    for index, item in enumerate(value):
+        step = f"[{index}]"
+        if shape.form in ("set", "keyed"):
+            try:
+                name = shape.element(item)
+            except ElementError as error:
+                return [*found, _at(path, f"element {index}: {error}")]
+            step = shown(name)
+            if name in seen:
+                found.append(_at(path, f"duplicate entries for key {step}"))
+            seen.add(name)
+        found += faults(item, shape.item, path + step)
+    return found
+
+
+_NUMBERS = frozenset({"int32", "int64", "double"})
+
+
+def _scalar_fault(value: Any, kind: str) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind in _NUMBERS:
+        return "" if is_number else f"expected numeric (int or float), got {_go_type(value)}"
+    if kind in ("string", "byte"):
+        fault = f"expected string, got &value.valueUnstructured{{Value:{_plain(value)}}}"
+        return "" if isinstance(value, str) else fault
+    if kind == "boolean":
+        return "" if isinstance(value, bool) else f"expected boolean, got &{{{_plain(value)}}}"
+    if isinstance(value, dict | list):
+        return f"expected any scalar, got &{{{_plain(value)}}}"
+    return ""
+
+
+def _at(path: str, message: str) -> str:
+    return f"{path}: {message}" if path else message
+
+
+def _go_type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, dict):
+        return "map[string]interface {}"
+    return "[]interface {}" if isinstance(value, list) else "string"
+
+
+def _plain(value: Any) -> str:
+    """A value as Go prints it with %v."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{k}:{_plain(value[k])}' for k in sorted(value))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(_plain(item) for item in value)}]"
+    return "<nil>" if value is None else str(value)

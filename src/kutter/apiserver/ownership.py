@@ -1,0 +1,201 @@
+"""Field ownership of writes: between the verbs, which know the request, and storage.
+
+A write by a client carries a :class:`Claim` in its context; storage calls it with the old and
+the new object, both in the stored version and defaulted, before admission changes anything. What
+the server itself writes carries none and leaves the owners as they are.
+
+Upstream: ``apiserver/pkg/endpoints/handlers/fieldmanager``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from kutter.api.apply import (
+    ManagedFieldsError,
+    OwnerKey,
+    Owners,
+    Updater,
+    View,
+    is_reset,
+    parse_owners,
+    read_owners,
+    write_owners,
+)
+from kutter.api.apply.elements import ElementError
+from kutter.api.apply.sets import LEAF, FieldSet
+from kutter.apiserver.ports import Tree
+from kutter.base.clock import render_time
+
+if TYPE_CHECKING:
+    from kutter.apiserver.context import Call
+    from kutter.apiserver.served import Served
+
+MANAGER_LIMIT_BYTES = 128
+_STATUS: FieldSet = {"f:status": LEAF}
+_SPEC: FieldSet = {"f:spec": LEAF}
+_NONE: FieldSet = {}
+# What a write to /status cannot change beside the specification, as upstream's strategies say.
+_STATUS_KEEPS: dict[str, FieldSet] = {
+    "Deployment": {"f:metadata": {"f:labels": LEAF}, "f:spec": LEAF},
+    "Pod": {
+        "f:metadata": {"f:deletionTimestamp": LEAF, "f:ownerReferences": LEAF},
+        "f:spec": LEAF,
+    },
+    "CustomResourceDefinition": {"f:metadata": LEAF, "f:spec": LEAF},
+    "VolumeAttachment": {"f:metadata": LEAF, "f:spec": LEAF},
+    "FlowSchema": {"f:metadata": LEAF, "f:spec": LEAF},
+    "PriorityLevelConfiguration": {"f:metadata": LEAF, "f:spec": LEAF},
+}
+
+
+def manager_of(call: Call) -> str:
+    """The field manager the request names, else what its user agent starts with."""
+    return call.query.get("fieldManager") or _from_agent(call.request.headers.get("user-agent", ""))
+
+
+def _stamp(now: datetime) -> str:
+    return _stamp_of(now.replace(microsecond=0))
+
+
+@lru_cache(maxsize=8)
+def _stamp_of(second: datetime) -> str:
+    return render_time(second)
+
+
+@lru_cache(maxsize=256)
+def _from_agent(agent: str) -> str:
+    size, kept = 0, []
+    for character in agent.partition("/")[0]:
+        if not character.isprintable():
+            continue
+        size += len(character.encode("utf-8", "replace"))
+        if size > MANAGER_LIMIT_BYTES:
+            break
+        kept.append(character)
+    return "".join(kept)
+
+
+def updater_of(call: Call, subresource: str) -> Updater:
+    """The rules of ownership at the place a call writes to; one per served version and place."""
+    served = call.served
+    updater = served.updaters.get(subresource)
+    if updater is None:
+        resource = served.resource
+        node = served.schema.node if served.schema is not None else None
+        ignored = _ignored(served, subresource)
+        updater = Updater(resource.api_version, node, _views(call), ignored)
+        served.updaters[subresource] = updater
+    return updater
+
+
+def _ignored(served: Served, subresource: str) -> FieldSet:
+    resource = served.resource
+    if subresource == "status":
+        return _STATUS_KEEPS.get(resource.kind, _SPEC)
+    if not subresource and "status" in resource.subresources:
+        return _STATUS if served.storage.strategy.has_status else _NONE
+    return _NONE
+
+
+def _views(call: Call) -> Any:
+    """Other versions of the same objects, by apiVersion."""
+    server, own = call.server, call.served
+
+    def view_of(api_version: str) -> View | None:
+        group, _, version = api_version.rpartition("/")
+        resource = server.catalog.find(group, version, own.resource.plural)
+        if resource is None or resource.storage_prefix != own.resource.storage_prefix:
+            return None
+        other = server.served_for(resource)
+        return View(
+            other.schema.node if other.schema is not None else None,
+            lambda tree: other.to_served(own.to_stored(_copy(tree))),
+            lambda tree: own.to_served(other.to_stored(_copy(tree))),
+        )
+
+    return view_of
+
+
+def _copy(tree: Tree) -> Tree:
+    copied: Tree = orjson.loads(orjson.dumps(tree))
+    return copied
+
+
+class Claim:
+    """What one create, update or patch does to the owners of its object."""
+
+    __slots__ = ("_key", "_now", "_served", "_subresource", "_updater")
+
+    def __init__(self, call: Call, subresource: str = "") -> None:
+        version = call.served.resource.api_version
+        self._served = call.served
+        self._updater = updater_of(call, subresource)
+        self._key = OwnerKey.updater(manager_of(call), version, subresource)
+        self._now = _stamp(call.now)
+        self._subresource = subresource
+
+    def __call__(self, old: Tree | None, new: Tree, sent: Any, live: bytes) -> bytes:
+        """The owners of ``new``, a stored tree as ``old``; ``sent`` by the client with it.
+
+        An object that validation will refuse (items without their keys) changes no owners.
+        """
+        try:
+            return self._owners(old, new, sent, live)
+        except ElementError:
+            return live
+
+    def _owners(self, old: Tree | None, new: Tree, sent: Any, live: bytes) -> bytes:
+        if self._subresource:
+            sent = None
+        if old is not None and sent is not None and is_reset(sent):
+            return b""
+        owners = self._before(sent, live)
+        updater, now = self._updater, self._now
+        if old is None:
+            seen = self._seen(new)
+            if not owners:
+                return write_owners(updater.create(seen, self._key, now))
+            return write_owners(updater.update(owners, {}, seen, self._key, now))
+        if not owners:
+            # As upstream: nobody was tracked so far, so nobody is from here on.
+            return b""
+        after = updater.update(owners, self._seen(old), self._seen(new), self._key, now)
+        return write_owners(after)
+
+    def _before(self, sent: Any, live: bytes) -> Owners:
+        """The owners before this write: those sent, if somebody meant to change them."""
+        if sent and orjson.dumps(sent) != live:
+            try:
+                owners = parse_owners(sent)
+            except ManagedFieldsError:
+                owners = {}
+            if owners:
+                return owners
+        return read_owners(live)
+
+    def _seen(self, tree: Tree) -> Tree:
+        """A stored tree as the version written in shows it."""
+        if not self._served.converts:
+            return tree
+        return self._served.to_served(_copy(tree))
+
+
+def adopt(old: Tree | None, new: Tree, sent: Any, live: bytes) -> bytes:
+    """The claim of an apply, which has set the owners already."""
+    return orjson.dumps(sent) if sent else b""
+
+
+def same_but_times(old: bytes, new: bytes) -> bool:
+    """Whether owners differ in nothing but their times: no reason to write."""
+    if old == new:
+        return True
+    before, after = orjson.loads(old or b"[]"), orjson.loads(new or b"[]")
+    for entry in (*before, *after):
+        entry.pop("time", None)
+    same: bool = before == after
+    return same
