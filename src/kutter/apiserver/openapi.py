@@ -17,6 +17,7 @@ from kutter.api.resources import Resource
 from kutter.api.schema import Node, schema_for
 from kutter.api.schema.loader import type_node
 from kutter.apiserver.negotiation import JSON
+from kutter.apiserver.openapi_protobuf import MEDIA, encode_document, wants_protobuf
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.versions import schema_of
 from kutter.http.messages import Request, Response
@@ -54,7 +55,7 @@ class OpenApi:
     def __init__(self, server: ApiServer) -> None:
         self._server = server
         self._generation = -1
-        self._documents: dict[str, bytes] = {}
+        self._documents: dict[tuple[str, str], bytes] = {}
 
     def paths(self) -> list[str]:
         found = ["/openapi/v2", "/openapi/v3"]
@@ -69,14 +70,17 @@ class OpenApi:
         if self._generation != self._server.catalog.generation:
             self._generation = self._server.catalog.generation
             self._documents.clear()
-        document = self._documents.get(path)
+        protobuf = path == "/openapi/v2" and wants_protobuf(request.headers.get("accept", ""))
+        media = MEDIA if protobuf else JSON
+        document = self._documents.get((path, media))
         if document is None:
             made = self._make(path)
             if made is None:
                 return None
-            document = self._documents[path] = orjson.dumps(made)
+            document = encode_document(made) if protobuf else orjson.dumps(made)
+            self._documents[path, media] = document
         etag = f'"{_hash(document)}"'
-        headers = [("Content-Type", JSON), ("ETag", etag), ("Vary", "Accept")]
+        headers = [("Content-Type", media), ("ETag", etag), ("Vary", "Accept")]
         if request.headers.get("if-none-match") == etag:
             return Response(304, headers)
         return Response(200, headers, document)

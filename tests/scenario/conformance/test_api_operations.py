@@ -6,13 +6,20 @@ import pytest
 from tests.conformance_kit import wait_until
 from tests.unit.apiserver.kinds.samples import BODIES, NAMES, resource, sample
 
+from kutter.api.catalog import BUILTIN
+
 # Not collections of objects clients may make at will.
 NO_COLLECTION_DELETE = {"services", "namespaces"}
 
 
 def numbered(plural, number):
     """A sample with a name of its own; None where only one name is possible."""
-    tree = copy.deepcopy(sample(plural))
+    if plural in MORE:
+        of = kind_of(plural)
+        base = {"kind": of.kind, "apiVersion": of.api_version, "metadata": {}, **MORE[plural]}
+    else:
+        base = sample(plural)
+    tree = copy.deepcopy(base)
     meta = tree["metadata"]
     meta.pop("uid", None)
     meta.pop("namespace", None)
@@ -42,9 +49,43 @@ def discovered(rest, of):
     return {r["name"]: r for r in listed["resources"]}
 
 
-@pytest.mark.parametrize("plural", BODIES)
+POLICY_RULES = [
+    {
+        "apiGroups": ["apps"],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["deployments"],
+    }
+]
+# Kinds nothing but their schema is known of.
+MORE = {
+    "csistoragecapacities": {"storageClassName": "fast", "capacity": "1Gi"},
+    "volumeattributesclasses": {"driverName": "a.example.com", "parameters": {"a": "b"}},
+    "validatingadmissionpolicies": {
+        "spec": {
+            "matchConstraints": {"resourceRules": POLICY_RULES},
+            "validations": [{"expression": "object.spec.replicas <= 100"}],
+        }
+    },
+    "validatingadmissionpolicybindings": {
+        "spec": {"policyName": "p", "validationActions": ["Deny"]}
+    },
+    "mutatingadmissionpolicybindings": {"spec": {"policyName": "p"}},
+    "deviceclasses": {"spec": {}},
+    "resourceclaimtemplates": {"spec": {"spec": {}}},
+    "resourceclaims": {"spec": {}},
+}
+
+
+def kind_of(plural):
+    if plural in BODIES:
+        return resource(plural)
+    return next(r for r in BUILTIN if r.plural == plural)
+
+
+@pytest.mark.parametrize("plural", [*BODIES, *MORE])
 def test_api_operations(rest, namespace, plural):
-    of = resource(plural)
+    of = kind_of(plural)
     known = discovered(rest, of)
     verbs = set(known[plural]["verbs"])
     assert {"create", "get", "list", "watch", "update", "patch", "delete"} <= verbs

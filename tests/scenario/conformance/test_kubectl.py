@@ -231,11 +231,21 @@ def test_guestbook_should_create_and_stop_a_working_application(kubectl):
             }
         )
     manifest = yaml.safe_dump_all(parts)
-    kubectl.ok("create -f -", manifest)
+    # Created as a list, which kubectl validates by the OpenAPI document it reads as protobuf.
+    kubectl.ok("create -f -", {"kind": "List", "apiVersion": "v1", "items": parts})
     for name in ("frontend", "agnhost-primary", "agnhost-replica"):
         kubectl.ok(f"rollout status deployment/{name} --timeout=30s")
     kubectl.ok("delete --grace-period=0 --force -f -", manifest)
     wait_until(lambda: not kubectl.ok("get pods,deployments,services -o name").strip())
+
+
+def test_a_list_with_a_wrong_field_is_refused_before_anything_is_made(kubectl):
+    odd = pod("odd")
+    odd["spec"]["containers"][0]["comand"] = ["x"]
+    wrong = {"kind": "List", "apiVersion": "v1", "items": [odd]}
+    done = kubectl.run("create", "-f", "-", stdin=wrong)
+    assert done.returncode == 1
+    assert 'unknown field "comand"' in done.stderr
 
 
 def test_proxy_server_should_support_proxy_with_port_0(kubectl):
