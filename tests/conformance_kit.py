@@ -79,6 +79,18 @@ class Rest:
     def delete(self, path, body=None, **query):
         return self.ok("DELETE", path, body, query=query)
 
+    def change(self, path, edit):
+        """GET, ``edit`` the tree in place, PUT; again when a controller wrote in between."""
+        for _ in range(50):
+            tree = self.get(path)
+            edit(tree)
+            found = self.answer("PUT", path, tree)
+            if found.status == 409 and found.tree["reason"] == "Conflict":
+                continue
+            assert found.status == 200, (path, found.tree)
+            return found.tree
+        raise AssertionError(f"nothing but conflicts at {path}")
+
     def gone(self, path):
         """Whether a GET answers 404."""
         return self.answer("GET", path).status == 404

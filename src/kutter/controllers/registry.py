@@ -23,7 +23,11 @@ from kutter.controllers.pod_gc import PodGarbageCollector
 from kutter.controllers.replicas import ReplicaController
 from kutter.controllers.service_accounts import RootCaPublisher, ServiceAccountController
 from kutter.controllers.service_lb import ServiceLoadBalancer
-from kutter.controllers.storage_protection import ClaimProtection, VolumeProtection
+from kutter.controllers.storage_protection import (
+    AttributesClassProtection,
+    ClaimProtection,
+    VolumeProtection,
+)
 from kutter.controllers.volumes.binding import ClaimBinder, VolumePhases
 from kutter.machinery.controller import Controller
 from kutter.machinery.events import EventRecorder
@@ -72,4 +76,5 @@ def build_controllers(
         VolumePhases(client, informers, named("persistentvolume-controller")),
         ClaimProtection(client, informers),
         VolumeProtection(client, informers),
+        AttributesClassProtection(client, informers),
     ]

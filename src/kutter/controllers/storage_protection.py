@@ -1,7 +1,6 @@
-"""Claims and volumes that are being deleted stay while something uses them.
+"""Claims, volumes and attributes classes being deleted stay while something uses them.
 
-Owns: the protection finalizers that admission puts on claims and volumes. Reads: claims,
-volumes, pods.
+Owns: the protection finalizers that admission puts on them. Reads: all three, and pods.
 Invariants: a finalizer goes only from an object that is being deleted and is not in use.
 Upstream: kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection
 """
@@ -13,12 +12,14 @@ from collections.abc import Iterable, Sequence
 from kutter.api.errors import ApiError, is_reason
 from kutter.api.types.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod
 from kutter.api.types.meta_v1 import KubeObject
+from kutter.api.types.storage_v1 import VolumeAttributesClass
 from kutter.client.client import Client
 from kutter.machinery.controller import Change, Result, Source, own_key
 from kutter.machinery.informer import InformerFactory, split_key
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+CLASS_FINALIZER = "kubernetes.io/vac-protection"
 
 
 def claims_of(pod: Pod) -> list[str]:
@@ -82,6 +83,61 @@ class VolumeProtection:
             return Result(f"volume {name} is bound to a claim")
         await _let_go(self._client, volume, VOLUME_FINALIZER)
         return Result("no claim is bound to it")
+
+
+class AttributesClassProtection:
+    name = "volumeattributesclass-protection"
+
+    def __init__(self, client: Client, informers: InformerFactory) -> None:
+        self._client = client
+        self._classes = informers.informer(VolumeAttributesClass)
+        self._claims = informers.informer(PersistentVolumeClaim)
+        self._volumes = informers.informer(PersistentVolume)
+        self._claims.add_index("attributes-class", classes_of_claim)
+        self._volumes.add_index("attributes-class", classes_of_volume)
+
+    def sources(self) -> Sequence[Source]:
+        return [
+            Source(self._classes, own_key),
+            Source(self._claims, self._claim_keys),
+            Source(self._volumes, self._volume_keys),
+        ]
+
+    def _claim_keys(self, change: Change[PersistentVolumeClaim]) -> Iterable[str]:
+        """Classes that a claim named before: this may have been their last user."""
+        return classes_of_claim(change.old) if change.old is not None else ()
+
+    def _volume_keys(self, change: Change[PersistentVolume]) -> Iterable[str]:
+        return classes_of_volume(change.old) if change.old is not None else ()
+
+    async def reconcile(self, key: str) -> Result:
+        item = self._classes.get(key)
+        if item is None or not _is_held(item, CLASS_FINALIZER):
+            return Result()
+        users: list[KubeObject] = [
+            *self._claims.by_index("attributes-class", key),
+            *self._volumes.by_index("attributes-class", key),
+        ]
+        if users:
+            return Result(f"{users[0].metadata.name} names it")
+        await _let_go(self._client, item, CLASS_FINALIZER)
+        return Result("no claim and no volume names it")
+
+
+def classes_of_claim(claim: PersistentVolumeClaim) -> list[str]:
+    """Attributes classes that a claim wants, has, or is on the way to. Pure."""
+    modify = claim.status.modify_volume_status
+    named = (
+        claim.spec.volume_attributes_class_name,
+        claim.status.current_volume_attributes_class_name,
+        modify.target_volume_attributes_class_name if modify is not None else None,
+    )
+    return list(dict.fromkeys(name for name in named if name))
+
+
+def classes_of_volume(volume: PersistentVolume) -> list[str]:
+    name = volume.spec.volume_attributes_class_name
+    return [name] if name else []
 
 
 def _claim_keys(pod: Pod) -> list[str]:

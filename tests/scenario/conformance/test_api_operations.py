@@ -137,16 +137,10 @@ def test_api_operations(rest, namespace, plural):
 
 
 def update(rest, path, note):
-    """PUT with an annotation, again after a conflict with a controller."""
-    for _ in range(20):
-        tree = rest.get(path)
-        tree["metadata"].setdefault("annotations", {})[note] = "true"
-        answer = rest.answer("PUT", path, tree)
-        if answer.status == 409:
-            continue
-        assert answer.status == 200, answer.tree
-        return answer.tree
-    raise AssertionError("only conflicts")
+    """PUT with an annotation."""
+    return rest.change(
+        path, lambda tree: tree["metadata"].setdefault("annotations", {}).update({note: "true"})
+    )
 
 
 def status_operations(rest, one, described):

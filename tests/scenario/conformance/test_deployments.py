@@ -189,9 +189,12 @@ def test_should_run_the_lifecycle_of_a_deployment(rest, namespace):
             ),
         )
         assert len(rest.get("/apis/apps/v1/deployments", **selector)["items"]) == 1
-        tree = complete(rest, namespace, "test-deployment", 1)
-        tree["spec"]["template"]["spec"]["containers"][0]["image"] = "updated:1"
-        rest.put(path, tree)
+        complete(rest, namespace, "test-deployment", 1)
+
+        def updated(tree):
+            tree["spec"]["template"]["spec"]["containers"][0]["image"] = "updated:1"
+
+        rest.change(path, updated)
         events.until(
             "MODIFIED",
             lambda t: (
@@ -210,14 +213,9 @@ def test_should_validate_deployment_status_endpoints(rest, namespace):
     path = apps(namespace, "deployments", "status", "status")
     made = {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set from e2e"}
 
-    def put_condition():
-        tree = rest.get(path)
-        tree["status"]["conditions"].append(made)
-        return rest.answer("PUT", path, tree).status == 200
-
     selector = {"labelSelector": "e2e=testing"}
     with rest.watch(apps(namespace, "deployments"), **selector) as events:
-        wait_until(put_condition)
+        rest.change(path, lambda t: t["status"]["conditions"].append(made))
         events.until("MODIFIED", lambda t: condition(t, "StatusUpdate").get("reason") == "E2E")
         body = {"status": {"conditions": [{"type": "StatusPatched", "status": "True"}]}}
         rest.patch(path, body)

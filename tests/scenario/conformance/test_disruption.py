@@ -46,9 +46,10 @@ def evict(rest, namespace, name):
 
 def test_should_create_update_patch_and_delete_a_pod_disruption_budget(rest, namespace):
     rest.post(budgets(namespace), budget("foo", minAvailable="1%"))
-    tree = processed(rest, namespace, "foo")
-    tree["spec"]["minAvailable"] = "2%"
-    assert rest.put(budgets(namespace, "foo"), tree)["spec"]["minAvailable"] == "2%"
+    processed(rest, namespace, "foo")
+    path = budgets(namespace, "foo")
+    updated = rest.change(path, lambda t: t["spec"].update(minAvailable="2%"))
+    assert updated["spec"]["minAvailable"] == "2%"
     tree = processed(rest, namespace, "foo")
     assert tree["metadata"]["generation"] == 2
     patched = rest.patch(budgets(namespace, "foo"), {"spec": {"minAvailable": "3%"}}, "strategic")
@@ -72,11 +73,11 @@ def test_should_observe_pod_disruption_budget_status_updated(rest, namespace):
 def test_should_update_and_patch_pod_disruption_budget_status(rest, namespace):
     rest.post(budgets(namespace), budget("foo", minAvailable=1))
     pods(rest, namespace, 1)
-    tree = processed(rest, namespace, "foo", currentHealthy=1)
+    processed(rest, namespace, "foo", currentHealthy=1)
     path = budgets(namespace, "foo", "status")
-    tree["status"]["disruptedPods"] = {"pod-0": "2026-01-01T00:00:00Z"}
-    updated = rest.put(path, tree)
-    assert updated["status"]["disruptedPods"] == {"pod-0": "2026-01-01T00:00:00Z"}
+    evicted = {"pod-0": "2026-01-01T00:00:00Z"}
+    updated = rest.change(path, lambda t: t["status"].update(disruptedPods=evicted))
+    assert updated["status"]["disruptedPods"] == evicted
     # Long overdue: the controller takes it off the list again.
     processed(rest, namespace, "foo", disruptedPods=None, currentHealthy=1)
     patched = rest.patch(path, {"status": {"disruptedPods": {"pod-x": None}}})
@@ -98,7 +99,7 @@ def test_should_list_and_delete_a_collection_of_pod_disruption_budgets(rest, nam
 def test_should_block_an_eviction_until_the_pdb_is_updated_to_allow_it(rest, namespace):
     pods(rest, namespace, 3)
     rest.post(budgets(namespace), budget("foo", minAvailable=3))
-    tree = processed(rest, namespace, "foo", currentHealthy=3, disruptionsAllowed=0)
+    processed(rest, namespace, "foo", currentHealthy=3, disruptionsAllowed=0)
     refused = evict(rest, namespace, "pod-0")
     assert (refused.status, refused.tree["reason"]) == (429, "TooManyRequests")
     assert refused.tree["message"] == (
@@ -110,8 +111,7 @@ def test_should_block_an_eviction_until_the_pdb_is_updated_to_allow_it(rest, nam
             "message": "The disruption budget foo needs 3 healthy pods and has 3 currently",
         }
     ]
-    tree["spec"]["minAvailable"] = 2
-    rest.put(budgets(namespace, "foo"), tree)
+    rest.change(budgets(namespace, "foo"), lambda t: t["spec"].update(minAvailable=2))
     processed(rest, namespace, "foo", disruptionsAllowed=1)
     assert evict(rest, namespace, "pod-0").status == 201
     rest.wait_gone(f"/api/v1/namespaces/{namespace}/pods/pod-0")

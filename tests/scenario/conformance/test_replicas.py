@@ -121,12 +121,11 @@ def test_should_list_and_delete_a_collection_of_replica_sets(rest, namespace):
 
 def test_should_validate_replicaset_status_endpoints(rest, namespace):
     rest.post(path_of(SETS, namespace), workload(SETS, "status"))
-    tree = started(rest, SETS, namespace, "status", 1)
+    started(rest, SETS, namespace, "status", 1)
     path = path_of(SETS, namespace, "status", "status")
     made = {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set from e2e"}
     with rest.watch(path_of(SETS, namespace)) as events:
-        tree["status"]["conditions"] = [made]
-        rest.put(path, tree)
+        rest.change(path, lambda t: t["status"].update(conditions=[made]))
         events.until("MODIFIED", lambda t: condition(t, "StatusUpdate").get("reason") == "E2E")
         rest.patch(path, {"status": {"conditions": [{"type": "StatusPatched", "status": "True"}]}})
         events.until("MODIFIED", lambda t: condition(t, "StatusPatched").get("status") == "True")
@@ -152,9 +151,7 @@ def test_should_test_the_lifecycle_of_a_replication_controller(rest, namespace):
         scale = {"kind": "Scale", "apiVersion": "autoscaling/v1", "spec": {"replicas": 2}}
         rest.patch(f"{one}/scale", scale, "strategic")
         events.until("MODIFIED", lambda t: t["status"].get("readyReplicas") == 2)
-        tree = rest.get(one)
-        tree["metadata"]["annotations"] = {"updated": "true"}
-        rest.put(one, tree)
+        rest.change(one, lambda t: t["metadata"].update(annotations={"updated": "true"}))
         events.until("MODIFIED", lambda t: "annotations" in t["metadata"])
         found = rest.get("/api/v1/replicationcontrollers", **selector)
         assert len(found["items"]) == 1

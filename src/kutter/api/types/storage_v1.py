@@ -122,3 +122,13 @@ class CSIStorageCapacity(KubeObject):
     metadata: ObjectMeta = ObjectMeta()
     node_topology: LabelSelector | None = None
     storage_class_name: str = ""
+
+
+class VolumeAttributesClass(KubeObject):
+    resource: ClassVar[Resource] = builtin("storage.k8s.io", "v1", "volumeattributesclasses")
+
+    api_version: str = ""
+    driver_name: str = ""
+    kind: str = ""
+    metadata: ObjectMeta = ObjectMeta()
+    parameters: dict[str, str] = {}
