@@ -870,7 +870,7 @@ def test_pull_from_a_registry_with_a_secret(
         secrets = [{"name": "login"}]
         space.create_pod("pulls", {"containers": [container], "imagePullSecrets": secrets})
         pod = space.wait_ready("pulls")
-        assert "sha256:" in container_status(pod)["imageID"]
+        assert "@sha256:" in container_status(pod)["imageID"]
         assert any(
             f'Pulled: Successfully pulled image "{registry}/team/web:1" in ' in e
             for e in space.events("pulls")

@@ -216,6 +216,8 @@ Scenario = Callable[[Node], Awaitable[None]]
 
 async def _main(scenario: Scenario) -> None:
     assert _libc.unshare(_NEWNET) == 0, os.strerror(ctypes.get_errno())
+    # A new namespace starts with the machine's setting, which another cluster may have changed.
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
     with tempfile.TemporaryDirectory() as folder:
         node = Node(Path(folder))
         node.connect_outside()
