@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from kutter.api.custom.definition import CLEANUP
+from kutter.api.custom.reading import clean_schemas
 from kutter.api.errors import FieldError, invalid
 from kutter.apiserver.custom.conditions import is_true, set_condition
 from kutter.apiserver.custom.rules import find_names_errors, find_spec_errors
@@ -29,6 +30,7 @@ class CustomResourceDefinitionKind(Standard):
         spec = tree.get("spec")
         if not isinstance(spec, dict):
             return
+        clean_schemas(spec)
         names = spec.get("names")
         if isinstance(names, dict) and names.get("kind"):
             names.setdefault("listKind", f"{names['kind']}List")
