@@ -92,16 +92,17 @@ class ObjectEncoder(_JsonFrames):
         return self._head + self._tail(entry)
 
     def encode_list(self, entries: Sequence[Entry], meta: ListMeta) -> bytes:
-        parts = [self._list_head, meta.encode(), b',"items":[']
-        if entries:
-            if self._convert is None:
-                tails = [entry.tail for entry in entries]
-            else:
-                tails = [self._tail(entry) for entry in entries]
-            tails[0] = b"{" + tails[0]
-            parts.append(self._separator.join(tails))
-        parts.append(b"]}")
-        return b"".join(parts)
+        start = b'%b%b,"items":[' % (self._list_head, meta.encode())
+        if not entries:
+            return start + b"]}"
+        if self._convert is None:
+            tails = [entry.tail for entry in entries]
+        else:
+            tails = [self._tail(entry) for entry in entries]
+        # The ends ride on the first and last item: large lists are copied together only once.
+        tails[0] = b"%b{%b" % (start, tails[0])
+        tails[-1] += b"]}"
+        return self._separator.join(tails)
 
     def bookmark(self, revision: int, annotations: dict[str, str] | None) -> bytes:
         meta: Tree = {"resourceVersion": str(revision), "creationTimestamp": None}

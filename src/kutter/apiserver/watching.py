@@ -36,7 +36,16 @@ def error_frame(error: ApiError, encoder: Encoder) -> bytes:
 class Watcher:
     """One watch's buffer. Fed synchronously, read by one stream."""
 
-    __slots__ = ("_buffer", "_buffered", "_waiter", "closed", "encoder", "revision", "selection")
+    __slots__ = (
+        "_alarm",
+        "_buffer",
+        "_buffered",
+        "_waiter",
+        "closed",
+        "encoder",
+        "revision",
+        "selection",
+    )
 
     def __init__(self, selection: Selection, encoder: Encoder, revision: int) -> None:
         self.selection = selection
@@ -46,6 +55,7 @@ class Watcher:
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
 
     def push(self, encoded: bytes) -> None:
         self._buffer.append(encoded)
@@ -62,6 +72,9 @@ class Watcher:
         """End the stream; what is buffered by a slow reader is dropped."""
         self.closed = True
         self._buffer.clear()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._wake()
 
     def _wake(self) -> None:
@@ -69,25 +82,25 @@ class Watcher:
             self._waiter.set_result(None)
 
     async def take(self, timeout_s: float) -> bytes:
-        """All that is buffered; ``b""`` after the timeout or at the end."""
+        """All that is buffered; ``b""`` after the timeout (or sooner) or at the end."""
         if not self._buffer and not self.closed:
             loop = asyncio.get_running_loop()
-            waiter = self._waiter = loop.create_future()
-            timer = loop.call_later(timeout_s, _expire, waiter)
+            self._waiter = loop.create_future()
+            if self._alarm is None:
+                # It outlives this call: most end by an event, and a timer for each is dear.
+                self._alarm = loop.call_later(timeout_s, self._ring)
             try:
-                await waiter
+                await self._waiter
             finally:
-                timer.cancel()
                 self._waiter = None
         taken = b"".join(self._buffer) if len(self._buffer) != 1 else self._buffer[0]
         self._buffer.clear()
         self._buffered = 0
         return taken
 
-
-def _expire(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+    def _ring(self) -> None:
+        self._alarm = None
+        self._wake()
 
 
 class Broadcaster:
@@ -253,10 +266,11 @@ class WatchStream:
                 if now >= end:
                     break
                 # Before the end a last bookmark, so that the next watch starts from here.
-                chunk = await watcher.take(max(0.0, min(end, next_bookmark) - now))
+                due = min(end, next_bookmark)
+                chunk = await watcher.take(max(0.0, due - now))
                 if chunk:
                     yield chunk
-                elif self._bookmarks and not watcher.closed:
+                elif self._bookmarks and not watcher.closed and clock.monotonic() >= due:
                     next_bookmark = clock.monotonic() + BOOKMARK_PERIOD_S
                     revision = self._caches.newest
                     encoder = watcher.encoder
