@@ -367,3 +367,35 @@ async def test_bad_definitions_are_refused(
         body[part].update(fields)
     status = await api.fails(422, "Invalid", "POST", CRDS, body)
     assert message in status["message"]
+
+
+async def test_server_side_apply_knows_the_definitions_lists(api: Api) -> None:
+    await define(api, definition())
+    apply = {"content-type": "application/apply-patch+yaml"}
+
+    def ports(**number: int) -> dict[str, object]:
+        listed = [{"name": name, "number": value} for name, value in number.items()]
+        return crontab("s", spec={"ports": listed})
+
+    await api.ok("PATCH", f"{CRONTABS}/s", ports(x=1), headers=apply, query={"fieldManager": "a"})
+    both = await api.ok(
+        "PATCH", f"{CRONTABS}/s", ports(y=2), headers=apply, query={"fieldManager": "b"}
+    )
+    assert [p["name"] for p in both["spec"]["ports"]] == ["x", "y"]
+    status = await api.fails(
+        409,
+        "Conflict",
+        "PATCH",
+        f"{CRONTABS}/s",
+        ports(x=7),
+        headers=apply,
+        query={"fieldManager": "c"},
+    )
+    assert status["details"]["causes"][0]["field"] == '.spec.ports[name="x"].number'
+    shown = {"apiVersion": "stable.example.com/v1", "kind": "CronTab", "status": {"phase": "Up"}}
+    after = await api.ok(
+        "PATCH", f"{CRONTABS}/s/status", shown, headers=apply, query={"fieldManager": "ctl"}
+    )
+    assert after["status"] == {"phase": "Up"}
+    owners = [(m["manager"], m.get("subresource")) for m in after["metadata"]["managedFields"]]
+    assert sorted(owners, key=str) == [("a", None), ("b", None), ("ctl", "status")]
