@@ -284,7 +284,13 @@ class NodeAgent:
         pod = worker.pod
         node = self.registration.node
         labels = dict(node.metadata.labels) if node is not None else {}
-        others = [w.pod for w in self.workers.values() if not w.ended and w is not worker]
+        # One deleted by force is still stopping here, but its room has been given away already:
+        # refusing whom it was given to would fail pods for good.
+        others = [
+            w.pod
+            for w in self.workers.values()
+            if not w.ended and not w.deleted and w is not worker
+        ]
         try:
             refused = admit(
                 pod,

@@ -137,3 +137,28 @@ def test_volumes_of_deleted_claims_are_nobody_elses(storage):
         return "fresh" not in {v.metadata.name for v in storage.core.list_persistent_volume().items}
 
     wait_until("volume gone", gone)
+
+
+def test_class_of_attributes_in_use_stays(kutter_cluster, storage):
+    classes = k8s.CustomObjectsApi(storage.core.api_client)
+    place = ("storage.k8s.io", "v1", "volumeattributesclasses")
+    for name in ("used", "unused"):
+        body = {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "VolumeAttributesClass",
+            "metadata": {"name": name},
+            "driverName": "example.com",
+            "parameters": {"iops": "1"},
+        }
+        classes.create_cluster_custom_object(*place, body)
+    storage.add(claim("uses", volumeAttributesClassName="used"))
+
+    def names():
+        listed = classes.list_cluster_custom_object(*place)["items"]
+        return {item["metadata"]["name"] for item in listed}
+
+    for name in ("used", "unused"):
+        classes.delete_cluster_custom_object(*place, name)
+    wait_until("unused gone", lambda: names() == {"used"})
+    storage.core.delete_namespaced_persistent_volume_claim("uses", "default")
+    wait_until("used gone", lambda: names() == set())

@@ -51,6 +51,20 @@ async def test_forced_deletion_stops_what_runs(node_world: NodeWorld) -> None:
     assert list((node_world.options.root / "pods").iterdir()) == []
 
 
+async def test_room_of_a_pod_deleted_by_force_may_be_taken_at_once(node_world: NodeWorld) -> None:
+    """The scheduler gave its port to another already, while it is still being stopped here."""
+    node_world.runtime.behaviours["busybox"] = Behaviour(stop_s=1000)
+    port = [container_tree(ports=[{"containerPort": 80, "hostPort": 80}])]
+    await node_world.start()
+    await node_world.add_pod(terminationGracePeriodSeconds=600, containers=port)
+    await node_world.wait_ready()
+    await node_world.api.remove(pod_path("web"))
+    await _until(lambda: ("stop", "app") in node_world.runtime.calls)
+    await node_world.add_pod("next", containers=port)
+    await node_world.wait_ready("next")
+    assert len(node_world.agent.workers) == 2
+
+
 async def test_deletion_gives_up_a_pull(node_world: NodeWorld) -> None:
     started = asyncio.Event()
 
