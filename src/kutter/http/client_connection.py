@@ -28,13 +28,22 @@ class StaleConnectionError(ConnectionError):
     """A kept connection was gone before a byte of the answer: safe to try a read again."""
 
 
+def _make_parser(connection: ClientConnection) -> httptools.HttpResponseParser:
+    """One that takes lines ended by LF alone, as RFC 9112 2.2 allows and small servers in pods
+    (CGI scripts) write them.
+    """
+    parser = httptools.HttpResponseParser(connection)
+    parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+    return parser
+
+
 class ClientConnection(asyncio.Protocol):
     """One connection to a server; the pool hands it to one exchange at a time."""
 
     def __init__(self, on_lost: Callable[[ClientConnection], None]) -> None:
         self._on_lost = on_lost
         self._transport: asyncio.Transport
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = _make_parser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._chunks: deque[bytes] = deque()
         self._buffered = 0
@@ -249,7 +258,7 @@ class ClientConnection(asyncio.Protocol):
         self._head_done = True
         if self._method == "HEAD" or status in BODILESS:
             # The parser would wait for the body that the length announces.
-            self._parser = httptools.HttpResponseParser(self)
+            self._parser = _make_parser(self)
             self._complete = True
         if not self._collect:
             self._wake()
