@@ -7,13 +7,13 @@ rules answer for every service.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kutter.api.errors import ApiError, is_reason
 from kutter.api.types.core_v1 import Node, Service
 from kutter.client.client import Client
-from kutter.machinery.controller import Change, Result, Source, own_key
+from kutter.machinery.controller import Change, Result, Source
 from kutter.machinery.events import EventRecorder
 from kutter.machinery.informer import InformerFactory, key_of
 
@@ -42,6 +42,34 @@ def plan_ingress(service: Service, nodes: Sequence[Node]) -> list[dict[str, Any]
     ]
 
 
+def find_rival(service: Service, others: Iterable[Service]) -> Service | None:
+    """An older LoadBalancer service that already answers on one of the same ports. Pure.
+
+    All of them share the nodes' addresses, so a port can belong to one service only.
+    """
+    mine = {(p.protocol or "TCP", p.port) for p in service.spec.ports}
+    for other in others:
+        if other.metadata.uid == service.metadata.uid or not _is_ours(other):
+            continue
+        if _age(other) < _age(service) and any(
+            (p.protocol or "TCP", p.port) in mine for p in other.spec.ports
+        ):
+            return other
+    return None
+
+
+def _age(service: Service) -> tuple[str, str]:
+    return service.metadata.creation_timestamp, key_of(service)
+
+
+def _is_ours(service: Service) -> bool:
+    return (
+        service.spec.type == "LoadBalancer"
+        and not service.spec.load_balancer_class
+        and not service.metadata.deletion_timestamp
+    )
+
+
 class ServiceLoadBalancer:
     name = "service-lb"
 
@@ -52,7 +80,14 @@ class ServiceLoadBalancer:
         self._nodes = informers.informer(Node)
 
     def sources(self) -> Sequence[Source]:
-        return [Source(self._services, own_key), Source(self._nodes, self._node_keys)]
+        return [Source(self._services, self._service_keys), Source(self._nodes, self._node_keys)]
+
+    def _service_keys(self, change: Change[Service]) -> Sequence[str]:
+        """The service itself, and those that may take over a port it gives up."""
+        seen = [s for s in (change.old, change.new) if s is not None]
+        if not any(s.spec.type == "LoadBalancer" for s in seen):
+            return (change.key,)
+        return [change.key, *(key_of(s) for s in self._services.items() if _is_ours(s))]
 
     def _node_keys(self, change: Change[Node]) -> Sequence[str]:
         old, new = change.old, change.new
@@ -67,7 +102,15 @@ class ServiceLoadBalancer:
         if service.spec.load_balancer_class:
             return Result("another controller serves its class")
         known = [i.tree() for i in service.status.load_balancer.ingress]
-        wanted = plan_ingress(service, self._nodes.items())
+        rival = find_rival(service, self._services.items()) if _is_ours(service) else None
+        if rival is not None and not known:
+            self._recorder.event(
+                service,
+                "Warning",
+                "SyncLoadBalancerFailed",
+                f"Error syncing load balancer: a port is taken by service {key_of(rival)}",
+            )
+        wanted = [] if rival is not None else plan_ingress(service, self._nodes.items())
         if known == wanted:
             return Result()
         if wanted and not known:
