@@ -243,7 +243,7 @@ async def _run_to_end(session: RemoteCommandSession, run: Run) -> None:
         if not session.gone.is_set():
             await session.finish(error=f"error executing command in container: {error}")
     except Exception as error:
-        _log.warning("remote command failed", error=repr(error))
+        _log.info("remote command failed", error=repr(error))
         await session.finish(error=f"error executing command in container: {error}")
     else:
         await session.finish(exit_code)
