@@ -31,11 +31,9 @@ def ordered(node: FieldSet) -> FieldSet:
     if len(node) < 2:
         return node
     try:
-        # Fields alone, which is nearly always, sort as their texts do.
-        keys = list(node)
-        if all(key[0] in ".f" for key in keys):
-            keys.sort()
-        else:
+        # Fields alone, which is nearly always, sort as their texts do, and before all others.
+        keys = sorted(node)
+        if keys[-1][0] not in ".f":
             keys.sort(key=order)
     except ValueError:
         keys = sorted(node)

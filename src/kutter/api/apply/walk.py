@@ -246,9 +246,30 @@ class _Collector:
         self._removed: FieldSet = {}
         self._modified: FieldSet = {}
         self._added: FieldSet = {}
+        # The nodes made here; what is hung in below them is ordered already.
+        self._own = [self._removed, self._modified, self._added]
 
     def changes(self) -> Changes:
-        return Changes(_sorted(self._removed), _sorted(self._modified), _sorted(self._added))
+        for node in self._own:
+            if len(node) > 1:
+                items = ordered(node)
+                node.clear()
+                node.update(items)
+        return Changes(self._removed, self._modified, self._added)
+
+    def _insert(self, root: FieldSet, path: tuple[str, ...], found: FieldSet) -> None:
+        node = root
+        for name in path[:-1]:
+            below = node.get(name)
+            if below is None:
+                below = node[name] = {}
+                self._own.append(below)
+            node = below
+        held = node.get(path[-1])
+        if held is None:
+            node[path[-1]] = found
+        else:
+            node[path[-1]] = union({path[-1]: held}, {path[-1]: found})[path[-1]]
 
     def compare(self, old: Any, new: Any, shape: Shape, path: tuple[str, ...]) -> None:
         """Two values that differ."""
@@ -267,7 +288,7 @@ class _Collector:
             else:
                 self._whole(self._added, new, shape, path, present=True)
             return
-        _insert(self._modified, path, LEAF)
+        self._insert(self._modified, path, LEAF)
 
     def compare_mappings(self, old: Tree, new: Tree, shape: Shape, path: tuple[str, ...]) -> None:
         for key, value in new.items():
@@ -298,7 +319,7 @@ class _Collector:
         visit = _new(shape, present=present)
         found = LEAF if visit is None else visit(value)
         if found is not None:
-            _insert(target, path, found)
+            self._insert(target, path, found)
 
     def _compare_lists(
         self, old: list[Any], new: list[Any], shape: Shape, path: tuple[str, ...]
@@ -317,16 +338,16 @@ class _Collector:
                     self.compare(olds[0], news[0], item, here)
             elif len(olds) > 1 and len(news) > 1:
                 if olds != news:
-                    _insert(self._modified, here, LEAF)
+                    self._insert(self._modified, here, LEAF)
             elif len(olds) > 1:
                 # Doubled before: owned as a whole until now.
                 if news:
                     self._whole(self._added, news[0], item, here, present=False)
-                _insert(self._removed, here, LEAF)
+                self._insert(self._removed, here, LEAF)
             else:
                 if olds:
                     self._whole(self._removed, olds[0], item, here, present=False)
-                _insert(self._added, here, LEAF)
+                self._insert(self._added, here, LEAF)
 
 
 def _by_element(items: list[Any], shape: Shape) -> dict[str, list[Any]]:
@@ -334,22 +355,6 @@ def _by_element(items: list[Any], shape: Shape) -> dict[str, list[Any]]:
     for item in items:
         found.setdefault(shape.element(item), []).append(item)
     return found
-
-
-def _insert(root: FieldSet, path: tuple[str, ...], found: FieldSet) -> None:
-    """Hang ``found`` in at ``path``. Sets below ``root`` on the way are the collector's own."""
-    node = root
-    for name in path[:-1]:
-        node = node.setdefault(name, {})
-    held = node.get(path[-1])
-    if held is None:
-        node[path[-1]] = found
-    else:
-        node[path[-1]] = union({path[-1]: held}, {path[-1]: found})[path[-1]]
-
-
-def _sorted(node: FieldSet) -> FieldSet:
-    return ordered({key: _sorted(below) if below else below for key, below in node.items()})
 
 
 # -- what there is --------------------------------------------------------------
