@@ -98,6 +98,7 @@ class ServerConnection(asyncio.Protocol):
         "_streaming",
         "_tail",
         "_task",
+        "_tls",
         "_transport",
         "_url",
     )
@@ -128,6 +129,8 @@ class ServerConnection(asyncio.Protocol):
         self._eof = False
         self._lost = False
         self._peer: PeerCertificate | None = None
+        # Asked once: asyncio's TLS transport cannot be asked any more while it is closing.
+        self._tls = False
         self._remote = ""
         self._deadline = _NEVER
 
@@ -141,6 +144,7 @@ class ServerConnection(asyncio.Protocol):
         if isinstance(peername, tuple):
             self._remote = str(peername[0])
         tls = transport.get_extra_info("ssl_object")
+        self._tls = tls is not None
         if tls is not None:
             der = tls.getpeercert(binary_form=True)
             self._peer = PeerCertificate(der) if der else None
@@ -167,7 +171,7 @@ class ServerConnection(asyncio.Protocol):
             return False
         # A client that only half-closed gets a moment for its answer; most are just gone.
         self._server.loop.call_later(_EOF_GRACE_S, self._cancel_read)
-        return self._transport.get_extra_info("ssl_object") is None
+        return not self._tls
 
     def _cancel_read(self) -> None:
         if self._task is not None and self._method in _READS:
@@ -570,7 +574,7 @@ class ServerConnection(asyncio.Protocol):
     async def _linger(self) -> None:
         """Let the client read the answer before a close that unread input turns into a reset."""
         transport = self._transport
-        if transport.get_extra_info("ssl_object") is None and transport.can_write_eof():
+        if not self._tls and transport.can_write_eof():
             transport.write_eof()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):

@@ -37,6 +37,8 @@ class TransportStream(asyncio.Protocol):
         self._drain: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._reading = True
+        # Asked once: asyncio's TLS transport cannot be asked any more while it is closing.
+        self._tls = False
         self._closed = asyncio.get_running_loop().create_future()
 
     def adopt(self, transport: asyncio.Transport) -> None:
@@ -44,6 +46,8 @@ class TransportStream(asyncio.Protocol):
         self._transport = transport
         if transport.is_closing():
             self._eof = True
+        else:
+            self._tls = transport.get_extra_info("ssl_object") is not None
         transport.set_protocol(self)
         transport.resume_reading()
 
@@ -51,6 +55,7 @@ class TransportStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._tls = transport.get_extra_info("ssl_object") is not None
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -62,8 +67,7 @@ class TransportStream(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._eof = True
         self._wake()
-        transport = self._transport
-        return transport is not None and transport.get_extra_info("ssl_object") is None
+        return self._transport is not None and not self._tls
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._eof = True
@@ -127,7 +131,7 @@ class TransportStream(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if transport.get_extra_info("ssl_object") is None and transport.can_write_eof():
+        if not self._tls and transport.can_write_eof():
             try:
                 transport.write_eof()
             except OSError:
