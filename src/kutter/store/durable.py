@@ -94,6 +94,7 @@ class SqliteStore:
         self._compacted = 1
         self._compacting = False
         self._closed = False
+        self._published: asyncio.Future[None] | None = None  # the next publication, if awaited
         # Set while the writer may take writes; cleared by a failed commit until the loop has
         # taken back everything that was decided on top of it.
         self._sound = threading.Event()
@@ -205,14 +206,28 @@ class SqliteStore:
     async def range(
         self, start: str, end: str, *, revision: int = 0, limit: int = 0
     ) -> RangeResult:
-        if revision and revision != self.revision:
+        if revision:
             self._history.check(revision, self.revision)
-            records, read_at, _ = self._read_range(start, end, 0)
-            records = self._history.rewind(records, start, end, read_at=read_at, revision=revision)
-            shown = records[:limit] if limit else records
-            return RangeResult(shown, read_at, len(records) - len(shown))
-        records, read_at, remaining = self._read_range(start, end, limit)
-        return RangeResult(records, read_at, remaining)
+        if not revision or revision == self.revision:
+            records, read_at, remaining = self._read_range(start, end, limit)
+            await self._wait_published(read_at)
+            if not revision or revision == read_at:
+                return RangeResult(records, read_at, remaining)
+        records, read_at, _ = self._read_range(start, end, 0)
+        await self._wait_published(read_at)
+        self._history.check(revision, self.revision)
+        records = self._history.rewind(records, start, end, read_at=read_at, revision=revision)
+        shown = records[:limit] if limit else records
+        return RangeResult(shown, read_at, len(records) - len(shown))
+
+    async def _wait_published(self, revision: int) -> None:
+        """What was read may be committed before the loop has told the watchers of it. Whoever
+        gets a revision may watch from it, so it is not handed out sooner.
+        """
+        while self._history.revision < revision and not self._closed:
+            if self._published is None:
+                self._published = self._loop.create_future()
+            await asyncio.shield(self._published)
 
     def _read_range(self, start: str, end: str, limit: int) -> tuple[list[Record], int, int]:
         reader = self._reader
@@ -382,6 +397,9 @@ class SqliteStore:
         for write in batch:
             self._pending.pop(write.event.revision, None)
         self._history.publish([write.event for write in batch])
+        if self._published is not None:
+            self._published.set_result(None)
+            self._published = None
         for write in batch:
             if not write.done.done():
                 write.done.set_result(None)
@@ -494,5 +512,8 @@ class SqliteStore:
         await asyncio.to_thread(self._thread.join)
         # The thread's last acknowledgements are callbacks of this loop; let them run.
         await asyncio.sleep(0)
+        if self._published is not None:
+            self._published.set_result(None)
+            self._published = None
         self._history.close()
         self._reader.close()

@@ -136,3 +136,26 @@ async def test_kill_9_loses_no_acknowledged_write(tmp_path):
             assert found.mod_revision >= revision, (key, number)
         assert store.revision >= max(r for _, r in acknowledged.values())
         await store.close()
+
+
+async def test_a_range_is_never_ahead_of_what_watchers_were_told(tmp_path):
+    """Between a commit and its publication a reader could see the future: a list of it could not
+    be watched from, and a list at a revision had younger things in it."""
+    store = await SqliteStore.open(tmp_path / "s.sqlite")
+    await store.put("/registry/p/a", b"1")
+    before = store.revision
+    write = asyncio.ensure_future(store.put("/registry/p/a", b"2"))
+    await asyncio.sleep(0)  # the write is with the writer thread now
+    other = sqlite3.connect(tmp_path / "s.sqlite")
+    committed = "SELECT max(revision) FROM log"
+    while other.execute(committed).fetchone()[0] == before:
+        pass  # the loop is held, so that the commit cannot be published
+    other.close()
+    assert store.revision == before
+    at_before = await store.range("/registry/", "/registry0", revision=before)
+    assert [(r.value, r.mod_revision) for r in at_before.records] == [(b"1", before)]
+    found = await store.range("/registry/", "/registry0")
+    store.watch("/registry/", after=found.revision).close()
+    assert found.records[0].value == b"2"
+    await write
+    await store.close()
