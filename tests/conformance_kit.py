@@ -16,7 +16,7 @@ PATCH_TYPES = {
 }
 
 
-def wait_until(check, timeout_s=15.0):
+def wait_until(check, timeout_s=30.0):
     """Poll a condition of the public API; the deadline is the failure."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -95,7 +95,7 @@ class Rest:
         """Whether a GET answers 404."""
         return self.answer("GET", path).status == 404
 
-    def wait_gone(self, path, timeout_s=15.0):
+    def wait_gone(self, path, timeout_s=30.0):
         wait_until(lambda: self.gone(path), timeout_s)
 
     def watch(self, path, **query):
@@ -104,7 +104,7 @@ class Rest:
             path,
             query={"watch": "true", **query},
             preload_content=False,
-            timeout=urllib3.Timeout(connect=5, read=15),
+            timeout=urllib3.Timeout(connect=20, read=30),
         )
         return Watch(response)
 

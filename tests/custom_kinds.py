@@ -138,7 +138,7 @@ async def serving(store: Any = None) -> AsyncIterator[Api]:
 async def condition(api: Api, name: str, type: str = "Established") -> dict[str, Any]:
     """Wait until a definition has a condition that is no more pending; answer it."""
     watching = await api.watch(CRDS, fieldSelector=f"metadata.name={name}")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             event = await watching.next()
             for found in (event["object"].get("status") or {}).get("conditions") or ():
@@ -158,7 +158,7 @@ async def define(api: Api, tree: dict[str, Any]) -> dict[str, Any]:
 async def gone(api: Api, name: str) -> None:
     """Wait until a definition is deleted."""
     watching = await api.watch(CRDS, fieldSelector=f"metadata.name={name}")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             response = await api.call("GET", f"{CRDS}/{name}")
             if response.status == 404:

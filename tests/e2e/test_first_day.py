@@ -57,7 +57,7 @@ def service(space: Space) -> Tree:
 
 
 def page(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=30) as answer:
         return str(answer.read().decode().strip())
 
 

@@ -109,7 +109,7 @@ def monitors(cluster: Cluster) -> dict[str, str]:
 
 def compare(before: Traces, look: Callable[[], Traces]) -> None:
     """Nothing more than before; the kernel may take a moment for the last of it."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while left := before.difference(look()):
         assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.05)

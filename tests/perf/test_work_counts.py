@@ -163,7 +163,7 @@ async def test_an_informer_decodes_each_event_once(server: ApiServer):
         alone = Work()
         with alone:
             await fill(api, TIMES, start=1)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while len(informer) < TIMES + 1:
                     await asyncio.sleep(0)
         # As in create above, and for each event its frame and its object.

@@ -286,7 +286,7 @@ async def test_names_are_given_first_come(api: Api) -> None:
     await api.ok("DELETE", f"{CRDS}/crontabs.stable.example.com")
     await gone(api, "crontabs.stable.example.com")
     watching = await api.watch(CRDS)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await api.call("GET", path)).status == 404:
             await watching.next()
     await watching.close()
@@ -309,7 +309,7 @@ async def test_a_definition_goes_with_all_its_objects(api: Api) -> None:
     body = {"metadata": {"finalizers": None}}
     await api.ok("PATCH", f"{CRONTABS}/held", body, headers=_MERGE)
     await gone(api, "crontabs.stable.example.com")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await api.call("GET", CRONTABS)).status != 404:
             await asyncio.sleep(0)
     assert "stable.example.com" not in [g["name"] for g in (await api.ok("GET", "/apis"))["groups"]]

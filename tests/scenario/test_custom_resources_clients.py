@@ -64,12 +64,12 @@ def custom(cluster: LocalCluster, kubectl: Kubectl) -> Iterator[Any]:
     from kubernetes import client
 
     kubectl.ok("create", "-f", kubectl.file(definition(names={"shortNames": ["ct"]})))
-    kubectl.ok("wait", "--for=condition=Established", "--timeout=10s", f"crd/{PLURAL}.{GROUP}")
+    kubectl.ok("wait", "--for=condition=Established", "--timeout=40s", f"crd/{PLURAL}.{GROUP}")
     yield client.CustomObjectsApi(cluster.kubernetes_client())
     kubectl.ok("delete", "crd", f"{PLURAL}.{GROUP}", "--ignore-not-found", "--timeout=20s")
 
 
-def eventually(check: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def eventually(check: Callable[[], bool], timeout_s: float = 30.0) -> None:
     end = time.monotonic() + timeout_s
     while not check():
         assert time.monotonic() < end, "did not come true"
@@ -80,7 +80,7 @@ def test_kubectl_from_definition_to_deletion(kubectl: Kubectl) -> None:
     made = kubectl.file(definition(names={"shortNames": ["ct"], "categories": ["all"]}))
     began = time.monotonic()
     kubectl.ok("apply", "-f", made)
-    kubectl.ok("wait", "--for=condition=Established", "--timeout=10s", f"crd/{PLURAL}.{GROUP}")
+    kubectl.ok("wait", "--for=condition=Established", "--timeout=40s", f"crd/{PLURAL}.{GROUP}")
     assert time.monotonic() - began < 10
     kubectl.ok("apply", "-f", kubectl.file(crontab("a"), crontab("b", spec={"color": "red"})))
     lines = kubectl.ok("get", "ct").splitlines()
@@ -108,7 +108,7 @@ def test_kubectl_from_definition_to_deletion(kubectl: Kubectl) -> None:
     assert kubectl.ok("get", "ct", "a", "-o", "jsonpath={.spec.replicas} {.spec.image}") == "5 x"
     status = '{"status":{"phase":"Up"}}'
     kubectl.ok("patch", "ct", "a", "--subresource=status", "--type=merge", "-p", status)
-    kubectl.ok("wait", "--for=jsonpath={.status.phase}=Up", "--timeout=5s", "ct/a")
+    kubectl.ok("wait", "--for=jsonpath={.status.phase}=Up", "--timeout=40s", "ct/a")
     changed = crontab("a", spec={"replicas": 5, "image": "other"})
     kubectl.ok("apply", "-f", kubectl.file(changed))
     assert "unchanged" in kubectl.ok("apply", "-f", kubectl.file(changed))
@@ -117,7 +117,7 @@ def test_kubectl_from_definition_to_deletion(kubectl: Kubectl) -> None:
     wrong = kubectl.fails("apply", "-f", kubectl.file(crontab("c", spec={"bogus": 1})))
     assert 'unknown field "spec.bogus"' in wrong
     assert PLURAL in kubectl.ok("api-resources", f"--api-group={GROUP}", "-o", "name")
-    kubectl.ok("delete", "crd", f"{PLURAL}.{GROUP}", "--timeout=10s")
+    kubectl.ok("delete", "crd", f"{PLURAL}.{GROUP}", "--timeout=40s")
     # kubectl still has the kind in its discovery cache.
     assert "the server could not find the requested resource" in kubectl.fails("get", "ct")
 
@@ -170,14 +170,14 @@ def test_owners_and_namespaces_take_custom_objects_along(
     keeper = custom.create_namespaced_custom_object(*place, crontab("keeper"))
     reference |= {"name": "keeper", "uid": keeper["metadata"]["uid"]}
     core.create_namespaced_config_map("crew", {"metadata": {"name": "mine", **owned}})
-    kubectl.ok("delete", "crd", f"{PLURAL}.{GROUP}", "--timeout=10s")
+    kubectl.ok("delete", "crd", f"{PLURAL}.{GROUP}", "--timeout=40s")
 
     def maps_left() -> list[str]:
         return [m.metadata.name for m in core.list_namespaced_config_map("crew").items]
 
     eventually(lambda: "mine" not in maps_left())
     kubectl.ok("create", "-f", kubectl.file(definition()))
-    kubectl.ok("wait", "--for=condition=Established", "--timeout=10s", f"crd/{PLURAL}.{GROUP}")
+    kubectl.ok("wait", "--for=condition=Established", "--timeout=40s", f"crd/{PLURAL}.{GROUP}")
     custom.create_namespaced_custom_object(*place, crontab("late"))
     kubectl.ok("delete", "namespace", "crew", "--timeout=20s")
     assert custom.list_cluster_custom_object(GROUP, "v1", PLURAL)["items"] == []
@@ -187,7 +187,7 @@ def test_versions_published_to_kubectl(kubectl: Kubectl) -> None:
     old = version("v1alpha1", storage=False, **FULL)
     made = definition("gadgets", "Gadget", versions=[old, version(**FULL)])
     kubectl.ok("create", "-f", kubectl.file(made))
-    kubectl.ok("wait", "--for=condition=Established", "--timeout=10s", f"crd/gadgets.{GROUP}")
+    kubectl.ok("wait", "--for=condition=Established", "--timeout=40s", f"crd/gadgets.{GROUP}")
     gadget = {**crontab("g"), "kind": "Gadget"}
     kubectl.ok("create", "-f", kubectl.file(gadget))
     seen = json.loads(kubectl.ok("get", f"gadgets.v1alpha1.{GROUP}", "g", "-o", "json"))
@@ -195,4 +195,4 @@ def test_versions_published_to_kubectl(kubectl: Kubectl) -> None:
     assert "VERSION:    v1" in kubectl.ok("explain", "gadgets")
     described = kubectl.ok("describe", "gadget", "g")
     assert "Cron Spec:  * * * * */5" in described
-    kubectl.ok("delete", "crd", f"gadgets.{GROUP}", "--timeout=10s")
+    kubectl.ok("delete", "crd", f"gadgets.{GROUP}", "--timeout=40s")

@@ -76,7 +76,7 @@ async def _delete_when_marked(api: Api, number: int) -> bool:
             marked.set()
 
     api.server.caches.on_change("pods", look)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await marked.wait()
     gone = await storage.store.delete(f"/registry/pods/default/p{number}")
     return gone is not None

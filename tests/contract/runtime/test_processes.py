@@ -50,7 +50,7 @@ class Terminal:
         return await self._sizes.get()
 
     async def expect(self, text: bytes) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while text not in self.stdout:
                 self._changed.clear()
                 await self._changed.wait()
@@ -170,7 +170,7 @@ async def test_attach_reaches_the_main_process(world: World) -> None:
     terminal.send(b"two\n")
     await terminal.expect(b"got two\n")
     terminal.send(b"")
-    await asyncio.wait_for(work, 10)
+    await asyncio.wait_for(work, 30)
     assert terminal.stdout.endswith(b"end\n")
     assert terminal.stderr == b"bad\nbad\n"
     assert (await world.wait_ended(container_id)).exit_code == 4
@@ -197,7 +197,7 @@ async def test_connect_port_leads_into_the_sandbox(world: World) -> None:
         sandbox, "sh", "-c", "echo up; exec nc -ll -p 8080 -e sh -c 'read x; echo hi $x'"
     )
     read, write, close = None, None, None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 read, write, close = await world.runtime.connect_port(sandbox[0], 8080)
@@ -300,7 +300,7 @@ async def test_events_tell_of_changes(world: World) -> None:
     container_id = await world.run(sandbox, "true")
     await world.runtime.list_containers()
     kinds = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while "stopped" not in kinds:
             events = await world.runtime.next_events()
             kinds += [event.kind for event in events if event.container_id == container_id]

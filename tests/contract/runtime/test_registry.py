@@ -98,7 +98,7 @@ async def _docker_registry(folder: Path, *, auth: bool = False) -> AsyncIterator
     child: Child = spawn(["docker-registry", "serve", str(path)])
     try:
         host, _, port = address.partition(":")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 with contextlib.suppress(OSError):
                     _, writer = await asyncio.open_connection(host, int(port))

@@ -84,7 +84,7 @@ class KernelNode:
         )
         self.task = asyncio.ensure_future(self.agent.run())
         ready = asyncio.ensure_future(self.agent.ready.wait())
-        await asyncio.wait({self.task, ready}, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({self.task, ready}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
         if self.task.done():
             self.task.result()
         assert ready.done()
@@ -123,7 +123,7 @@ class KernelNode:
             **more,
         }
 
-    async def wait(self, name: str, condition: Callable[[Pod], Any], timeout_s: float = 15) -> Pod:
+    async def wait(self, name: str, condition: Callable[[Pod], Any], timeout_s: float = 30) -> Pod:
         """Watch a pod until ``condition`` holds."""
         pod = None
         try:
@@ -159,7 +159,7 @@ class KernelNode:
         return await self.wait(name, lambda p: p.status.phase == phase)
 
     async def wait_gone(self, name: str = "web") -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while self.agent.workers:
                 await asyncio.sleep(0.01)
         with pytest.raises(ApiError):

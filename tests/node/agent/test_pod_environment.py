@@ -124,11 +124,24 @@ async def test_crash_is_restarted_and_last_state_kept(kernel_node: KernelNode) -
 async def test_agent_killed_while_a_container_ended_sees_its_exit_code(
     kernel_node: KernelNode,
 ) -> None:
-    container = kernel_node.container(command=["sh", "-c", "sleep 0.6; exit 9"])
-    await kernel_node.add_pod(restartPolicy="Never", containers=[container])
+    script = "until [ -e /told/end ]; do sleep 0.05; done; exit 9"
+    told = kernel_node.base / "told"
+    told.mkdir()
+    container = kernel_node.container(
+        command=["sh", "-c", script], volumeMounts=[{"name": "told", "mountPath": "/told"}]
+    )
+    await kernel_node.add_pod(
+        restartPolicy="Never",
+        containers=[container],
+        volumes=[{"name": "told", "hostPath": {"path": str(told)}}],
+    )
     await kernel_node.wait("web", lambda p: p.status.phase == "Running")
+    process = Path(f"/proc/{kernel_node.run_of().pid}")
     await kernel_node.kill()
-    await asyncio.sleep(1.0)  # the container ends while nobody watches
+    (told / "end").touch()
+    async with asyncio.timeout(30):  # the container ends while nobody watches
+        while process.exists():
+            await asyncio.sleep(0.02)
     await kernel_node.start()
     pod = await kernel_node.wait_phase("Failed")
     ended = pod.status.container_statuses[0].state.terminated
@@ -158,7 +171,7 @@ async def test_limits_change_in_place(kernel_node: KernelNode) -> None:
         file, wanted = Path("/sys/fs/cgroup/cpu" + groups["cpu"]) / "cpu.cfs_quota_us", "25000"
     else:
         file, wanted = Path("/sys/fs/cgroup" + groups[""]) / "cpu.max", "25000 100000"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while file.read_text().strip() != wanted:
             await asyncio.sleep(0.02)
     run = kernel_node.run_of()

@@ -105,7 +105,7 @@ async def test_config_map_and_secret_reach_environment_and_files(kernel_node: Ke
     assert await kernel_node.sh("cat /about/labels") == 'app="web"'
 
     await client.patch(ConfigMap, "settings", {"data": {"mode": "slow"}}, "default")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await kernel_node.sh("cat /config/mode") != "slow":
             await asyncio.sleep(0.02)
     assert await kernel_node.sh("cat /one") == "fast"  # sub-paths never change

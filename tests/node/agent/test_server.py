@@ -78,7 +78,7 @@ async def test_followed_log_ends_with_the_container(kernel_node: KernelNode) -> 
     container = kernel_node.container(command=["sh", "-c", script])
     await kernel_node.add_pod(restartPolicy="Never", containers=[container])
     await kernel_node.wait("web", lambda p: p.status.phase in ("Running", "Succeeded"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         stream = await kernel_node.client.open_stream(
             "GET", POD + "/log", query=[("follow", "true")]
         )
@@ -98,7 +98,7 @@ async def test_exec_with_input_and_exit_code(kernel_node: KernelNode) -> None:
         await command.write_stdin(b"hello\n")
         assert await command.close_stdin()
         output: dict[str, bytes] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for name, data in command.output():
                 output[name] = output.get(name, b"") + data
         assert output == {"stdout": b"hello\n", "stderr": b"err\n"}
@@ -117,7 +117,7 @@ async def test_port_forward_reaches_localhost_of_the_pod(kernel_node: KernelNode
         forwarder = await dial_port_forward(
             lambda headers: _dial(base, f"{POD}/portforward?ports=8080", headers)
         )
-        async with forwarder, asyncio.timeout(10):
+        async with forwarder, asyncio.timeout(30):
             local = _Local(b"GET /index.html HTTP/1.0\r\n\r\n")
             await forwarder.forward(local, 8080)
         assert local.received.endswith(b"hi\n")

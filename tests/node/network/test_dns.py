@@ -28,7 +28,7 @@ async def ask(where, address: str, name: str = NAME) -> Message:
     own = where.socket(socket.SOCK_DGRAM)
     await loop.sock_connect(own, (address, 53))
     await loop.sock_sendall(own, render_message(Message(5, 0x100, (Question(name, A),))))
-    data = await asyncio.wait_for(loop.sock_recv(own, 4096), 4)
+    data = await asyncio.wait_for(loop.sock_recv(own, 4096), 30)
     own.close()
     return parse_message(data)
 

@@ -71,7 +71,7 @@ async def node_loopback_is_closed_to_pods(node) -> None:
     await loop.sock_connect(attacker, ("127.0.0.1", 7001))
     subprocess.run(["nft", "delete", "table", "inet", "kutter-pods"], check=True)
     await loop.sock_sendall(attacker, b"open")
-    assert await asyncio.wait_for(loop.sock_recv(inside, 9), 2) == b"open"
+    assert await asyncio.wait_for(loop.sock_recv(inside, 9), 30) == b"open"
     await node.network.repair()
     await loop.sock_sendall(attacker, b"shut")
     with pytest.raises(TimeoutError):
@@ -117,7 +117,7 @@ async def restart(node) -> None:
     again = BridgePodNetwork(node.config, node.folder / "network")
     await again.start(["one", "two"])
     writer.write(b"?\n")
-    assert (await asyncio.wait_for(reader.readline(), 2)).split()[0] == b"one"
+    assert (await asyncio.wait_for(reader.readline(), 30)).split()[0] == b"one"
     assert (await node.ask(node.client, NODE_IP, 8080))[0] == "one"
     assert await again.attach(one.path, "one", [(80, 8080, "TCP", "")]) == (one.address,)
     await again.start(["one"])
@@ -164,7 +164,7 @@ async def foreign_drop_policy(node) -> None:
     await node.serve(one, 80)
     subprocess.run(["iptables", "-P", "FORWARD", "DROP"], check=True)
     with pytest.raises(TimeoutError):
-        await node.ask(node.client, NODE_IP, 8080)
+        await node.ask(node.client, NODE_IP, 8080, within_s=1)
     assert await node.network.repair() is True
     assert await node.network.repair() is False
     assert (await node.ask(node.client, NODE_IP, 8080))[0] == "one"

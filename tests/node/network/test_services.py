@@ -48,7 +48,7 @@ async def cluster_address(node) -> None:
     with pytest.raises(ConnectionRefusedError):
         await node.ask(caller, IP, 81)  # a port the service does not have
     with pytest.raises(TimeoutError):
-        await node.ask(caller, "10.43.9.9", 80)  # nobody's address
+        await node.ask(caller, "10.43.9.9", 80, within_s=1)  # nobody's address
 
 
 async def hairpin(node) -> None:
@@ -99,7 +99,7 @@ async def external_local(node) -> None:
         assert await node.ask(node.client, NODE_IP, 80) == ("one", CLIENT_IP)
     await node.rules.apply([replace(local, endpoints=(REMOTE,))])
     with pytest.raises(TimeoutError):  # dropped, not refused
-        await node.ask(node.client, NODE_IP, 30080)
+        await node.ask(node.client, NODE_IP, 30080, within_s=1)
     # From inside, the policy does not bind: a remote endpoint (here: a pod) is used.
     pod = await node.pod("caller")
     await node.rules.apply([replace(local, endpoints=((one.address, 8080, False),))])
@@ -116,7 +116,7 @@ async def internal_local(node) -> None:
     only_far = ((two.address, 8080, False),)
     await node.rules.apply([replace(WEB, internal_traffic_local=True, endpoints=only_far)])
     with pytest.raises(TimeoutError):
-        await node.ask(pod, IP, 80)
+        await node.ask(pod, IP, 80, within_s=1)
 
 
 async def affinity(node) -> None:
@@ -189,7 +189,7 @@ async def established_survive(node) -> None:
     for change in ([replace(WEB, endpoints=at(two))], [WEB], []):
         await node.rules.apply(change)
         writer.write(b"?\n")
-        assert (await asyncio.wait_for(reader.readline(), 2)).split()[0] == b"one"
+        assert (await asyncio.wait_for(reader.readline(), 30)).split()[0] == b"one"
     writer.close()
 
 
@@ -222,7 +222,7 @@ async def source_ranges(node) -> None:
     fenced = replace(OPEN, endpoints=at(one), load_balancer_source_ranges=("198.18.0.0/15",))
     await node.rules.apply([fenced])
     with pytest.raises(TimeoutError):
-        await node.ask(node.client, NODE_IP, 80)
+        await node.ask(node.client, NODE_IP, 80, within_s=1)
     assert (await node.ask(node.client, NODE_IP, 30080))[0] == "one"
     wide = replace(fenced, load_balancer_source_ranges=("198.18.0.0/15", f"{CLIENT_IP}/32"))
     await node.rules.apply([wide])

@@ -165,21 +165,21 @@ class Node:
         )
         self._servers.append(transport)
 
-    async def dial(self, where, address: str, port: int):
+    async def dial(self, where, address: str, port: int, within_s: float = 30):
         made = where.socket(socket.SOCK_STREAM)
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(within_s):
                 await asyncio.get_running_loop().sock_connect(made, (address, port))
         except BaseException:
             made.close()
             raise
         return await asyncio.open_connection(sock=made)
 
-    async def ask(self, where, address: str, port: int) -> tuple[str, str]:
+    async def ask(self, where, address: str, port: int, within_s: float = 30) -> tuple[str, str]:
         """(who answered, which address it saw) over a new TCP connection."""
-        reader, writer = await self.dial(where, address, port)
+        reader, writer = await self.dial(where, address, port, within_s)
         writer.write(b"?\n")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(within_s):
             who, seen = (await reader.readline()).decode().split()
         writer.close()
         return who, seen
@@ -189,7 +189,7 @@ class Node:
         own = made or where.socket(socket.SOCK_DGRAM)
         try:
             await loop.sock_connect(own, (address, port))
-            for _ in range(3):  # the first datagram may meet an unresolved neighbour
+            for _ in range(20):  # the first datagram may meet an unresolved neighbour
                 self._asked += 1
                 await loop.sock_sendall(own, str(self._asked).encode())
                 with contextlib.suppress(TimeoutError):

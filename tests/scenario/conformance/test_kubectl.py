@@ -257,7 +257,7 @@ def test_proxy_server_should_support_proxy_with_port_0(kubectl):
         try:
             said = proxy.stdout.readline()
             port = int(re.fullmatch(r"Starting to serve on 127\.0\.0\.1:(\d+)\n", said)[1])
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
             connection.request("GET", "/api/")
             assert "v1" in json.load(connection.getresponse())["versions"]
             connection.close()
@@ -272,7 +272,7 @@ def test_proxy_server_should_support_unix_socket(kubectl, tmp_path):
     ) as proxy:
         try:
             assert proxy.stdout.readline() == f"Starting to serve on {path}\n"
-            connection = http.client.HTTPConnection("localhost", timeout=10)
+            connection = http.client.HTTPConnection("localhost", timeout=30)
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.connect(path)
             connection.request("GET", "/api/")

@@ -6,7 +6,7 @@ import pytest
 from kubernetes import client as k8s
 
 
-def wait_until(what, check, timeout_s=15.0):
+def wait_until(what, check, timeout_s=30.0):
     deadline = time.monotonic() + timeout_s
     while not (value := check()):
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"

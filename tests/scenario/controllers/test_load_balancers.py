@@ -5,7 +5,7 @@ import time
 from kubernetes import client as k8s
 
 
-def wait_until(check, timeout_s=15.0):
+def wait_until(check, timeout_s=30.0):
     deadline = time.monotonic() + timeout_s
     while True:
         value = check()

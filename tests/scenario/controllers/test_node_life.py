@@ -9,7 +9,7 @@ from kubernetes import client as k8s
 from kutter.testing.clock import ShiftedClock
 
 
-def wait_until(check, timeout_s=15.0):
+def wait_until(check, timeout_s=30.0):
     deadline = time.monotonic() + timeout_s
     while True:
         value = check()

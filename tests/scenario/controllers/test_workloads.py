@@ -7,7 +7,7 @@ from kubernetes import client as k8s
 from kubernetes import watch as k8s_watch
 
 
-def wait_until(check, timeout_s=15.0):
+def wait_until(check, timeout_s=30.0):
     """Poll a condition of the public API; the deadline is the failure."""
     deadline = time.monotonic() + timeout_s
     while True:

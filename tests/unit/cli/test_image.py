@@ -46,7 +46,7 @@ def agent_socket(tmp_path):
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(30)
     yield asked
     loop.call_soon_threadsafe(done.set)
     thread.join(10)

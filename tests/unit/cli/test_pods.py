@@ -218,11 +218,11 @@ def test_port_forward_carries_and_reports(pods, agent):
     try:
         ports = [int(process.stdout.readline().split()[2].rpartition(b":")[2]) for _ in range(2)]
         for _ in range(3):
-            with socket.create_connection(("127.0.0.1", ports[0]), timeout=10) as client:
+            with socket.create_connection(("127.0.0.1", ports[0]), timeout=30) as client:
                 client.sendall(b"hello")
                 client.shutdown(socket.SHUT_WR)
                 assert client.recv(100) == b"HELLO"
-        with socket.create_connection(("127.0.0.1", ports[1]), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", ports[1]), timeout=30) as client:
             assert client.recv(100) == b""
         said = process.stderr.readline().decode()
         assert said.startswith(f"an error occurred forwarding {ports[1]} -> 81: ")

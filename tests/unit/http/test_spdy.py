@@ -149,6 +149,6 @@ async def test_ping_is_answered_and_the_end_is_seen() -> None:
 async def test_garbage_ends_the_connection() -> None:
     async with pair() as (client, server):
         await client._stream.write(b"\x80\x02\x00\x01\x00\x00\x00\x00")  # version 2
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await client.closed.wait()
             await server.closed.wait()

@@ -85,7 +85,7 @@ async def test_a_caller_that_closes_lets_the_body_go() -> None:
         assert socket is not None
         await socket.receive()
         await socket.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await body.closed.wait()
     finally:
         await client.close()

@@ -45,7 +45,7 @@ async def test_waits_for_processes_that_are_not_children():
     await asyncio.sleep(0)
     assert not waiting.done()
     assert process.send_signal(pid, started, signal.SIGKILL)
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 30)
     await process.wait_exit(pid, started)
     reader.close()
 

@@ -69,7 +69,7 @@ async def play(script, until):
 
     informer.on_event(heard)
     task = asyncio.ensure_future(informer.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await done.wait()
         await asyncio.sleep(0)
     task.cancel()

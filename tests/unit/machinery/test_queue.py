@@ -60,6 +60,6 @@ async def test_workers_share_keys_without_overlap():
 
     for number in range(4):
         queue.add(f"k{number}")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(*(work() for _ in range(3)), return_exceptions=True)
     assert overlaps == []

@@ -89,7 +89,7 @@ async def raw_ask(port: int, data: bytes) -> bytes:
         own.setblocking(False)
         await loop.sock_connect(own, ("127.0.0.1", port))
         await loop.sock_sendall(own, data)
-        return await asyncio.wait_for(loop.sock_recv(own, 65535), 8)
+        return await asyncio.wait_for(loop.sock_recv(own, 65535), 30)
 
 
 def query(name: str, kind: int = A, *, edns: bool = False, identity: int = 77) -> bytes:

@@ -118,7 +118,7 @@ class ApiDouble:
     async def remove(self, path: str) -> None:
         await self._note("DELETED", path, self.objects[path])
 
-    async def wait_for(self, condition: Any, timeout_s: float = 5.0) -> Any:
+    async def wait_for(self, condition: Any, timeout_s: float = 30.0) -> Any:
         """Wait until ``condition()`` is true; answers its value."""
         async with asyncio.timeout(timeout_s):
             while True:

@@ -68,7 +68,7 @@ class NodeWorld:
 
     async def start(self) -> None:
         self.task = asyncio.ensure_future(self.agent.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.agent.ready.wait()
 
     async def kill(self) -> None:

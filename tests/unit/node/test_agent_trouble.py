@@ -21,7 +21,7 @@ async def _delete(world: NodeWorld, grace: int | None = None, name: str = "web")
 
 
 async def _until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -75,7 +75,7 @@ async def test_deletion_gives_up_a_pull(node_world: NodeWorld) -> None:
     node_world.images.pull = endless  # type: ignore[method-assign,assignment]
     await node_world.start()
     await node_world.add_pod(containers=[container_tree(image="remote")])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await started.wait()
     await _delete(node_world)
     await node_world.api.wait_for(lambda: node_world.pod() is None)
@@ -107,7 +107,7 @@ async def test_api_outage_is_waited_out(node_world: NodeWorld) -> None:
         status = (node_world.pod() or {})["status"]["containerStatuses"][0]
         return status["restartCount"] == 1 and status["ready"]
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not restarted():
             await asyncio.sleep(0.01)
 

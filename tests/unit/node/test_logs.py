@@ -79,7 +79,7 @@ async def test_follow_goes_on_across_a_rotation_and_ends(log: Path) -> None:
             out.append(chunk)
 
     task = asyncio.ensure_future(follow())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not out:
             await asyncio.sleep(0.01)
         log.rename(log.with_name("0.log.20260101-000000"))

@@ -89,10 +89,10 @@ async def test_drained_waits_for_the_kernel_to_forget_the_pod(world: Any) -> Non
     await asyncio.sleep(0)
     assert not waiting.done()
     slices.put(make_slice(terminating=True))
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 30)
 
 
 async def test_drained_gives_up_in_time_and_ignores_pods_without_service(world: Any) -> None:
     programmer, _ = world
-    await asyncio.wait_for(programmer.drained("n", "p", 0.01), 5)
-    await asyncio.wait_for(programmer.drained("n", "other", 3600), 5)
+    await asyncio.wait_for(programmer.drained("n", "p", 0.01), 30)
+    await asyncio.wait_for(programmer.drained("n", "other", 3600), 30)

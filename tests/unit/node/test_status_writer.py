@@ -55,7 +55,7 @@ async def settle(client: PatchClient, *statuses: dict[str, Any]) -> StatusWriter
             writer.offer(pod(), status)
             await asyncio.sleep(0)
         client.gate.set()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await writer.wait_settled()
     return writer
 
