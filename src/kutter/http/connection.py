@@ -20,6 +20,7 @@ from kutter.base.log import get_logger
 from kutter.http.heads import BODILESS, render_response_head
 from kutter.http.messages import PeerCertificate, Request, Response, parse_target
 from kutter.http.stream import TransportStream, detect_dead_peer
+from kutter.http.tls import read_peer
 
 if TYPE_CHECKING:
     from kutter.http.server import HttpServer
@@ -93,6 +94,7 @@ class ServerConnection(asyncio.Protocol):
         "_parser",
         "_peer",
         "_pending",
+        "_refused",
         "_remote",
         "_server",
         "_streaming",
@@ -129,6 +131,7 @@ class ServerConnection(asyncio.Protocol):
         self._eof = False
         self._lost = False
         self._peer: PeerCertificate | None = None
+        self._refused = ""
         # Asked once: asyncio's TLS transport cannot be asked any more while it is closing.
         self._tls = False
         self._remote = ""
@@ -146,8 +149,7 @@ class ServerConnection(asyncio.Protocol):
         tls = transport.get_extra_info("ssl_object")
         self._tls = tls is not None
         if tls is not None:
-            der = tls.getpeercert(binary_form=True)
-            self._peer = PeerCertificate(der) if der else None
+            self._peer, self._refused = read_peer(tls)
         self._deadline = self._server.loop.time() + self._server.limits.header_timeout_s
         if not self._server.register(self):
             self._transport.abort()
@@ -282,6 +284,7 @@ class ServerConnection(asyncio.Protocol):
             self._remote,
             target.partition("?")[0],
             self._headers,
+            refused_certificate=self._refused,
         )
         self._body = []
         self._pending.append(

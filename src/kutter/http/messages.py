@@ -35,7 +35,8 @@ class PeerCertificate:
 class Request:
     """One request, body complete. Header names are lower case.
 
-    ``peer_certificate`` is set only when TLS verified it.
+    ``peer_certificate`` is set only when it was verified; ``refused_certificate`` says why the
+    one that was given does not hold.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Request:
     # Set by the client's local transport only, never from the wire: who calls. See
     # kutter.apiserver.authn.identity.User.
     local_user: object | None = None
+    refused_certificate: str = ""
     _query: list[tuple[str, str]] | None = None
 
     @property

@@ -3,6 +3,9 @@
 A server's certificate and client CA bundle are looked at again on each handshake (at most once
 a second): renewed files take effect without a restart and with no work while idle. Session
 tickets are off, so a changed CA bundle is never bypassed by a resumed session.
+
+A client's certificate that does not hold does not fail the handshake: see
+:mod:`kutter.http.client_trust`.
 """
 
 from __future__ import annotations
@@ -15,16 +18,40 @@ from pathlib import Path
 
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.log import get_logger
+from kutter.http.client_trust import ClientTrust, accept_any_client, chain_of
+from kutter.http.messages import PeerCertificate
 
 _log = get_logger("http.tls")
 _CHECK_EVERY_S = 1.0
 
 
+class ServerContext(ssl.SSLContext):
+    """A server's context that knows who judges its clients' certificates."""
+
+    #: None: the handshake does.
+    trust: ClientTrust | None = None
+
+
+def read_peer(connection: ssl.SSLObject) -> tuple[PeerCertificate | None, str]:
+    """The client's certificate if it holds; else why it does not (empty: it gave none)."""
+    context = connection.context
+    trust = context.trust if isinstance(context, ServerContext) else None
+    if trust is None:
+        der = connection.getpeercert(binary_form=True)
+        return (PeerCertificate(der), "") if der else (None, "")
+    chain = chain_of(connection)
+    if not chain:
+        return None, ""
+    problem = trust.problem_of(chain)
+    return (None, problem) if problem else (PeerCertificate(chain[0]), "")
+
+
 class ServerTls:
     """A server's identity and whom it trusts; hand ``context`` to :func:`kutter.http.serve`.
 
-    Client certificates are optional and verified when given, if ``client_ca_file`` is set.
-    Raises OSError or ssl.SSLError at construction if the files cannot be used.
+    Client certificates are optional and verified when given, if ``client_ca_file`` is set; one
+    that does not hold is told to the requests (``refused_certificate``).
+    Raises OSError or ValueError at construction if the files cannot be used.
     """
 
     def __init__(
@@ -55,7 +82,7 @@ class ServerTls:
             if state == self._state:
                 return False
             self._current = self._build()
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, ValueError) as error:
             _log.warning(
                 "renewed certificate not usable yet", file=str(self._cert_file), error=repr(error)
             )
@@ -78,8 +105,8 @@ class ServerTls:
         stats = [os.stat(f) for f in files]
         return [(s.st_ino, s.st_mtime_ns, s.st_size) for s in stats]
 
-    def _build(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    def _build(self) -> ServerContext:
+        context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         context.num_tickets = 0
@@ -88,6 +115,9 @@ class ServerTls:
         if self._client_ca_file is not None:
             context.load_verify_locations(self._client_ca_file)
             context.verify_mode = ssl.CERT_OPTIONAL
+            trust = ClientTrust(self._client_ca_file.read_bytes(), clock=self._clock)
+            if accept_any_client(context):
+                context.trust = trust
         return context
 
 

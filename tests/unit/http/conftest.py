@@ -29,11 +29,19 @@ class Pki:
     def path(self, name: str) -> Path:
         return self.folder / name
 
-    def issue(self, name: str, *, file: str = "", issuer: Pki | None = None) -> None:
+    def issue(
+        self,
+        name: str,
+        *,
+        file: str = "",
+        issuer: Pki | None = None,
+        valid: tuple[float, float] = (-1, 24),
+    ) -> None:
+        """``valid``: from and until, in hours from now."""
         signer = issuer or self
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        certificate = _builder(name, key, signer.ca.subject).add_extension(
+        certificate = _builder(name, key, signer.ca.subject, valid).add_extension(
             x509.SubjectAlternativeName(names), critical=False
         )
         _write(self.path(f"{file or name}.crt"), certificate.sign(signer.ca_key, hashes.SHA256()))
@@ -41,7 +49,10 @@ class Pki:
 
 
 def _builder(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer: x509.Name | None = None
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name | None = None,
+    valid: tuple[float, float] = (-1, 24),
 ) -> x509.CertificateBuilder:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     return (
@@ -50,8 +61,8 @@ def _builder(
         .issuer_name(issuer or subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - dt.timedelta(hours=1))
-        .not_valid_after(NOW + dt.timedelta(days=1))
+        .not_valid_before(NOW + dt.timedelta(hours=valid[0]))
+        .not_valid_after(NOW + dt.timedelta(hours=valid[1]))
     )
 
 

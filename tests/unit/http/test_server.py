@@ -465,27 +465,50 @@ async def test_tls_peer_certificate_and_reload(pki, tmp_path: Path) -> None:
         assert renewed == ssl.PEM_cert_to_DER_cert(pki.path("server.crt").read_text())
 
 
-async def test_client_certificate_of_another_ca_is_refused(pki, tmp_path: Path) -> None:
+async def test_client_certificates_that_do_not_hold_are_told_to_the_handler(
+    pki, tmp_path: Path
+) -> None:
     from .conftest import make_pki
 
     stranger = make_pki(tmp_path / "stranger")
     stranger.issue("admin")
+    stranger.issue("claimed", issuer=pki)
+    pki.issue("late", valid=(-48, -24))
     tls = ServerTls(
         pki.path("server.crt"), pki.path("server.key"), client_ca_file=pki.path("ca.crt")
     )
-    async with running(tls=tls) as server:
-        context = client_context(
-            ca_file=pki.path("ca.crt"),
-            cert_file=stranger.path("admin.crt"),
-            key_file=stranger.path("admin.key"),
-        )
-        with pytest.raises((ssl.SSLError, ConnectionError)):
+
+    async def handler(request: Request) -> Response:
+        assert (request.peer_certificate is None) == bool(request.refused_certificate)
+        return Response(body=request.refused_certificate.encode() or b"holds")
+
+    async with running(handler, tls=tls) as server:
+
+        async def call(folder, name: str) -> bytes:
+            context = client_context(
+                ca_file=pki.path("ca.crt"),
+                cert_file=folder.path(f"{name}.crt"),
+                key_file=folder.path(f"{name}.key"),
+            )
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", server.port, ssl=context, server_hostname="localhost"
             )
             writer.write(GET)
-            assert await reader.read() == b""
-            raise ConnectionResetError
+            answer = await reader.read()
+            writer.close()
+            return answer.partition(b"\r\n\r\n")[2]
+
+        assert await call(pki, "admin") == b"holds"
+        assert await call(stranger, "claimed") == b"holds"
+        assert (await call(stranger, "admin")).startswith(b"certificate is not trusted")
+        assert (await call(pki, "late")).startswith(b"certificate is not trusted")
+        assert await call(pki, "admin") == b"holds"
+        # The authority is replaced while connections come and go.
+        pki.path("ca.crt").write_bytes(
+            pki.path("ca.crt").read_bytes() + stranger.path("ca.crt").read_bytes()
+        )
+        tls._checked = -10.0
+        assert await call(stranger, "admin") == b"holds"
 
 
 async def test_unix_socket(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ class RequestAuthenticator:
             if verified is None:
                 raise unauthorized()
             return with_authenticated(verified.user)
-        if request.peer_certificate is not None:  # it named nobody or is out of date
+        if request.peer_certificate is not None or request.refused_certificate:
+            # It named nobody, is out of date or of another authority.
             raise unauthorized()
         return ANONYMOUS if request.path in self._anonymous_paths else None
 

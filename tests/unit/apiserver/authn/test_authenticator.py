@@ -48,6 +48,17 @@ async def is_401(world: World, request: Request) -> None:
     assert caught.value.message == "Unauthorized"
 
 
+async def test_a_refused_certificate_is_401_also_for_health(world: World) -> None:
+    for path in ("/api/v1/pods", "/livez"):
+        request = get(path)
+        request.refused_certificate = "certificate is not trusted"
+        await is_401(world, request)
+    request = get("/api/v1/pods", authorization=f"Bearer {world.token()}")
+    request.refused_certificate = "certificate is not trusted"
+    user = await who(world, request)
+    assert user is not None
+
+
 def der_of(certificates: Certificates, identity: str) -> bytes:
     pem = certificates.pair(identity).certificate.read_bytes()
     return x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
