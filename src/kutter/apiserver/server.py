@@ -35,6 +35,7 @@ from kutter.apiserver.storage import ObjectStorage
 from kutter.apiserver.subresources.registry import core_handlers
 from kutter.apiserver.versions import older_versions, schema_of, version_of
 from kutter.apiserver.watching import Broadcaster
+from kutter.apiserver.webhooks import WebhookCaller
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.metrics import Registry
 from kutter.base.rng import SYSTEM_RNG, Rng
@@ -96,6 +97,7 @@ class ApiServer:
         self.metrics = ServerMetrics(parts.metrics or Registry())
         self._served: dict[tuple[str, str, str], Served] = {}
         self._storages: dict[str, tuple[ObjectStorage, Broadcaster]] = {}
+        self.webhooks = WebhookCaller(self.caches, rng=self.rng)
         self.definitions = Definitions(self)
         self.health = Health(self)
         self._discovery = Discovery(self)
@@ -116,6 +118,7 @@ class ApiServer:
             broadcaster.close()
         self.definitions.stop()
         self.caches.stop()
+        await self.webhooks.close()
 
     # -- resources ------------------------------------------------------------
 

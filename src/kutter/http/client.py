@@ -181,14 +181,17 @@ class _Pool:
 
     def give_back(self, connection: ClientConnection) -> None:
         """The exchange is over."""
-        if connection.finish() and not self._client.closed:
-            idle = self._client.max_idle
-            if len(self._idle) < idle:
+        if connection.finish():
+            if not self._client.closed and len(self._idle) < self._client.max_idle:
                 connection.idle_since = asyncio.get_running_loop().time()
                 self._idle.append(connection)
             else:
                 connection.close()
         self._wake_one()
+
+    def close_idle(self) -> None:
+        for connection in self._idle:
+            connection.close()
 
     def _lost(self, connection: ClientConnection) -> None:
         self._all.discard(connection)
@@ -318,6 +321,12 @@ class HttpClient:
             if not self.connections:
                 break
             await asyncio.sleep(0)
+
+    def retire(self) -> None:
+        """Take no further requests; exchanges under way end, and their connections with them."""
+        self.closed = True
+        for pool in list(self._pools.values()):
+            pool.close_idle()
 
     def forget(self, origin: Origin) -> None:
         """An origin without connections (probes meet many) costs nothing."""
