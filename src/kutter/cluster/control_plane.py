@@ -11,6 +11,7 @@ import importlib
 from dataclasses import dataclass
 
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
+from kutter.apiserver.authn.service_accounts import account_user
 from kutter.apiserver.bootstrap import bootstrap
 from kutter.apiserver.kinds.registry import KindOptions, Kinds
 from kutter.apiserver.kubernetes_service import ensure_kubernetes_service
@@ -30,9 +31,8 @@ from kutter.machinery.informer import InformerFactory
 from kutter.store.interface import Store
 
 SCHEDULER = User("system:kube-scheduler", groups=(GROUP_AUTHENTICATED,))
-# The controllers act with the rights of upstream's combined controller manager: one identity of
-# the masters' group until each controller has its own (they run in this very process).
-CONTROLLERS = User("system:kube-controller-manager", groups=("system:masters",))
+# Watches for all controllers. Each of them acts under a service account of its own.
+CONTROLLERS = User("system:kube-controller-manager", groups=(GROUP_AUTHENTICATED,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +126,17 @@ class ControlPlane:
     def _start_controllers(self, scope: Scope, informers: InformerFactory) -> None:
         from kutter.controllers.registry import ControllerOptions, build_controllers
 
-        client = self.client(CONTROLLERS, user_agent="kutter-controllers")
-        recorder = EventRecorder(client, "kutter-controllers", clock=self._clock)
+        def act_as(account: str) -> Client:
+            user = account_user("kube-system", account, "")
+            return self.client(user, user_agent="kutter-controllers")
+
+        recorder = EventRecorder(
+            self.client(CONTROLLERS, user_agent="kutter-controllers"),
+            "kutter-controllers",
+            clock=self._clock,
+        )
         controllers = build_controllers(
-            client,
+            act_as,
             informers,
             recorder,
             self.api.catalog,

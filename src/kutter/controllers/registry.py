@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kutter.api.catalog import Catalog
@@ -43,38 +44,78 @@ class ControllerOptions:
     clock: Clock = SYSTEM_CLOCK
 
 
+ActAs = Callable[[str], Client]
+"""The client of a service account of kube-system: each controller acts under its own."""
+
+
 def build_controllers(
-    client: Client,
+    act_as: ActAs,
     informers: InformerFactory,
     recorder: EventRecorder,
     catalog: Catalog,
     options: ControllerOptions,
 ) -> list[Controller]:
-    """All of them, ready to be run by :class:`kutter.machinery.controller.ControllerRunner`."""
-    # Events name the controller as upstream's do.
-    clock, named = options.clock, recorder.named
+    """All of them, ready to be run by :class:`kutter.machinery.controller.ControllerRunner`.
+
+    Accounts, and the components that events name, are upstream's. What an account may is in the
+    API server's default policy: upstream's role, and additions of ours.
+    """
+    clock = options.clock
+
+    def named(component: str, account: str = "") -> EventRecorder:
+        return recorder.named(component, act_as(account or component))
+
+    nodes, binder = act_as("node-controller"), act_as("persistent-volume-binder")
+    volume_events = named("persistentvolume-controller", "persistent-volume-binder")
     return [
-        NamespaceController(client, informers, catalog, clock),
-        ServiceAccountController(client, informers),
-        RootCaPublisher(client, informers, options.root_ca),
-        GarbageCollector(client, informers, catalog, named("garbage-collector-controller")),
-        ReplicaController(ReplicaSet, client, informers, named("replicaset-controller"), clock),
-        ReplicaController(
-            ReplicationController, client, informers, named("replication-controller"), clock
+        NamespaceController(act_as("namespace-controller"), informers, catalog, clock),
+        ServiceAccountController(act_as("service-account-controller"), informers),
+        RootCaPublisher(act_as("root-ca-cert-publisher"), informers, options.root_ca),
+        GarbageCollector(
+            act_as("generic-garbage-collector"),
+            informers,
+            catalog,
+            named("garbage-collector-controller", "generic-garbage-collector"),
         ),
-        DeploymentController(client, informers, named("deployment-controller"), clock),
-        EndpointsController(client, informers),
-        EndpointSliceController(client, informers),
-        EndpointSliceMirroringController(client, informers),
-        DisruptionController(client, informers, catalog, named("controllermanager"), clock),
-        ServiceLoadBalancer(client, informers, named("service-controller")),
-        NodeRangeController(client, informers, named("cidrAllocator"), options.cluster_cidr),
-        NodeLifecycleController(client, informers, named("node-controller"), clock),
-        TaintEvictionController(client, informers, named("taint-eviction-controller"), clock),
-        PodGarbageCollector(client, informers, clock),
-        ClaimBinder(client, informers, named("persistentvolume-controller")),
-        VolumePhases(client, informers, named("persistentvolume-controller")),
-        ClaimProtection(client, informers),
-        VolumeProtection(client, informers),
-        AttributesClassProtection(client, informers),
+        ReplicaController(
+            ReplicaSet,
+            act_as("replicaset-controller"),
+            informers,
+            named("replicaset-controller"),
+            clock,
+        ),
+        ReplicaController(
+            ReplicationController,
+            act_as("replication-controller"),
+            informers,
+            named("replication-controller"),
+            clock,
+        ),
+        DeploymentController(
+            act_as("deployment-controller"), informers, named("deployment-controller"), clock
+        ),
+        EndpointsController(act_as("endpoint-controller"), informers),
+        EndpointSliceController(act_as("endpointslice-controller"), informers),
+        EndpointSliceMirroringController(act_as("endpointslicemirroring-controller"), informers),
+        DisruptionController(
+            act_as("disruption-controller"),
+            informers,
+            catalog,
+            named("controllermanager", "disruption-controller"),
+            clock,
+        ),
+        ServiceLoadBalancer(act_as("service-controller"), informers, named("service-controller")),
+        NodeRangeController(
+            nodes, informers, named("cidrAllocator", "node-controller"), options.cluster_cidr
+        ),
+        NodeLifecycleController(nodes, informers, named("node-controller"), clock),
+        TaintEvictionController(
+            nodes, informers, named("taint-eviction-controller", "node-controller"), clock
+        ),
+        PodGarbageCollector(act_as("pod-garbage-collector"), informers, clock),
+        ClaimBinder(binder, informers, volume_events),
+        VolumePhases(binder, informers, volume_events),
+        ClaimProtection(act_as("pvc-protection-controller"), informers),
+        VolumeProtection(act_as("pv-protection-controller"), informers),
+        AttributesClassProtection(act_as("volumeattributesclass-protection-controller"), informers),
     ]

@@ -56,6 +56,7 @@ def reference_to(view: KubeObject, *, field_path: str = "") -> dict[str, Any]:
 class _Note(NamedTuple):
     """One event on its way to the server."""
 
+    client: Client
     component: str
     reference: dict[str, Any]
     kind: str
@@ -82,10 +83,13 @@ class EventRecorder:
         """How many events were dropped because the queue was full."""
         return self._dropped[0]
 
-    def named(self, component: str) -> EventRecorder:
-        """The same recorder (queue, counts) speaking for another component."""
+    def named(self, component: str, client: Client | None = None) -> EventRecorder:
+        """The same recorder (queue, counts) speaking for another component, through its own
+        ``client`` where it has one.
+        """
         other = copy.copy(self)
         other._component = component
+        other._client = client or self._client
         return other
 
     def event(
@@ -103,7 +107,14 @@ class EventRecorder:
         )
         try:
             self._queue.put_nowait(
-                _Note(self._component, reference, kind, reason, message[:MESSAGE_LIMIT])
+                _Note(
+                    self._client,
+                    self._component,
+                    reference,
+                    kind,
+                    reason,
+                    message[:MESSAGE_LIMIT],
+                )
             )
         except asyncio.QueueFull:
             self._dropped[0] += 1
@@ -135,7 +146,7 @@ class EventRecorder:
         )
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         namespace = reference.get("namespace") or "default"
-        if key in self._known and await self._count(key, namespace):
+        if key in self._known and await self._count(note.client, key, namespace):
             return
         now = self._clock.now()
         name = f"{reference.get('name', '')}.{int(now.timestamp() * 1e9):x}"
@@ -157,18 +168,18 @@ class EventRecorder:
             "reportingComponent": note.component,
             "reportingInstance": self._host,
         }
-        await self._client.create(EVENTS, tree, namespace)
+        await note.client.create(EVENTS, tree, namespace)
         self._known[key] = (name, 1)
         while len(self._known) > CACHE_LIMIT:
             self._known.popitem(last=False)
 
-    async def _count(self, key: str, namespace: str) -> bool:
+    async def _count(self, client: Client, key: str, namespace: str) -> bool:
         """Count an event up that was written before; False when it is gone by now."""
         name, count = self._known[key]
         stamp = render_time(self._clock.now())
         body: dict[str, Any] = {"count": count + 1, "lastTimestamp": stamp}
         try:
-            await self._client.patch(EVENTS, name, body, namespace, kind="merge")
+            await client.patch(EVENTS, name, body, namespace, kind="merge")
         except ApiError as error:
             if not is_reason(error, "NotFound"):
                 raise

@@ -3,7 +3,8 @@
 The grants are those users of Kubernetes rely on
 (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings);
 Kutter adds what begins with ``kutter:``: bindings for its administrator's and its API server's
-certificates, and what its node agent does beside a kubelet's work.
+certificates, what its node agent does beside a kubelet's work, and what its controllers do in
+another way than upstream's (:mod:`policy_additions`).
 
 One line is one rule: ``VERBS GROUPS RESOURCES [NAMES]``, comma-separated lists, ``core`` for the
 group without a name; or ``VERBS url PATHS``. ``read``, ``write`` and ``record`` stand for the
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kutter.apiserver.authz.policy_additions import CONTROLLER_ADDITIONS
 from kutter.apiserver.authz.policy_controllers import CONTROLLER_ROLES
 
 GROUP = "rbac.authorization.k8s.io"
@@ -377,10 +379,12 @@ def default_cluster_role_bindings() -> list[Tree]:
 
 
 def _controller_roles() -> dict[str, str]:
-    return {
+    roles = {
         f"system:controller:{name}": f"{text}\n{EVENTS}" if records_events else text
         for name, (text, records_events) in CONTROLLER_ROLES.items()
     }
+    roles |= {f"kutter:controller:{name}": text for name, text in CONTROLLER_ADDITIONS.items()}
+    return roles
 
 
 def parse_rules(text: str) -> list[Tree]:
