@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kutter.api.errors import path_not_found
+from kutter.apiserver.audit.record import Record
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.negotiation import Accepted, negotiate
+from kutter.apiserver.ports import Annotate
 from kutter.apiserver.request_info import RequestInfo
 from kutter.apiserver.writing import WriteContext, read_write_options
 from kutter.http.messages import Request
@@ -35,6 +37,13 @@ class Call:
     served: Served
     audit_id: str = ""
     warnings: list[str] = field(default_factory=list)
+    # What the audit keeps of this request; None when nobody audits it.
+    record: Record | None = None
+
+    @property
+    def annotate(self) -> Annotate | None:
+        """Adds an annotation to the audit event; None when there is none."""
+        return self.record.annotate if self.record is not None else None
 
     @property
     def accept(self) -> str:
@@ -61,6 +70,7 @@ class Call:
             warnings=self.warnings,
             dry_run=dry,
             subresource=subresource,
+            annotate=self.annotate,
         )
 
     def served_of(self, group: str, plural: str) -> Served:

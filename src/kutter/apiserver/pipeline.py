@@ -1,6 +1,6 @@
 """The one chain every request passes, over HTTP or from the same process.
 
-identify → authenticate → authorize → limit → (audit, later) → route → verb → answer. Laws:
+identify → authenticate → audit → impersonate → authorize → limit → route → verb → answer. Laws:
 whatever goes wrong becomes a Status; an unexpected exception becomes a 500 that names the
 audit id and nothing of the inside; every answer carries ``Audit-Id`` and ``Cache-Control``.
 """
@@ -20,6 +20,8 @@ from kutter.api.errors import (
 )
 from kutter.api.resources import Resource
 from kutter.apiserver.answers import error_answer
+from kutter.apiserver.audit.auditor import credentials_of
+from kutter.apiserver.audit.record import Record
 from kutter.apiserver.authn.identity import GROUP_MASTERS, User
 from kutter.apiserver.authn.impersonation import impersonate
 from kutter.apiserver.authz.messages import refusal
@@ -71,8 +73,24 @@ class Pipeline:
         warnings: list[str] = []
         query = first_values(request) if request.raw_query else {}
         info = parse_request_info(request.method, request.path, query)
+        auditor = server.auditor
+        record: Record | None = None
         try:
-            response = await self._pass(request, info, query, audit_id, warnings)
+            user = request.local_user
+            if user is None:
+                user = await self._authenticate(request, info, audit_id)
+            assert isinstance(user, User)
+            if auditor is not None:
+                record = auditor.begin(request, info, user, audit_id)
+            response = await self._pass(
+                request,
+                info,
+                user,
+                query=query,
+                audit_id=audit_id,
+                warnings=warnings,
+                record=record,
+            )
         except ApiError as error:
             response = error_answer(error)
         except BaseExceptionGroup as group:
@@ -80,9 +98,18 @@ class Pipeline:
         except (StoreError, OSError, TimeoutError) as error:
             _log.warning("request failed", audit_id=audit_id, path=info.path, error=repr(error))
             response = error_answer(_from_failure(error, audit_id))
+        except asyncio.CancelledError:
+            if auditor is not None and record is not None:
+                auditor.abandon(record, request)
+            raise
         except Exception as error:
             _log.error("request crashed", audit_id=audit_id, path=info.path, exc_info=error)
             response = error_answer(_crashed(audit_id))
+            if auditor is not None and record is not None:
+                auditor.crash(record, request, error)
+                record = None
+        if auditor is not None and record is not None:
+            auditor.finish(record, request, response)
         status_for(request, response)
         headers = response.headers
         headers.append(("Audit-Id", audit_id))
@@ -92,22 +119,39 @@ class Pipeline:
         server.metrics.observe(info, response.status, server.clock.monotonic() - started)
         return response
 
+    async def _authenticate(self, request: Request, info: RequestInfo, audit_id: str) -> User:
+        """Who calls over the network. Raises 401."""
+        server = self._server
+        auditor = server.auditor
+        # Asked now, because authentication takes the token out of the request.
+        shown = credentials_of(request) if auditor is not None else ""
+        try:
+            user = await server.authenticator.authenticate(request)
+            if user is None:
+                raise unauthorized()
+        except ApiError as error:
+            if auditor is not None:
+                auditor.refuse(request, info, audit_id, shown, error)
+            raise
+        return user
+
     async def _pass(
         self,
         request: Request,
         info: RequestInfo,
+        user: User,
+        *,
         query: dict[str, str],
         audit_id: str,
         warnings: list[str],
+        record: Record | None,
     ) -> Response:
         server = self._server
-        user = request.local_user
-        if user is None:
-            user = await server.authenticator.authenticate(request)
-            if user is None:
-                raise unauthorized()
-            user = await impersonate(request, user, server.authorizer)
-        assert isinstance(user, User)
+        if request.local_user is None:
+            caller = user
+            user = await impersonate(request, caller, server.authorizer)
+            if record is not None and user is not caller:
+                record.impersonated = user
         attributes = Attributes(
             user=user,
             verb=info.verb,
@@ -123,6 +167,9 @@ class Pipeline:
             label_selector=info.label_selector,
         )
         decision = await server.authorizer.authorize(attributes)
+        if record is not None:
+            assert server.auditor is not None, "a record without an auditor"
+            server.auditor.note_decision(record, attributes, decision)
         if not decision.allowed:
             raise refusal(attributes, decision.reason)
         if not info.is_resource:
@@ -142,6 +189,7 @@ class Pipeline:
             served=served,
             audit_id=audit_id,
             warnings=warnings,
+            record=record,
         )
         if served.deprecation:
             warnings.append(served.deprecation)

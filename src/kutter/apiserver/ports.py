@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Tree = dict[str, Any]
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+Annotate = Callable[[str, str], None]
+"""Adds an annotation to the request's audit event; the first value of a key stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class AdmissionRequest:
     state before (None for CREATE) and read-only. For CONNECT ``object`` is the options as a
     tree. ``kind`` is the kind of ``object`` (a subresource's kind may differ from the
     resource's). ``options`` is the Create/Update/Patch/DeleteOptions as a tree. ``warnings``
-    may be appended to.
+    may be appended to. ``annotate`` is None when nobody audits the request.
     """
 
     operation: Operation
@@ -96,6 +98,7 @@ class AdmissionRequest:
     kind: str = ""
     options: Tree = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    annotate: Annotate | None = None
 
 
 class Admission(Protocol):

@@ -12,6 +12,7 @@ from typing import Any
 from kutter.api.catalog import Catalog
 from kutter.api.errors import path_not_found
 from kutter.api.resources import Resource
+from kutter.apiserver.audit.auditor import Auditor
 from kutter.apiserver.caches import Caches
 from kutter.apiserver.custom.definitions import Definitions
 from kutter.apiserver.discovery import Discovery
@@ -100,6 +101,8 @@ class ApiServer:
         self.webhooks = WebhookCaller(self.caches, rng=self.rng)
         self.definitions = Definitions(self)
         self.health = Health(self)
+        # Set by the composition when there is a policy; without one audit costs nothing.
+        self.auditor: Auditor | None = None
         self._discovery = Discovery(self)
         self._openapi = OpenApi(self)
         self._pipeline = Pipeline(self)

@@ -478,6 +478,7 @@ class ObjectStorage:
             kind=context.kind or self.resource.kind,
             options=context.options,
             warnings=context.warnings,
+            annotate=context.annotate,
         )
 
     def _encode(self, tree: Tree) -> bytes:

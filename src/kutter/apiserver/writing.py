@@ -22,7 +22,7 @@ from kutter.api.errors import (
     required,
 )
 from kutter.apiserver.authn.identity import User
-from kutter.apiserver.ports import Tree
+from kutter.apiserver.ports import Annotate, Tree
 
 _POLICIES = ("Background", "Foreground", "Orphan")
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
@@ -51,6 +51,7 @@ class WriteContext:
     kind: str = ""
     claim: Claim | None = None
     sees_owners: bool = False
+    annotate: Annotate | None = None
 
 
 @dataclass(slots=True)

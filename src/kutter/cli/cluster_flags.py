@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from kutter.cli.command import CommandError
+from kutter.cluster.api_options import API_FLAGS
 from kutter.cluster.config import ClusterConfig, ConfigError, load_config
 
 _FLAGS: tuple[tuple[str, str], ...] = (
@@ -37,11 +38,14 @@ def add_start_flags(parser: argparse.ArgumentParser) -> None:
     add_place_flags(parser)
     for name, text in _START_FLAGS:
         parser.add_argument(f"--{name}", metavar="VALUE", help=text)
+    api = parser.add_argument_group("API server, as upstream's flags")
+    for name, text in API_FLAGS.items():
+        api.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=text)
 
 
 def config_from(parsed: argparse.Namespace) -> ClusterConfig:
     """The configuration with the flags given. Raises CommandError."""
-    names = [n.replace("-", "_") for n, _ in (*_FLAGS, *_START_FLAGS)]
+    names = [n.replace("-", "_") for n, _ in (*_FLAGS, *_START_FLAGS)] + [*API_FLAGS]
     overrides: dict[str, Any] = {n: getattr(parsed, n, None) for n in names}
     try:
         return load_config(overrides)

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from kutter.base.files import write_atomic
+from kutter.cluster.api_options import ApiServerOptions
 
 
 class ConfigError(Exception):
@@ -26,7 +27,7 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterConfig:
+class ClusterConfig(ApiServerOptions):
     """Settings of one cluster on one machine. Ranges in CIDR notation."""
 
     state_dir: Path = Path("/var/lib/kutter")
@@ -75,6 +76,10 @@ class ClusterConfig:
 
     def check(self) -> None:
         """Raise ConfigError for settings that contradict each other."""
+        try:
+            self.check_api()
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         try:
             pods = ipaddress.ip_network(self.cluster_cidr)
             services = ipaddress.ip_network(self.service_cidr)

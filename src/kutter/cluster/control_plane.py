@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.authn.service_accounts import account_user
@@ -24,6 +24,8 @@ from kutter.base.rng import SYSTEM_RNG, Rng
 from kutter.base.tasks import Scope, supervise
 from kutter.client.client import Client
 from kutter.client.local import LocalTransport
+from kutter.cluster.api_options import ApiServerOptions
+from kutter.cluster.audit import build_auditor
 from kutter.http.client import HttpClient
 from kutter.machinery.controller import ControllerRunner
 from kutter.machinery.events import EventRecorder
@@ -47,6 +49,7 @@ class ControlPlaneOptions:
     cluster_domain: str = "cluster.local"
     address: str = "127.0.0.1"
     port: int = 6443
+    api: ApiServerOptions = field(default_factory=ApiServerOptions)
     with_controllers: bool = True
     with_scheduler: bool = True
 
@@ -93,6 +96,10 @@ class ControlPlane:
             )
         )
 
+        self.api.auditor = build_auditor(
+            options.api, explain=self.security.rbac.explain, clock=clock, metrics=self.metrics
+        )
+
     def client(self, user: User, *, user_agent: str = "kutter") -> Client:
         """A client that calls this server in-process as ``user``."""
         return Client(LocalTransport(self.api.handle, user), user_agent=user_agent)
@@ -100,6 +107,9 @@ class ControlPlane:
     async def start(self, scope: Scope) -> None:
         """Fill caches, write what every cluster holds, start controllers and scheduler."""
         options = self._options
+        auditor = self.api.auditor
+        for sink in auditor.sinks if auditor is not None else ():
+            scope.start(supervise(f"audit-{sink.name}", sink.run), f"audit-{sink.name}")
         await self.api.start()
         self.security.follow(self.api.caches)
         await bootstrap(self.api.handle, self.api.caches)
@@ -168,3 +178,5 @@ class ControlPlane:
         """End watches and close the store; call after the scope is closed."""
         await self.api.stop()
         await self.store.close()
+        if self.api.auditor is not None:
+            await self.api.auditor.close()

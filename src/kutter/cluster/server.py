@@ -74,6 +74,7 @@ async def _serve(config: ClusterConfig) -> None:
             cluster_domain=config.cluster_domain,
             address=config.address,
             port=config.api_port,
+            api=config,
         ),
         node_client=node_client,
     )

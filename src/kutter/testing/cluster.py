@@ -27,6 +27,7 @@ from kutter.client.client import Client
 from kutter.client.http import HttpTransport
 from kutter.client.kubeconfig import Connection
 from kutter.cluster.admin_kubeconfig import build_kubeconfig
+from kutter.cluster.api_options import ApiServerOptions
 from kutter.cluster.certificates import Certificates
 from kutter.cluster.control_plane import ControlPlane, ControlPlaneOptions
 from kutter.cluster.server import render_status
@@ -52,8 +53,10 @@ class LocalCluster:
         controllers: bool = True,
         scheduler: bool = True,
         clock: Clock = SYSTEM_CLOCK,
+        api: ApiServerOptions | None = None,
     ) -> None:
         self._clock = clock
+        self._api = api or ApiServerOptions()
         self._nodes = nodes
         self._life_cycle = tuple(life_cycle)
         self._controllers = controllers
@@ -119,6 +122,7 @@ class LocalCluster:
             ControlPlaneOptions(
                 token_key_pem=self._certificates.token_key_file.read_bytes(),
                 root_ca_pem=self._certificates.ca_pem,
+                api=self._api,
                 with_controllers=self._controllers,
                 with_scheduler=self._scheduler,
             ),

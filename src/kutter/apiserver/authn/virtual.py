@@ -86,6 +86,7 @@ class TokenRequestHandler:
             kind="TokenRequest",
             options=context.options,
             warnings=call.warnings,
+            annotate=context.annotate,
         )
         await self._admission.mutate(request)
         await self._admission.validate(request)

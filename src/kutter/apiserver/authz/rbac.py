@@ -156,6 +156,23 @@ class RbacIndex:
         role = self._roles.get(ref)
         return None if role is None else self._effective(role, frozenset())
 
+    def explain(self, attributes: Attributes) -> str:
+        """Which binding allows a request, as upstream's audit says it; empty when none does.
+
+        Searches the caller's bindings one by one: for the audit, not for deciding.
+        """
+        user, namespace = attributes.user, attributes.namespace
+        subjects: list[Subject] = [("User", user.name), *(("Group", g) for g in user.groups)]
+        for scope in ("", namespace) if namespace else ("",):
+            for subject in subjects:
+                for name, ref in self._by_subject.get((scope, subject), {}).items():
+                    rules = self._compiled.get(ref)
+                    if rules is None:
+                        rules = compile_rules(self.role_rules(ref) or [])
+                    if any_allows(rules, attributes):
+                        return f"RBAC: allowed by {_describe(scope, name, ref, subject)}"
+        return ""
+
     def _build(self, user: User, namespace: str) -> RuleSet:
         rules: list[CompiledRule] = []
         missing: list[RoleRef] = []
@@ -193,6 +210,17 @@ class RbacIndex:
             if any(selects(s, other["metadata"].get("labels") or {}) for s in selectors)
             for rule in self._effective(other, visiting)
         ]
+
+
+def _describe(scope: str, name: str, ref: RoleRef, subject: Subject) -> str:
+    kind, who = subject
+    account = who.removeprefix("system:serviceaccount:")
+    if kind == "User" and account != who:
+        home, _, own = account.partition(":")
+        kind, who = "ServiceAccount", f"{own}/{home}"
+    binding = f'RoleBinding "{name}/{scope}"' if scope else f'ClusterRoleBinding "{name}"'
+    role = "Role" if ref[0] else "ClusterRole"
+    return f'{binding} of {role} "{ref[1]}" to {kind} "{who}"'
 
 
 def _subjects_of(binding: Tree, namespace: str) -> Iterator[Subject]:

@@ -86,6 +86,7 @@ async def admit_connect(call: Call, kind: str, options: Tree) -> None:
         now=call.now,
         kind=kind,
         warnings=call.warnings,
+        annotate=call.annotate,
     )
     await call.server.admission.mutate(request)
     await call.server.admission.validate(request)

@@ -53,6 +53,8 @@ def decode_object(call: Call) -> Tree:
     check_kind(tree, resource, resource.kind, resource.api_version)
     source = request.body if content_type_of(request) in ("", JSON) else None
     _check_fields(call, tree, source)
+    if call.record is not None:
+        call.record.take_object(tree)
     return tree
 
 

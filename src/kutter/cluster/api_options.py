@@ -1,0 +1,78 @@
+"""Settings of the API server, named as upstream's flags: audit, limits, time-outs.
+
+A setting of ``audit_log_path`` is the flag ``--audit-log-path``. Durations are Go's text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kutter.api.durations import DurationError, parse
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServerOptions:
+    """Without an audit policy file there is no audit; without a backend its events go nowhere."""
+
+    audit_policy_file: str = ""
+    audit_log_path: str = ""
+    audit_log_maxage: int = 0
+    audit_log_maxbackup: int = 0
+    audit_log_maxsize: int = 0
+    audit_webhook_config_file: str = ""
+    audit_webhook_batch_buffer_size: int = 10_000
+    audit_webhook_batch_max_size: int = 400
+    audit_webhook_batch_max_wait: str = "30s"
+    audit_webhook_batch_throttle_enable: str = "true"
+    audit_webhook_batch_throttle_qps: int = 10
+    audit_webhook_batch_throttle_burst: int = 15
+    audit_webhook_initial_backoff: str = "10s"
+
+    def check_api(self) -> None:
+        """Raise ValueError for a setting that cannot work."""
+        for name in API_FLAGS:
+            value = getattr(self, name)
+            if isinstance(value, int) and value < 0:
+                raise ValueError(f"--{name.replace('_', '-')} is {value}, expected 0 or more")
+        for name in ("audit_webhook_batch_max_wait", "audit_webhook_initial_backoff"):
+            seconds_of(self, name)
+        if self.audit_webhook_batch_throttle_enable not in ("true", "false"):
+            raise ValueError("--audit-webhook-batch-throttle-enable is true or false")
+        for name in (
+            "audit_webhook_batch_buffer_size",
+            "audit_webhook_batch_max_size",
+            "audit_webhook_batch_throttle_qps",
+            "audit_webhook_batch_throttle_burst",
+        ):
+            if not getattr(self, name):
+                raise ValueError(f"--{name.replace('_', '-')} is 0, expected 1 or more")
+
+
+def seconds_of(options: ApiServerOptions, name: str) -> float:
+    """A duration among the settings. Raises ValueError."""
+    text = getattr(options, name)
+    try:
+        seconds = parse(text)
+    except DurationError as error:
+        raise ValueError(f"--{name.replace('_', '-')}: {error}") from error
+    if seconds < 0:
+        raise ValueError(f"--{name.replace('_', '-')} is {text}, expected 0s or more")
+    return seconds
+
+
+# Setting, and what its flag's help says.
+API_FLAGS: dict[str, str] = {
+    "audit_policy_file": "audit policy (audit.k8s.io/v1 Policy); without one nothing is audited",
+    "audit_log_path": "file audit events are appended to, - for standard output",
+    "audit_log_maxage": "days audit files put aside are kept (default: for ever)",
+    "audit_log_maxbackup": "how many audit files put aside are kept (default: all)",
+    "audit_log_maxsize": "megabytes after which an audit file is put aside (default 100)",
+    "audit_webhook_config_file": "kubeconfig of the endpoint audit events are sent to",
+    "audit_webhook_batch_buffer_size": "audit events kept for sending (default 10000)",
+    "audit_webhook_batch_max_size": "most audit events of one batch (default 400)",
+    "audit_webhook_batch_max_wait": "how long a batch waits for more events (default 30s)",
+    "audit_webhook_batch_throttle_enable": "whether batches are throttled (default true)",
+    "audit_webhook_batch_throttle_qps": "batches a second on average (default 10)",
+    "audit_webhook_batch_throttle_burst": "batches sent at once before throttling (default 15)",
+    "audit_webhook_initial_backoff": "wait before a failed batch is sent again (default 10s)",
+}
