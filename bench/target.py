@@ -87,6 +87,11 @@ class OwnServer:
                 raise RuntimeError(f"the server does not start:\n{log[-3000:]}")
             await asyncio.sleep(0.005)
 
+    def wait(self) -> None:
+        """Take note of a process that somebody killed; ``start`` makes the next one."""
+        assert self._process is not None
+        self._process.wait(10)
+
     def stop(self) -> None:
         """End it and wait; safe to repeat."""
         if self._process is not None:

@@ -80,7 +80,8 @@ class History:
         self._bytes = 0
         self.max_events = max_events
         self._max_bytes = max_bytes
-        self._watches: set[HistoryWatch] = set()
+        # Told in the order they came, so that a run can be repeated.
+        self._watches: dict[HistoryWatch, None] = {}
         self._sinks: list[tuple[str, EventSink]] = []
         self.revision = 1  # newest acknowledged
         self.oldest = 1  # oldest revision that can still be read or watched from
@@ -167,11 +168,11 @@ class History:
         backlog = self.since(after)
         if backlog:
             watch.feed(backlog, self.revision)
-        self._watches.add(watch)
+        self._watches[watch] = None
         return watch
 
     def drop(self, watch: HistoryWatch) -> None:
-        self._watches.discard(watch)
+        self._watches.pop(watch, None)
 
     def subscribe(self, prefix: str, sink: EventSink) -> None:
         self._sinks.append((prefix, sink))
