@@ -27,8 +27,8 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 HISTORY_LIMIT = 4096
 
 
-Refine = Callable[[bytes], bytes]
-"""From a stored value to what is read: defaults of today's schema filled in."""
+Refine = Callable[[bytes], tuple[bytes, bytes]]
+"""From a stored value to what is read: its head, and the value with today's schema applied."""
 
 
 class _Labels(msgspec.Struct):
@@ -175,6 +175,10 @@ class Entry:
         """The tail with another revision: what a DELETED event carries."""
         return stamp(revision) + self.tail[len(stamp(self.revision)) :]
 
+    def moved(self, revision: int) -> Entry:
+        """The same state under another revision."""
+        return Entry(self.head, self.restamped(revision), self.namespace, self.name, revision)
+
 
 class CacheEvent:
     """One change as the cache saw it; also a :class:`kutter.apiserver.ports.Change`.
@@ -203,8 +207,13 @@ class ResourceCache:
         history_limit: int = HISTORY_LIMIT,
         refine: Refine | None = None,
     ) -> None:
-        """``refine`` brings values of an older form into today's; None: they are in it."""
+        """``refine`` brings values of an older form into today's; None: they are in it.
+
+        ``outdated`` has the keys of objects that would be stored differently today: a write
+        that changes nothing else still rewrites them, which is how stored versions are migrated.
+        """
         self.resource = resource
+        self.outdated: set[str] = set()
         self._refine = refine
         self.head = head_of(resource)
         self.prefix = resource.storage_prefix + "/"
@@ -248,16 +257,29 @@ class ResourceCache:
 
     def entry_of(self, record: Record) -> Entry:
         """An entry made from a stored record (of an older revision)."""
-        namespace, _, name = record.key[len(self.prefix) :].rpartition("/")
-        value = record.value if self._refine is None else self._refine(record.value)
-        tail = make_tail(value, self.head, record.mod_revision)
-        return Entry(self.head, tail, namespace, name, record.mod_revision)
+        return self._entry(record.key[len(self.prefix) :], record.value, record.mod_revision)
+
+    def _entry(self, key: str, value: bytes, revision: int, *, note: bool = False) -> Entry:
+        """``note``: this is the newest state, so remember whether its form is today's."""
+        namespace, _, name = key.rpartition("/")
+        head = self.head
+        if self._refine is not None:
+            stored = value
+            head, value = self._refine(stored)
+            if note:
+                if head == self.head and value is stored:
+                    self.outdated.discard(key)
+                else:
+                    self.outdated.add(key)
+        return Entry(head, make_tail(value, head, revision), namespace, name, revision)
 
     def load(self, records: Iterable[Record], revision: int) -> None:
         """Fill at start, records in key order."""
         for record in records:
-            entry = self.entry_of(record)
-            self._entries[entry.key] = entry
+            key = record.key[len(self.prefix) :]
+            entry = self._entries[key] = self._entry(
+                key, record.value, record.mod_revision, note=True
+            )
             self.revision = max(self.revision, entry.revision)
         self._keys = sorted(self._entries)
         self.history_floor = revision
@@ -265,13 +287,10 @@ class ResourceCache:
     def apply(self, event: Event) -> CacheEvent:
         """Take one store event and tell the listeners."""
         key = event.key[len(self.prefix) :]
-        namespace, _, name = key.rpartition("/")
         previous = self._entries.get(key)
         revision = event.revision
         if event.kind == "put":
-            value = event.value if self._refine is None else self._refine(event.value)
-            tail = make_tail(value, self.head, revision)
-            entry = Entry(self.head, tail, namespace, name, revision)
+            entry = self._entry(key, event.value, revision, note=True)
             if previous is None:
                 insort(self._keys, key)
             self._entries[key] = entry
@@ -280,11 +299,10 @@ class ResourceCache:
             if previous is not None:
                 del self._entries[key]
                 del self._keys[bisect_left(self._keys, key)]
+                self.outdated.discard(key)
             else:
-                tail = make_tail(event.value, self.head, revision)
-                previous = Entry(self.head, tail, namespace, name, revision)
-            last = Entry(self.head, previous.restamped(revision), namespace, name, revision)
-            change = CacheEvent("DELETED", last, previous, revision)
+                previous = self._entry(key, event.value, revision)
+            change = CacheEvent("DELETED", previous.moved(revision), previous, revision)
         self.revision = revision
         self._history.append(change)
         if len(self._history) > self._history_limit:

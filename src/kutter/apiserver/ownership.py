@@ -112,8 +112,18 @@ def _views(call: Call) -> Any:
         if resource is None or resource.storage_prefix != own.resource.storage_prefix:
             return None
         other = server.served_for(resource)
+        node = other.schema.node if other.schema is not None else None
+        converter, mine = own.converter, own.resource.api_version
+        if converter is None and other.converter is not None:
+            # Ours is the stored version, which has nothing to convert; its sibling has.
+            converter = other.converter
+        if converter is not None:
+            translate = converter.translate
+            return View(
+                node, lambda tree: translate(tree, api_version), lambda tree: translate(tree, mine)
+            )
         return View(
-            other.schema.node if other.schema is not None else None,
+            node,
             lambda tree: other.to_served(own.to_stored(_copy(tree))),
             lambda tree: own.to_served(other.to_stored(_copy(tree))),
         )

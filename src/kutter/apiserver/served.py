@@ -12,6 +12,7 @@ from kutter.api.apply import Updater
 from kutter.api.protobuf import message_of
 from kutter.api.resources import Resource
 from kutter.api.schema import KindSchema
+from kutter.apiserver.converting import Converter
 from kutter.apiserver.encoders import Encoder, ObjectEncoder, PartialEncoder, TableEncoder
 from kutter.apiserver.negotiation import PROTOBUF, Accepted
 from kutter.apiserver.ports import CallHandler, TablePrinter, Tree
@@ -56,6 +57,8 @@ class Served:
         self._convert_in = convert_in
         self._convert_out = convert_out
         self.converts = convert_in is not None or convert_out is not None
+        # Storage works in the served version then, and entries have to be brought into it.
+        self.converter: Converter | None = storage.converter if storage is not None else None
         # The rules of field ownership by subresource, made when first needed.
         self.updaters: dict[str, Updater] = {}
         self.encoder = ObjectEncoder(resource, convert_out)

@@ -23,8 +23,9 @@ from kutter.api.errors import (
     not_found,
     required,
 )
-from kutter.apiserver.cache import Entry, ResourceCache, encode_tail, make_tail
+from kutter.apiserver.cache import Entry, ResourceCache, encode_tail, head_of, make_tail
 from kutter.apiserver.caches import Caches
+from kutter.apiserver.converting import Converter, Made, converted
 from kutter.apiserver.deletion import check_preconditions, ends_with_update, plan_delete
 from kutter.apiserver.kinds.strategy import Finish, Strategy, StrategyContext
 from kutter.apiserver.ownership import same_but_times
@@ -51,7 +52,9 @@ _SYSTEM_FIELDS = (
 
 
 class ObjectStorage:
-    """One stored resource. Trees are in the stored version."""
+    """One stored resource. Trees are in the stored version, with a ``converter`` in the version
+    of the strategy's resource.
+    """
 
     def __init__(
         self,
@@ -62,12 +65,15 @@ class ObjectStorage:
         *,
         admission: Admission,
         rng: Rng,
+        converter: Converter | None = None,
     ) -> None:
         self.store = store
         self.caches = caches
         self.cache = cache
         self.strategy = strategy
-        self.resource = cache.resource
+        self.converter = converter
+        self.resource = cache.resource if converter is None else strategy.resource
+        self._head = head_of(self.resource)
         self._admission = admission
         self._rng = rng
         kind = type(strategy)
@@ -77,11 +83,15 @@ class ObjectStorage:
     # -- reading --------------------------------------------------------------
 
     def get(self, namespace: str, name: str) -> Entry:
-        """The newest state. Raises 404."""
+        """The newest state as it is stored. Raises 404."""
         entry = self.cache.get(namespace, name)
         if entry is None:
             raise self.not_found(name)
         return entry
+
+    async def read(self, namespace: str, name: str) -> Entry:
+        """The newest state in the version worked in. Raises 404."""
+        return await converted(self.converter, self.get(namespace, name))
 
     def not_found(self, name: str) -> ApiError:
         return not_found(self.resource.plural, name, self.resource.group)
@@ -98,7 +108,10 @@ class ObjectStorage:
         self._place(metadata, namespace)
         strategy = self.strategy
         strategy.default(tree)
-        owners = context.claim(None, tree, sent, b"") if context.claim is not None else b""
+        owners = b""
+        if (claim := context.claim) is not None:
+            new = tree
+            owners = await self._run(lambda: claim(None, new, sent, b""))
         place = (namespace, metadata.get("name", ""))
         request = self._request(context, "CREATE", place, new=tree, old=None)
         await self._admission.mutate(request)
@@ -149,7 +162,7 @@ class ObjectStorage:
             return self._entry(namespace, name, tree, 0)
         stored = False
         try:
-            value = self._encode(tree)
+            value = await self._encode(tree)
             key = self._key(namespace, name)
             record = await self.store.put(key, value, expected=0, ttl_s=self.strategy.ttl_s(tree))
             stored = True
@@ -158,9 +171,8 @@ class ObjectStorage:
         finally:
             if finish is not None:
                 finish(stored)
-        entry = self._entry_of(namespace, name, value, record.mod_revision, owners)
         self.strategy.after_create(look, tree)
-        return entry
+        return await self._entry_of(namespace, name, value, record.mod_revision, owners)
 
     def _place(self, metadata: Tree, namespace: str) -> None:
         if namespace:
@@ -218,7 +230,7 @@ class ObjectStorage:
             if entry is None:
                 may = may_create and self.strategy.allow_create_on_update
                 if (may or must_create) and not context.subresource:
-                    tree = transform(None)
+                    tree = await self._run(lambda: transform(None))
                     uid = tree["metadata"].get("uid")
                     if not uid:
                         return await self.create(context, namespace, tree), True
@@ -229,6 +241,8 @@ class ObjectStorage:
                             "existing object was found",
                         )
                 raise self.not_found(name)
+            if self.converter is not None:
+                entry = await converted(self.converter, entry)
             try:
                 return await self._update_once(context, entry, transform, blind=blind), False
             except WriteConflictError as error:
@@ -240,15 +254,16 @@ class ObjectStorage:
     ) -> Entry:
         strategy = self.strategy
         old, live = entry.bare_tree, entry.owners
-        new = transform({} if blind else self._shown(context, entry))
+        new = await self._run(lambda: transform({} if blind else self._shown(context, entry)))
         metadata = new.setdefault("metadata", {})
         sent = metadata.pop("managedFields", None)
         self._check_version(metadata, entry, context.subresource)
         self._keep_system_fields(metadata, old["metadata"], entry)
         strategy.default(new)
         owners = live
-        if context.claim is not None:
-            owners = context.claim(old, new, sent, live)
+        if (claim := context.claim) is not None:
+            wanted = new
+            owners = await self._run(lambda: claim(old, wanted, sent, live))
         place = (entry.namespace, entry.name)
         request = self._request(context, "UPDATE", place, new=new, old=old)
         await self._admission.mutate(request)
@@ -283,7 +298,9 @@ class ObjectStorage:
         await self._admission.validate(request)
         ends = ends_with_update(strategy, new, old)
         if not ends and _same(new, old) and same_but_times(live, owners):
-            return entry
+            outdated = self.cache.outdated
+            if not outdated or entry.key not in outdated:
+                return entry
         finish = None
         if self._begins_update and not context.subresource:
             finish = await strategy.begin_update(look, new, old)
@@ -318,10 +335,10 @@ class ObjectStorage:
             revision = gone[1] if gone else entry.revision
             self.strategy.after_delete(look, new)
             return self._entry(entry.namespace, entry.name, new, revision)
-        value = self._encode(new)
+        value = await self._encode(new)
         ttl_s = self.strategy.ttl_s(new)
         record = await self.store.put(key, value, expected=entry.revision, ttl_s=ttl_s)
-        return self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
+        return await self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
 
     def _check_version(self, metadata: Tree, entry: Entry, subresource: str) -> None:
         uid = metadata.get("uid")
@@ -375,7 +392,7 @@ class ObjectStorage:
     ) -> tuple[Entry, bool]:
         """Delete or begin to; the object's last state, and whether it is gone."""
         for _ in range(UPDATE_ATTEMPTS):
-            entry = self.get(namespace, name)
+            entry = await self.read(namespace, name)
             try:
                 return await self._delete_once(context, entry, options)
             except WriteConflictError as error:
@@ -440,10 +457,10 @@ class ObjectStorage:
         return self._entry(entry.namespace, entry.name, new, gone[1]), True
 
     async def _put(self, entry: Entry, tree: Tree, owners: bytes) -> Entry:
-        value = self._encode(tree)
+        value = await self._encode(tree)
         key = self._key(entry.namespace, entry.name)
         record = await self.store.put(key, value, expected=entry.revision)
-        return self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
+        return await self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
 
     # -- pieces ---------------------------------------------------------------
 
@@ -481,24 +498,30 @@ class ObjectStorage:
             annotate=context.annotate,
         )
 
-    def _encode(self, tree: Tree) -> bytes:
+    async def _run(self, step: Callable[[], Made]) -> Made:
+        """A step that may look at other versions of the object."""
+        return step() if self.converter is None else await self.converter.run(step)
+
+    async def _encode(self, tree: Tree) -> bytes:
         """The stored form: kind, apiVersion and metadata first, no resourceVersion."""
-        metadata = tree["metadata"]
-        metadata.pop("resourceVersion", None)
+        tree["metadata"].pop("resourceVersion", None)
+        if self.converter is not None:
+            tree = await self.converter.to_stored(tree)
+        stored = self.cache.resource
         ordered: Tree = {
-            "kind": self.resource.kind,
-            "apiVersion": self.resource.api_version,
-            "metadata": metadata,
+            "kind": stored.kind,
+            "apiVersion": stored.api_version,
+            "metadata": tree["metadata"],
         }
         ordered.update(tree)
-        ordered["kind"] = self.resource.kind
-        ordered["apiVersion"] = self.resource.api_version
+        ordered["kind"] = stored.kind
+        ordered["apiVersion"] = stored.api_version
         try:
             return orjson.dumps(ordered)
         except TypeError as error:
             raise bad_request(f"the object cannot be encoded: {error}") from error
 
-    def _entry_of(
+    async def _entry_of(
         self, namespace: str, name: str, value: bytes, revision: int, owners: bytes
     ) -> Entry:
         # Usually the cache holds this very state by now: the store feeds it before it answers.
@@ -507,10 +530,10 @@ class ObjectStorage:
             head = self.cache.head
             held = Entry(head, make_tail(value, head, revision), namespace, name, revision)
         held.find_owners(owners)
-        return held
+        return held if self.converter is None else await converted(self.converter, held)
 
     def _entry(self, namespace: str, name: str, tree: Tree, revision: int) -> Entry:
-        return Entry(self.cache.head, encode_tail(tree, revision), namespace, name, revision)
+        return Entry(self._head, encode_tail(tree, revision), namespace, name, revision)
 
 
 def _object_of(request: AdmissionRequest) -> Tree:

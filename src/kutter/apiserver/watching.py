@@ -197,14 +197,7 @@ def render(encoder: Encoder, type: EventType, event: CacheEvent) -> bytes:
     if type == "DELETED" and event.type != "DELETED":
         # The object left the selection: the last state that was in it, at this revision.
         assert event.previous is not None
-        before = event.previous
-        entry = Entry(
-            before.head,
-            before.restamped(event.revision),
-            before.namespace,
-            before.name,
-            event.revision,
-        )
+        entry = event.previous.moved(event.revision)
     return encoder.frame(type, encoder.encode(entry))
 
 

@@ -28,8 +28,10 @@ from kutter.api.errors import ApiError, is_reason
 from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import GROUP_MASTERS, User
 from kutter.apiserver.cache import CacheEvent, ResourceCache
+from kutter.apiserver.converting import Converter
 from kutter.apiserver.custom.conditions import accept_names, is_true, set_condition
-from kutter.apiserver.custom.conversion import Conversion
+from kutter.apiserver.custom.conversion import ConvertedEntries, StoredForm, plain_converter
+from kutter.apiserver.custom.conversion_webhook import ConversionWebhook, WebhookConverter
 from kutter.apiserver.custom.encoder import CustomEncoder
 from kutter.apiserver.custom.kind import CustomKind
 from kutter.apiserver.custom.scale import custom_scale
@@ -37,6 +39,7 @@ from kutter.apiserver.custom.table import CustomPrinter
 from kutter.apiserver.ports import CallHandler, Change, Tree
 from kutter.apiserver.served import Served
 from kutter.apiserver.storage import ObjectStorage
+from kutter.apiserver.converted_watching import ConvertingBroadcaster
 from kutter.apiserver.watching import Broadcaster
 from kutter.apiserver.writing import DeleteOptions, WriteContext
 from kutter.base.clock import render_time
@@ -83,6 +86,7 @@ class Definitions:
         self._server = server
         self._queue = WorkQueue()
         self._active: dict[str, _Active] = {}
+        self._converted = ConvertedEntries()
         self._by_place: dict[tuple[str, str], str] = {}
 
     # -- asked by the server ---------------------------------------------------
@@ -206,15 +210,17 @@ class Definitions:
         server = self._server
         try:
             definition = read_definition(tree)
-            conversion = Conversion(definition)
             kinds = {version.name: CustomKind(version) for version in definition.versions}
         except PatternError as error:
             # Written by a server with other patterns: nothing of it can be served.
             _log.error("definition cannot be served", name=name, error=str(error))
             return
-        cache = await server.caches.open(definition.stored.resource, conversion.refine)
+        form = StoredForm(definition)
+        cache = await server.caches.open(definition.stored.resource, form.refine)
         active = _Active(definition, mark, cache)
+        converters = self._converters(definition)
         for version in definition.versions:
+            converter = converters[version.name]
             storage = ObjectStorage(
                 server.store,
                 server.caches,
@@ -222,9 +228,14 @@ class Definitions:
                 kinds[version.name],
                 admission=server.admission,
                 rng=server.rng,
+                converter=converter,
             )
+            if converter is None:
+                broadcaster = Broadcaster(cache)
+            else:
+                broadcaster = ConvertingBroadcaster(cache, converter)
             scale = custom_scale(version.scale) if version.scale is not None else None
-            active.versions[version.name] = _Version(version, storage, Broadcaster(cache), scale)
+            active.versions[version.name] = _Version(version, storage, broadcaster, scale)
         # No await from here on: whoever asks sees either the old or the new.
         if known is not None:
             self._retire(known)
@@ -232,6 +243,14 @@ class Definitions:
         self._by_place[definition.group, definition.plural] = name
         cache.listeners.append(self._watch_emptiness(name))
         self._publish(known.definition if known is not None else None, definition)
+
+    def _converters(self, definition: Definition) -> dict[str, Converter | None]:
+        """How each version is reached, by its name; None: without any conversion."""
+        versions, held = definition.versions, self._converted
+        if not definition.converts or len(versions) == 1:
+            return {v.name: plain_converter(v, definition, held) for v in versions}
+        webhook = ConversionWebhook(definition, self._server.webhooks, self._server.rng)
+        return {v.name: WebhookConverter(v, definition, webhook, held) for v in versions}
 
     def _publish(self, old: Definition | None, new: Definition) -> None:
         catalog = self._server.catalog
@@ -261,9 +280,6 @@ class Definitions:
 
     def _make_served(self, version: _Version) -> Served:
         defined, server = version.defined, self._server
-        name = self._by_place[defined.resource.group, defined.resource.plural]
-        conversion = Conversion(self._active[name].definition)
-        convert_in, convert_out = conversion.between(defined)
         served = Served(
             defined.resource,
             storage=version.storage,
@@ -271,11 +287,9 @@ class Definitions:
             printer=CustomPrinter(defined.columns),
             clock=server.clock,
             schema=defined.kind_schema,
-            convert_in=convert_in,
-            convert_out=convert_out,
             deprecation=defined.deprecation,
         )
-        served.encoder = CustomEncoder(defined.resource, convert_out)
+        served.encoder = CustomEncoder(defined.resource)
         return served
 
     # -- the end ---------------------------------------------------------------
