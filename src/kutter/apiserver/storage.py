@@ -25,7 +25,7 @@ from kutter.api.errors import (
 )
 from kutter.apiserver.cache import Entry, ResourceCache, encode_tail, head_of, make_tail
 from kutter.apiserver.caches import Caches
-from kutter.apiserver.converting import Converter, Made, converted
+from kutter.apiserver.converting import Converter, converted
 from kutter.apiserver.deletion import check_preconditions, ends_with_update, plan_delete
 from kutter.apiserver.kinds.strategy import Finish, Strategy, StrategyContext
 from kutter.apiserver.ownership import same_but_times
@@ -110,8 +110,11 @@ class ObjectStorage:
         strategy.default(tree)
         owners = b""
         if (claim := context.claim) is not None:
-            new = tree
-            owners = await self._run(lambda: claim(None, new, sent, b""))
+            if self.converter is None:
+                owners = claim(None, tree, sent, b"")
+            else:
+                new = tree
+                owners = await self.converter.run(lambda: claim(None, new, sent, b""))
         place = (namespace, metadata.get("name", ""))
         request = self._request(context, "CREATE", place, new=tree, old=None)
         await self._admission.mutate(request)
@@ -162,7 +165,10 @@ class ObjectStorage:
             return self._entry(namespace, name, tree, 0)
         stored = False
         try:
-            value = await self._encode(tree)
+            if self.converter is None:
+                value = self._encode(tree)
+            else:
+                value = await self._encode_converted(tree)
             key = self._key(namespace, name)
             record = await self.store.put(key, value, expected=0, ttl_s=self.strategy.ttl_s(tree))
             stored = True
@@ -171,8 +177,9 @@ class ObjectStorage:
         finally:
             if finish is not None:
                 finish(stored)
+        entry = self._entry_of(namespace, name, value, record.mod_revision, owners)
         self.strategy.after_create(look, tree)
-        return await self._entry_of(namespace, name, value, record.mod_revision, owners)
+        return entry if self.converter is None else await converted(self.converter, entry)
 
     def _place(self, metadata: Tree, namespace: str) -> None:
         if namespace:
@@ -230,7 +237,10 @@ class ObjectStorage:
             if entry is None:
                 may = may_create and self.strategy.allow_create_on_update
                 if (may or must_create) and not context.subresource:
-                    tree = await self._run(lambda: transform(None))
+                    if self.converter is None:
+                        tree = transform(None)
+                    else:
+                        tree = await self.converter.run(lambda: transform(None))
                     uid = tree["metadata"].get("uid")
                     if not uid:
                         return await self.create(context, namespace, tree), True
@@ -254,7 +264,12 @@ class ObjectStorage:
     ) -> Entry:
         strategy = self.strategy
         old, live = entry.bare_tree, entry.owners
-        new = await self._run(lambda: transform({} if blind else self._shown(context, entry)))
+        if self.converter is None:
+            new = transform({} if blind else self._shown(context, entry))
+        else:
+            new = await self.converter.run(
+                lambda: transform({} if blind else self._shown(context, entry))
+            )
         metadata = new.setdefault("metadata", {})
         sent = metadata.pop("managedFields", None)
         self._check_version(metadata, entry, context.subresource)
@@ -262,8 +277,11 @@ class ObjectStorage:
         strategy.default(new)
         owners = live
         if (claim := context.claim) is not None:
-            wanted = new
-            owners = await self._run(lambda: claim(old, wanted, sent, live))
+            if self.converter is None:
+                owners = claim(old, new, sent, live)
+            else:
+                wanted = new
+                owners = await self.converter.run(lambda: claim(old, wanted, sent, live))
         place = (entry.namespace, entry.name)
         request = self._request(context, "UPDATE", place, new=new, old=old)
         await self._admission.mutate(request)
@@ -335,10 +353,14 @@ class ObjectStorage:
             revision = gone[1] if gone else entry.revision
             self.strategy.after_delete(look, new)
             return self._entry(entry.namespace, entry.name, new, revision)
-        value = await self._encode(new)
+        if self.converter is None:
+            value = self._encode(new)
+        else:
+            value = await self._encode_converted(new)
         ttl_s = self.strategy.ttl_s(new)
         record = await self.store.put(key, value, expected=entry.revision, ttl_s=ttl_s)
-        return await self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
+        entry = self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
+        return entry if self.converter is None else await converted(self.converter, entry)
 
     def _check_version(self, metadata: Tree, entry: Entry, subresource: str) -> None:
         uid = metadata.get("uid")
@@ -457,10 +479,14 @@ class ObjectStorage:
         return self._entry(entry.namespace, entry.name, new, gone[1]), True
 
     async def _put(self, entry: Entry, tree: Tree, owners: bytes) -> Entry:
-        value = await self._encode(tree)
+        if self.converter is None:
+            value = self._encode(tree)
+        else:
+            value = await self._encode_converted(tree)
         key = self._key(entry.namespace, entry.name)
         record = await self.store.put(key, value, expected=entry.revision)
-        return await self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
+        entry = self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
+        return entry if self.converter is None else await converted(self.converter, entry)
 
     # -- pieces ---------------------------------------------------------------
 
@@ -498,20 +524,20 @@ class ObjectStorage:
             annotate=context.annotate,
         )
 
-    async def _run(self, step: Callable[[], Made]) -> Made:
-        """A step that may look at other versions of the object."""
-        return step() if self.converter is None else await self.converter.run(step)
-
-    async def _encode(self, tree: Tree) -> bytes:
-        """The stored form: kind, apiVersion and metadata first, no resourceVersion."""
+    async def _encode_converted(self, tree: Tree) -> bytes:
         tree["metadata"].pop("resourceVersion", None)
-        if self.converter is not None:
-            tree = await self.converter.to_stored(tree)
+        assert self.converter is not None, "only then there is something to convert"
+        return self._encode(await self.converter.to_stored(tree))
+
+    def _encode(self, tree: Tree) -> bytes:
+        """The stored form: kind, apiVersion and metadata first, no resourceVersion."""
+        metadata = tree["metadata"]
+        metadata.pop("resourceVersion", None)
         stored = self.cache.resource
         ordered: Tree = {
             "kind": stored.kind,
             "apiVersion": stored.api_version,
-            "metadata": tree["metadata"],
+            "metadata": metadata,
         }
         ordered.update(tree)
         ordered["kind"] = stored.kind
@@ -521,7 +547,7 @@ class ObjectStorage:
         except TypeError as error:
             raise bad_request(f"the object cannot be encoded: {error}") from error
 
-    async def _entry_of(
+    def _entry_of(
         self, namespace: str, name: str, value: bytes, revision: int, owners: bytes
     ) -> Entry:
         # Usually the cache holds this very state by now: the store feeds it before it answers.
@@ -530,7 +556,7 @@ class ObjectStorage:
             head = self.cache.head
             held = Entry(head, make_tail(value, head, revision), namespace, name, revision)
         held.find_owners(owners)
-        return held if self.converter is None else await converted(self.converter, held)
+        return held
 
     def _entry(self, namespace: str, name: str, tree: Tree, revision: int) -> Entry:
         return Entry(self._head, encode_tail(tree, revision), namespace, name, revision)

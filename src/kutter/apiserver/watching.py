@@ -8,7 +8,7 @@ that does not keep up is cut off rather than allowed to hold memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 
 from kutter.api.errors import ApiError
 from kutter.api.protobuf import ProtobufError
@@ -57,16 +57,34 @@ class Watcher:
         self._waiter: asyncio.Future[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
 
+    @property
+    def behind(self) -> bool:
+        """Whether changes wait that are not frames yet."""
+        return False
+
+    def start(self, initial: list[Entry] | None, history: Iterable[CacheEvent], end: bytes) -> None:
+        """Buffer what the watch begins with, which does not count as slowness: the state, or the
+        changes since; then ``end``.
+        """
+        frame, encode = self.encoder.frame, self.encoder.encode
+        chunks: list[bytes] = []
+        if initial is not None:
+            chunks += [frame("ADDED", encode(entry)) for entry in initial]
+        for event in history:
+            type = self.selection.seen_as(event)
+            if type is not None:
+                chunks.append(render(self.encoder, type, event))
+        if end:
+            chunks.append(end)
+        if chunks:
+            self._buffer.append(b"".join(chunks))
+
     def push(self, encoded: bytes) -> None:
         self._buffer.append(encoded)
         self._buffered += len(encoded)
         if self._buffered > BUFFER_LIMIT_BYTES:
             self.close()
         self._wake()
-
-    def begin(self, encoded: bytes) -> None:
-        """Buffer what the watch starts with; it does not count as slowness."""
-        self._buffer.append(encoded)
 
     def close(self) -> None:
         """End the stream; what is buffered by a slow reader is dropped."""
@@ -115,6 +133,10 @@ class Broadcaster:
 
     def __len__(self) -> int:
         return self._count
+
+    def watcher(self, selection: Selection, encoder: Encoder, revision: int) -> Watcher:
+        """A watcher of the kind this feeds; ``add`` it."""
+        return Watcher(selection, encoder, revision)
 
     def _home(self, watcher: Watcher) -> tuple[dict[str, dict[Watcher, None]], str] | None:
         for field in _INDEXED:
@@ -169,10 +191,12 @@ class Broadcaster:
         return watchers
 
     def _take(self, event: CacheEvent) -> None:
-        if not self._count:
-            return
+        if self._count:
+            self._offer(event, self._concerned(event))
+
+    def _offer(self, event: CacheEvent, watchers: list[Watcher]) -> None:
         frames: dict[tuple[object, EventType], bytes] = {}
-        for watcher in self._concerned(event):
+        for watcher in watchers:
             if watcher.closed:
                 continue
             type = watcher.selection.seen_as(event)
@@ -225,22 +249,14 @@ class WatchStream:
 
     def start(self, initial: list[Entry] | None, *, send_end: bool, revision: int) -> None:
         """Buffer the state (or the history) the watch begins with, without a gap before live."""
-        watcher = self._watcher
-        frame = watcher.encoder.frame
-        chunks: list[bytes] = []
-        if initial is not None:
-            chunks += [frame("ADDED", watcher.encoder.encode(entry)) for entry in initial]
-            if send_end:
-                chunks.append(
-                    frame("BOOKMARK", watcher.encoder.bookmark(revision, _INITIAL_EVENTS_END))
-                )
-        else:
-            for event in self._broadcaster.cache.history_after(watcher.revision):
-                type = watcher.selection.seen_as(event)
-                if type is not None:
-                    chunks.append(render(watcher.encoder, type, event))
-        if chunks:
-            watcher.begin(b"".join(chunks))
+        watcher, encoder = self._watcher, self._watcher.encoder
+        if initial is None:
+            watcher.start(None, self._broadcaster.cache.history_after(watcher.revision), b"")
+            return
+        end = b""
+        if send_end:
+            end = encoder.frame("BOOKMARK", encoder.bookmark(revision, _INITIAL_EVENTS_END))
+        watcher.start(initial, (), end)
 
     def __aiter__(self) -> WatchStream:
         return self
@@ -263,6 +279,9 @@ class WatchStream:
                 chunk = await watcher.take(max(0.0, due - now))
                 if chunk:
                     yield chunk
+                elif watcher.behind:
+                    # What waits is older than a bookmark would say.
+                    continue
                 elif self._bookmarks and not watcher.closed and clock.monotonic() >= due:
                     next_bookmark = clock.monotonic() + BOOKMARK_PERIOD_S
                     revision = self._caches.newest

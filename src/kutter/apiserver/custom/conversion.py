@@ -146,8 +146,9 @@ class PlainConverter:
         return tree
 
     def translate(self, tree: Tree, api_version: str) -> Tree:
-        version = self._all[api_version]
-        copied: Tree = pruned(version, orjson.loads(orjson.dumps(tree)))
+        copied: Tree = orjson.loads(orjson.dumps(tree))
+        if (version := self._all.get(api_version)) is not None:
+            pruned(version, copied)
         copied["apiVersion"] = api_version
         return copied
 

@@ -28,6 +28,7 @@ from kutter.api.errors import ApiError, is_reason
 from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import GROUP_MASTERS, User
 from kutter.apiserver.cache import CacheEvent, ResourceCache
+from kutter.apiserver.converted_watching import ConvertingBroadcaster
 from kutter.apiserver.converting import Converter
 from kutter.apiserver.custom.conditions import accept_names, is_true, set_condition
 from kutter.apiserver.custom.conversion import ConvertedEntries, StoredForm, plain_converter
@@ -39,7 +40,6 @@ from kutter.apiserver.custom.table import CustomPrinter
 from kutter.apiserver.ports import CallHandler, Change, Tree
 from kutter.apiserver.served import Served
 from kutter.apiserver.storage import ObjectStorage
-from kutter.apiserver.converted_watching import ConvertingBroadcaster
 from kutter.apiserver.watching import Broadcaster
 from kutter.apiserver.writing import DeleteOptions, WriteContext
 from kutter.base.clock import render_time

@@ -94,7 +94,7 @@ async def _handle(call: Call, read: Read, write: Write) -> Response:
     storage = call.served.storage
     accepted = call.negotiate(convertible=False)
     if verb == "get":
-        return await _answer(call, storage.get(info.namespace, info.name), read)
+        return await _answer(call, await storage.read(info.namespace, info.name), read)
     if verb == "update":
         context = call.write_context("UpdateOptions", subresource="scale")
         context.claim = Claim(call, "scale")

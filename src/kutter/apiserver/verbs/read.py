@@ -11,6 +11,7 @@ from kutter.api.errors import ApiError, bad_request, gone
 from kutter.apiserver.answers import answer
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
+from kutter.apiserver.converting import Converter
 from kutter.apiserver.encoders import ListMeta
 from kutter.apiserver.paging import Continue, ListOptions, parse_list_options
 from kutter.apiserver.protobuf_encoders import ProtobufEncoder
@@ -39,7 +40,7 @@ async def get(call: Call) -> Response:
             raise bad_request(f"invalid resource version: {version}")
         await wait_fresh(call, int(version))
     accepted = call.negotiate()
-    entry = served.storage.get(call.info.namespace, call.info.name)
+    entry = await served.storage.read(call.info.namespace, call.info.name)
     encoder = served.encoder_for(accepted, call.query.get("includeObject", ""))
     return await answer(call, encoder.encode(entry), accepted)
 
@@ -82,8 +83,8 @@ async def list_(call: Call) -> Response:
 async def select(
     call: Call, options: ListOptions, selection: Selection
 ) -> tuple[Sequence[Entry], ListMeta]:
-    """The entries of one list or page, with the list's metadata."""
-    cache = call.served.storage.cache
+    """The entries of one list or page, in the served version, with the list's metadata."""
+    cache, converter = call.served.storage.cache, call.served.converter
     revision, start = _position(call, options)
     if revision and revision < cache.revision:
         return await _select_at(call, options, selection, revision, start)
@@ -94,28 +95,38 @@ async def select(
         namespace = selection.namespace or selection.exact("metadata.namespace") or ""
         if namespace or not call.served.resource.namespaced:
             one = cache.get(namespace, name)
-            found = [one] if one is not None and selection.matches(one) else []
-            return found, ListMeta(shown)
+            found = await _seen(converter, [one] if one is not None else [])
+            return [entry for entry in found if selection.matches(entry)], ListMeta(shown)
     low, high = cache.bounds(selection.namespace, start)
     if not options.limit:
-        entries = cache.slice(low, high)
+        entries = await _seen(converter, cache.slice(low, high))
         if selection.selects:
             entries = [entry for entry in entries if selection.matches(entry)]
         return entries, ListMeta(shown)
     if not selection.selects:
         page = cache.slice(low, min(high, low + options.limit))
         remaining = high - low - len(page)
+        page = await _seen(converter, page)
         if not remaining:
             return page, ListMeta(shown)
         token = Continue(shown, page[-1].key + "\0").encode()
         return page, ListMeta(shown, token, remaining)
     page = []
-    for entry in cache.slice(low, high):
-        if selection.matches(entry):
-            if len(page) == options.limit:
-                return page, ListMeta(shown, Continue(shown, page[-1].key + "\0").encode())
-            page.append(entry)
+    candidates = cache.slice(low, high)
+    # Selectors see the served version, so what is looked at has to be converted first.
+    step = _CHUNK if converter is not None else len(candidates)
+    for start_at in range(0, len(candidates), step or 1):
+        for entry in await _seen(converter, candidates[start_at : start_at + step]):
+            if selection.matches(entry):
+                if len(page) == options.limit:
+                    return page, ListMeta(shown, Continue(shown, page[-1].key + "\0").encode())
+                page.append(entry)
     return page, ListMeta(shown)
+
+
+async def _seen(converter: Converter | None, entries: list[Entry]) -> list[Entry]:
+    """Stored entries as the served version shows them."""
+    return entries if converter is None else await converter.entries(entries)
 
 
 def _position(call: Call, options: ListOptions) -> tuple[int, str]:
@@ -146,12 +157,13 @@ async def _select_at(
         except FutureRevisionError as error:
             raise bad_request(str(error)) from error
         remaining = found.remaining
-        for position, record in enumerate(found.records):
-            entry = cache.entry_of(record)
+        entries = [cache.entry_of(record) for record in found.records]
+        entries = await _seen(call.served.converter, entries)
+        for position, entry in enumerate(entries):
             if not selection.selects or selection.matches(entry):
                 page.append(entry)
             if limit and len(page) == limit:
-                remaining += len(found.records) - position - 1
+                remaining += len(entries) - position - 1
                 break
         if (limit and len(page) == limit) or not found.remaining:
             break

@@ -13,11 +13,12 @@ from kutter.apiserver.paging import parse_list_options
 from kutter.apiserver.protobuf_encoders import ProtobufEncoder
 from kutter.apiserver.selection import parse_selection
 from kutter.apiserver.verbs.read import wait_fresh
-from kutter.apiserver.watching import Watcher, WatchStream, error_frame, single_frame
+from kutter.apiserver.watching import WatchStream, error_frame, single_frame
 from kutter.http.messages import Response
 
 # A watch without timeoutSeconds ends after one to two times this (as upstream).
 MINIMUM_TIMEOUT_S = 1800.0
+FIRST_CONVERTED = 500
 _MEDIA = {JSON: JSON, PROTOBUF: f"{PROTOBUF};stream=watch"}
 
 
@@ -50,10 +51,14 @@ async def watch(call: Call) -> Response:
         error: ApiError = expired(revision, cache.history_floor)
         stream_of_one = single_frame(error_frame(error, encoder))
         return Response(200, headers, stream=stream_of_one)
+    if from_start and served.converter is not None:
+        # If conversion fails, the answer says so; the rest is converted as it is sent.
+        await served.converter.entries(cache.entries(selection.namespace)[:FIRST_CONVERTED])
+        newest = revision = caches.newest
     initial: list[Entry] | None = None
     if from_start:
         initial = cache.entries(selection.namespace)
-        if selection.selects:
+        if selection.selects and served.converter is None:
             initial = [entry for entry in initial if selection.matches(entry)]
     timeout_s = options.timeout_s
     if timeout_s is None:
@@ -62,7 +67,7 @@ async def watch(call: Call) -> Response:
     stream = WatchStream(
         served.broadcaster,
         caches,
-        Watcher(selection, encoder, revision),
+        served.broadcaster.watcher(selection, encoder, revision),
         clock=server.clock,
         timeout_s=timeout_s,
         bookmarks=options.bookmarks,
