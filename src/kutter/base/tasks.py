@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+import contextvars
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Self
 
@@ -57,6 +58,32 @@ class Scope:
         task.add_done_callback(self._done)
         return task
 
+    def start_now(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
+        """Run ``work`` at once, up to where it first waits; from there on it is a task.
+
+        None when it never waited: most requests are answered without a task of their own. An
+        exception before the first wait is raised here. Not to be called from inside a task.
+        """
+        if self._closing:
+            work.close()
+            raise RuntimeError(f"scope {self.name} is closing, {name} not started")
+        loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()
+        stand_in = _StandIn()
+        asyncio._enter_task(loop, stand_in)  # type: ignore[attr-defined]
+        try:
+            awaited = context.run(work.send, None)
+        except StopIteration:
+            return None
+        finally:
+            asyncio._leave_task(loop, stand_in)  # type: ignore[attr-defined]
+        rest = _Rest(work, awaited)
+        task = loop.create_task(rest, name=f"{self.name}/{name}", context=context)
+        stand_in.become(task)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
@@ -80,6 +107,79 @@ class Scope:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=10)
+
+
+class _StandIn:
+    """The current task while work runs that may never become one.
+
+    Time-outs and task groups keep whom they may have to cancel: they keep this, which passes
+    on what they ask of it. (asyncio lets third parties be tasks: "Extending", task lifetime.)
+    """
+
+    __slots__ = ("_cancels", "_task")
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+        self._cancels = 0
+
+    def become(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        for _ in range(self._cancels):
+            task.cancel()
+
+    def get_name(self) -> str:
+        return self._task.get_name() if self._task is not None else "not a task yet"
+
+    def done(self) -> bool:
+        return self._task is not None and self._task.done()
+
+    def cancel(self, message: Any = None) -> bool:
+        if self._task is not None:
+            return self._task.cancel(message)
+        self._cancels += 1
+        return True
+
+    def cancelling(self) -> int:
+        return self._task.cancelling() if self._task is not None else self._cancels
+
+    def uncancel(self) -> int:
+        if self._task is not None:
+            return self._task.uncancel()
+        self._cancels = max(0, self._cancels - 1)
+        return self._cancels
+
+
+class _Rest(Coroutine[Any, Any, None]):
+    """What is left of a coroutine that waits for ``awaited`` already."""
+
+    __slots__ = ("_awaited", "_fresh", "_work")
+
+    def __init__(self, work: Coroutine[Any, Any, None], awaited: Any) -> None:
+        self._work = work
+        self._awaited = awaited
+        self._fresh = True
+
+    def send(self, value: Any) -> Any:
+        if self._fresh:
+            self._fresh = False
+            awaited, self._awaited = self._awaited, None
+            return awaited
+        return self._work.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        if self._fresh:
+            # Cancelled before the task's first step: what it waits for is, as always.
+            self._fresh = False
+            awaited, self._awaited = self._awaited, None
+            if awaited is not None and awaited.cancel():
+                return awaited
+        return self._work.throw(*error)
+
+    def close(self) -> None:
+        self._work.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        raise TypeError("the rest of a started coroutine is a task's only")
 
 
 async def supervise(

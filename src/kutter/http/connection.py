@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -35,6 +36,9 @@ _LINGER_S = 1.0
 _EOF_GRACE_S = 1.0
 _NEVER = float("inf")
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
+# Bigger header blocks are parsed each time: a connection must not hold much.
+_KNOWN_LIMIT_BYTES = 4096
+_GET_LINE = re.compile(rb"GET (/[-A-Za-z0-9._~!$&'()*+,;=:@/?%]*) HTTP/1\.1")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # Header names repeat endlessly: decode and lower each spelling once.
@@ -70,12 +74,30 @@ class _Pending:
     refused: Response | None = None
 
 
+class _Known:
+    """The header block of a connection's last plain GET, as bytes and as read by the parser.
+
+    Clients send the same headers again and again; only the first line differs. A read that
+    ends in the very bytes that were parsed before needs no parser.
+    """
+
+    __slots__ = ("block", "header_list", "headers")
+
+    def __init__(
+        self, block: bytes, headers: dict[str, str], header_list: list[tuple[str, str]]
+    ) -> None:
+        self.block = block
+        self.headers = headers
+        self.header_list = header_list
+
+
 class ServerConnection(asyncio.Protocol):
     """One client's connection; made by :func:`kutter.http.server.serve`."""
 
     __slots__ = (
         "_body",
         "_body_bytes",
+        "_busy",
         "_continue_wanted",
         "_deadline",
         "_discarding",
@@ -87,6 +109,7 @@ class ServerConnection(asyncio.Protocol):
         "_head_fresh",
         "_head_preset",
         "_headers",
+        "_known",
         "_headers_done",
         "_in_message",
         "_lost",
@@ -109,6 +132,8 @@ class ServerConnection(asyncio.Protocol):
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
         self._pending: deque[_Pending] = deque()
+        # Requests are being answered; by a task once one of them has to wait.
+        self._busy = False
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport
         self._url = b""
@@ -121,6 +146,7 @@ class ServerConnection(asyncio.Protocol):
         self._head_preset = False
         self._headers_done = False
         self._in_message = False
+        self._known: _Known | None = None
         self._method = ""  # of the request whose handler runs
         self._tail: bytearray | None = None
         self._discarding = False
@@ -162,14 +188,60 @@ class ServerConnection(asyncio.Protocol):
             if len(self._tail) > _EARLY_LIMIT_BYTES:
                 self._transport.pause_reading()
             return
+        known = self._known
+        if known is not None and data.endswith(known.block) and self._take_known(data, known):
+            return
+        fresh = not (self._in_message or self._busy or self._pending)
         self._feed(data)
+        if fresh and len(self._pending) == 1:
+            self._learn(data, self._pending[0])
+        # Not from the parser's callbacks: answering may take the connection away from it.
+        if self._pending and not self._busy:
+            self._start()
+
+    def _take_known(self, data: bytes, known: _Known) -> bool:
+        """Answer a GET whose headers are known; False: let the parser look at it."""
+        line = _GET_LINE.fullmatch(data, 0, len(data) - len(known.block))
+        if line is None or self._in_message or self._busy or self._pending:
+            return False
+        target = line[1].decode("ascii")
+        path, query = parse_target(target)
+        request = Request(
+            "GET",
+            path,
+            query,
+            known.headers.copy(),
+            b"",
+            self._peer,
+            self._remote,
+            target.partition("?")[0],
+            known.header_list,
+        )
+        self._pending.append(_Pending(request))
+        self._start()
+        return True
+
+    def _learn(self, data: bytes, item: _Pending) -> None:
+        """Keep the headers of a request that was one read, one head and nothing else."""
+        request = item.request
+        end = data.find(b"\r\n")
+        if (
+            request.method == "GET"
+            and item.keep_alive
+            and not (item.upgrade or item.http_1_0 or self._in_message or request.body)
+            and item.refused is None
+            and len(data) - end <= _KNOWN_LIMIT_BYTES
+            and data.find(b"\r\n\r\n") == len(data) - 4
+            and _GET_LINE.fullmatch(data, 0, end)
+        ):
+            self._known = _Known(data[end:], request.headers.copy(), request.header_list)
 
     def eof_received(self) -> bool:
         self._eof = True
         self.resume_writing()
         if self._streaming and self._task is not None:
             self._task.cancel()
-        if self._task is None:
+        if not self._busy:
             return False
         # A client that only half-closed gets a moment for its answer; most are just gone.
         self._server.loop.call_later(_EOF_GRACE_S, self._cancel_read)
@@ -182,9 +254,9 @@ class ServerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
         self.resume_writing()
-        if self._task is None:
+        if not self._busy:
             self._server.release(self)
-        elif self._streaming or self._method in _READS:
+        elif self._task is not None and (self._streaming or self._method in _READS):
             self._task.cancel()
 
     def pause_writing(self) -> None:
@@ -210,7 +282,7 @@ class ServerConnection(asyncio.Protocol):
         self._head_fresh = True
         self._headers_done = False
         self._in_message = True
-        if self._task is None:
+        if not self._busy:
             self._deadline = self._server.loop.time() + self._server.limits.header_timeout_s
 
     def on_url(self, url: bytes) -> None:
@@ -235,9 +307,8 @@ class ServerConnection(asyncio.Protocol):
                 raise _Refused(413, f"Request entity too large: limit is {limit}")
             if name == "expect" and value.lower() == "100-continue":
                 self._continue_wanted = not self._head_preset
-        if self._continue_wanted and self._task is None:
+        if not self._busy and not self._pending:
             self._send_continue()
-        if self._task is None:
             self._deadline = self._server.loop.time() + self._server.limits.body_timeout_s
 
     def on_body(self, body: bytes) -> None:
@@ -290,9 +361,7 @@ class ServerConnection(asyncio.Protocol):
         self._pending.append(
             _Pending(request, parser.should_keep_alive() or upgrade, http_1_0, upgrade)
         )
-        if self._task is None:
-            self._start()
-        elif len(self._pending) >= _PIPELINE_LIMIT:
+        if len(self._pending) >= _PIPELINE_LIMIT:
             self._transport.pause_reading()
 
     # -- reading --------------------------------------------------------------------------
@@ -355,14 +424,17 @@ class ServerConnection(asyncio.Protocol):
         else:
             answer = plain_error(status, message)
         self._pending.append(_Pending(request, keep_alive=False, refused=answer))
-        if self._task is None:
-            self._start()
 
     # -- answering ------------------------------------------------------------------------
 
     def _start(self) -> None:
+        """Answer what is pending, here and now if it waits for nothing."""
+        self._busy = True
         self._deadline = _NEVER
-        self._task = self._server.scope.start(self._run(), "answer")
+        scope = self._server.scope
+        # Whoever takes the connection over must not do so while its bytes are being delivered.
+        start = scope.start if self._pending[0].upgrade else scope.start_now
+        self._task = start(self._run(), "answer")
 
     async def _run(self) -> None:
         """Answer what is pending, in order; ends when there is no more."""
@@ -377,10 +449,12 @@ class ServerConnection(asyncio.Protocol):
             _log.error("connection failed", error=repr(error), exc_info=error)
             self._transport.abort()
         finally:
+            self._busy = False
             self._task = None
             if self._lost:
                 self._server.release(self)
             elif close or self._eof or self._ending:
+                self._discarding = True
                 self._transport.close()
             else:
                 self._send_continue()
@@ -590,9 +664,9 @@ class ServerConnection(asyncio.Protocol):
     def end(self) -> None:
         """Graceful: finish the running answer, end a stream, close."""
         self._ending = True
-        if self._task is None:
+        if not self._busy:
             self._transport.close()
-        elif self._streaming:
+        elif self._streaming and self._task is not None:
             self._task.cancel()
 
     def abort(self) -> None:
@@ -603,11 +677,12 @@ class ServerConnection(asyncio.Protocol):
 
     def check_deadline(self, now: float) -> None:
         """Close a connection that was too slow to say something."""
-        if now < self._deadline or self._task is not None:
+        if now < self._deadline or self._busy:
             return
         self._deadline = _NEVER
         if self._in_message:
             self._refuse(408, "the request did not arrive in time")
+            self._start()
         else:
             self._transport.close()
 

@@ -50,17 +50,29 @@ def render_response_head(
     ``framing`` is whole header lines (Content-Length or Transfer-Encoding, Connection) that
     replace whatever the handler said about them. Raises ValueError for CR or LF in a header.
     """
-    line = _STATUS_LINES.get(status)
-    parts = [line if line is not None else f"HTTP/1.1 {status} {_reason(status)}\r\n"]
-    for name, value in headers:
-        if name.lower() in _FRAMING:
-            continue
-        parts.append(f"{name}: {value}\r\n")
-    lines = len(parts)
-    text = "".join(parts)
-    if text.count("\n") != lines or text.count("\r") != lines:
-        raise ValueError("a response header contains a line break")
+    text = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} {_reason(status)}\r\n"
+    for pair in headers:
+        line = _lines.get(pair)
+        text += line if line is not None else _header_line(pair)
     return f"{text}{date}{framing}\r\n".encode("latin-1", "replace")
+
+
+# Most header lines of answers repeat endlessly: each is checked and rendered once.
+_lines: dict[tuple[str, str], str] = {}
+_LINES_MAX = 256
+_VARYING = frozenset(("audit-id", "content-length", "location", "set-cookie", "warning", "etag"))
+
+
+def _header_line(pair: tuple[str, str]) -> str:
+    """One header as its line, empty for those ``framing`` says. Raises ValueError."""
+    name, value = pair
+    lower = name.lower()
+    line = "" if lower in _FRAMING else f"{name}: {value}\r\n"
+    if "\n" in name or "\r" in name or "\n" in value or "\r" in value:
+        raise ValueError("a response header contains a line break")
+    if lower not in _VARYING and len(_lines) < _LINES_MAX and len(line) < _LINES_MAX:
+        _lines[pair] = line
+    return line
 
 
 def render_request_head(method: str, target: str, headers: Iterable[tuple[str, str]]) -> bytes:
