@@ -12,7 +12,7 @@ import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from kutter.base.backoff import Backoff
 from kutter.base.clock import SYSTEM_CLOCK, Clock
@@ -70,13 +70,14 @@ class Scope:
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
         stand_in = _StandIn()
-        asyncio._enter_task(loop, stand_in)  # type: ignore[attr-defined]
+        current = cast("asyncio.Task[None]", stand_in)
+        asyncio._enter_task(loop, current)
         try:
             awaited = context.run(work.send, None)
         except StopIteration:
             return None
         finally:
-            asyncio._leave_task(loop, stand_in)  # type: ignore[attr-defined]
+            asyncio._leave_task(loop, current)
         rest = _Rest(work, awaited)
         task = loop.create_task(rest, name=f"{self.name}/{name}", context=context)
         stand_in.become(task)
