@@ -73,6 +73,16 @@ class Authorizer(Protocol):
         ...
 
 
+class Reservation(Protocol):
+    """Something taken for one write, to be told how the write ended."""
+
+    async def settle(self, stored: bool | None) -> None:
+        """Called once: True when the object is stored, False when it is not, None when nobody
+        knows.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class AdmissionRequest:
     """One operation on its way into the store.
@@ -81,7 +91,9 @@ class AdmissionRequest:
     state before (None for CREATE) and read-only. For CONNECT ``object`` is the options as a
     tree. ``kind`` is the kind of ``object`` (a subresource's kind may differ from the
     resource's). ``options`` is the Create/Update/Patch/DeleteOptions as a tree. ``warnings``
-    may be appended to. ``annotate`` is None when nobody audits the request.
+    may be appended to. ``annotate`` is None when nobody audits the request. ``reservation`` is
+    set by the plugin that takes something for the write (the last one of the chain, so that
+    nobody refuses afterwards).
     """
 
     operation: Operation
@@ -99,6 +111,7 @@ class AdmissionRequest:
     options: Tree = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     annotate: Annotate | None = None
+    reservation: Reservation | None = None
 
 
 class Admission(Protocol):

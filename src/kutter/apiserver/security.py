@@ -8,6 +8,7 @@ The parts are needed before the server's read caches exist, so they read through
     server = ApiServer(ServerParts(store=store, **security.parts()))
     await server.start()
     security.follow(server.caches)     # no await between the two
+    security.reserve_in(server.storage_of("", "resourcequotas"))
     await bootstrap(server.handle, server.caches)
 """
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kutter.apiserver.admission.chain import AdmissionChain
-from kutter.apiserver.admission.registry import default_chain
+from kutter.apiserver.admission.registry import attach_quota_store, default_chain
 from kutter.apiserver.authn.authenticator import RequestAuthenticator, TokenAuthenticator
 from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
 from kutter.apiserver.authn.issuer_discovery import IssuerDiscovery
@@ -40,6 +41,8 @@ from kutter.apiserver.authz.reviews import (
 )
 from kutter.apiserver.authz.union import UnionAuthorizer
 from kutter.apiserver.ports import CallHandler, ChangeSink, Reader, Tree
+from kutter.apiserver.storage import ObjectStorage
+from kutter.apiserver.stored_quotas import StoredQuotas
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.rng import SYSTEM_RNG, Rng
 
@@ -155,3 +158,7 @@ class Security:
         self._tokens.follow(reader)
         self.rbac.follow(reader)
         self._graph.follow(reader)
+
+    def reserve_in(self, quotas: ObjectStorage) -> None:
+        """Enforce the quotas stored there."""
+        attach_quota_store(self.admission, StoredQuotas(quotas))

@@ -8,7 +8,8 @@ race unless the caller named a version. Upstream's counterpart is the generic re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import orjson
 
@@ -29,7 +30,7 @@ from kutter.apiserver.converting import Converter, converted
 from kutter.apiserver.deletion import check_preconditions, ends_with_update, plan_delete
 from kutter.apiserver.kinds.strategy import Finish, Strategy, StrategyContext
 from kutter.apiserver.ownership import same_but_times
-from kutter.apiserver.ports import Admission, AdmissionRequest, Operation, Tree
+from kutter.apiserver.ports import Admission, AdmissionRequest, Operation, Reservation, Tree
 from kutter.apiserver.writing import DeleteOptions, WriteContext
 from kutter.base.clock import render_time
 from kutter.base.rng import Rng
@@ -139,12 +140,27 @@ class ObjectStorage:
         request.object = tree
         request.name = name
         await self._admission.validate(request)
+        if request.reservation is None:
+            return await self._finish_create(context, look, tree, owners, had_version)
+        write = self._finish_create(context, look, tree, owners, had_version)
+        return await _settled(request.reservation, write)
+
+    async def _finish_create(
+        self,
+        context: WriteContext,
+        look: StrategyContext,
+        tree: Tree,
+        owners: bytes,
+        had_version: Any,
+    ) -> Entry:
+        metadata = tree["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
         if had_version:
             # Upstream's storage layer answers this as a plain error: 500 without a reason.
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         if (existing := self.cache.get(namespace, name)) is not None:
             raise self._exists(metadata, existing)
-        finish = await strategy.begin_create(look, tree) if self._begins_create else None
+        finish = await self.strategy.begin_create(look, tree) if self._begins_create else None
         _attach(tree, owners)
         return await self._store_new(context, look, namespace, tree, owners, finish=finish)
 
@@ -314,8 +330,24 @@ class ObjectStorage:
         strategy.canonicalize(new)
         request.object = new
         await self._admission.validate(request)
+        write = self._finish_update(context, look, entry, new, old, owners=owners)
+        if request.reservation is None:
+            return await write
+        return await _settled(request.reservation, write)
+
+    async def _finish_update(
+        self,
+        context: WriteContext,
+        look: StrategyContext,
+        entry: Entry,
+        new: Tree,
+        old: Tree,
+        *,
+        owners: bytes,
+    ) -> Entry:
+        strategy = self.strategy
         ends = ends_with_update(strategy, new, old)
-        if not ends and _same(new, old) and same_but_times(live, owners):
+        if not ends and _same(new, old) and same_but_times(entry.owners, owners):
             outdated = self.cache.outdated
             if not outdated or entry.key not in outdated:
                 return entry
@@ -488,6 +520,21 @@ class ObjectStorage:
         entry = self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
         return entry if self.converter is None else await converted(self.converter, entry)
 
+    async def replace(self, entry: Entry, tree: Tree) -> bool:
+        """Write what the server itself makes of an object, past admission and strategy.
+
+        ``tree`` is ``entry.bare_tree``, changed; owners stay. False when that lost a race, as
+        soon as the cache holds what it lost against.
+        """
+        owners = entry.owners
+        _attach(tree, owners)
+        try:
+            await self._put(entry, tree, owners)
+        except WriteConflictError as error:
+            await self._catch_up(entry, error)
+            return False
+        return True
+
     # -- pieces ---------------------------------------------------------------
 
     def _key(self, namespace: str, name: str) -> str:
@@ -560,6 +607,20 @@ class ObjectStorage:
 
     def _entry(self, namespace: str, name: str, tree: Tree, revision: int) -> Entry:
         return Entry(self._head, encode_tail(tree, revision), namespace, name, revision)
+
+
+async def _settled(reservation: Reservation, write: Coroutine[Any, Any, Entry]) -> Entry:
+    """Write, and tell who reserved something for it how that ended."""
+    try:
+        entry = await write
+    except (ApiError, WriteConflictError):
+        await reservation.settle(False)
+        raise
+    except BaseException:
+        await reservation.settle(None)
+        raise
+    await reservation.settle(True)
+    return entry
 
 
 def _object_of(request: AdmissionRequest) -> Tree:

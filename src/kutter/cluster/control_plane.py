@@ -112,6 +112,7 @@ class ControlPlane:
             scope.start(supervise(f"audit-{sink.name}", sink.run), f"audit-{sink.name}")
         await self.api.start()
         self.security.follow(self.api.caches)
+        self.security.reserve_in(self.api.storage_of("", "resourcequotas"))
         await bootstrap(self.api.handle, self.api.caches)
         await ensure_kubernetes_service(
             self.api,

@@ -22,6 +22,7 @@ from kutter.controllers.nodes.lifecycle import NodeLifecycleController
 from kutter.controllers.nodes.ranges import NodeRangeController
 from kutter.controllers.pod_gc import PodGarbageCollector
 from kutter.controllers.replicas import ReplicaController
+from kutter.controllers.resource_quota import ResourceQuotaController
 from kutter.controllers.service_accounts import RootCaPublisher, ServiceAccountController
 from kutter.controllers.service_lb import ServiceLoadBalancer
 from kutter.controllers.storage_protection import (
@@ -118,4 +119,5 @@ def build_controllers(
         ClaimProtection(act_as("pvc-protection-controller"), informers),
         VolumeProtection(act_as("pv-protection-controller"), informers),
         AttributesClassProtection(act_as("volumeattributesclass-protection-controller"), informers),
+        ResourceQuotaController(act_as("resourcequota-controller"), informers, catalog, clock),
     ]

@@ -1,8 +1,8 @@
 """The admission plugins of the API server, in the order they are called.
 
 The order is upstream's: what refuses a request outright comes first, what fills in the pod
-next, what measures the result last. ResourceQuota, PodSecurity and webhooks will be further
-lines here.
+next, what measures the result last. PodSecurity and webhooks will be further lines here; all of
+them before ResourceQuota, which reserves what nobody may refuse any more.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from kutter.apiserver.admission.node_taints import TaintNodesByCondition
 from kutter.apiserver.admission.plugin import Plugin
 from kutter.apiserver.admission.priority import Priority
 from kutter.apiserver.admission.rbac_escalation import RbacEscalation
+from kutter.apiserver.admission.resource_quota import QuotaStore, ResourceQuota
 from kutter.apiserver.admission.runtime_class import RuntimeClass
 from kutter.apiserver.admission.service_account import ServiceAccount
 from kutter.apiserver.admission.storage_protection import StorageObjectInUseProtection
@@ -58,7 +59,15 @@ def default_plugins(
     plugins += [CertificateSubjectRestriction(), DefaultIngressClass()]
     if escalation is not None:
         plugins.append(RbacEscalation(escalation))
+    plugins.append(ResourceQuota())
     return plugins
+
+
+def attach_quota_store(chain: AdmissionChain, store: QuotaStore) -> None:
+    """Let the chain reserve in ``store``; before, no quota is enforced."""
+    for plugin in chain.plugins:
+        if isinstance(plugin, ResourceQuota):
+            plugin.store = store
 
 
 def default_chain(

@@ -9,11 +9,10 @@ Upstream: kubernetes.io/docs/concepts/architecture/garbage-collection
 
 from __future__ import annotations
 
-import types
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -27,20 +26,9 @@ from kutter.controllers.garbage.graph import FOREGROUND, ORPHAN, Entry, Graph
 from kutter.machinery.controller import Change, Result, Source
 from kutter.machinery.events import EventRecorder
 from kutter.machinery.informer import Informer, InformerFactory
+from kutter.machinery.metadata import metadata_view
 
 ABSENT_LIMIT = 500
-
-
-def metadata_view(resource: Resource) -> type[KubeObject]:
-    """A view of nothing but the metadata of one resource."""
-    body = {"resource": resource, "__module__": __name__}
-    made = types.new_class(
-        f"{resource.kind}Metadata",
-        (KubeObject,),
-        {"frozen": True, "kw_only": True},
-        lambda namespace: namespace.update(body),
-    )
-    return cast("type[KubeObject]", made)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""What objects cost a namespace, and which quota they count against. Pure."""
