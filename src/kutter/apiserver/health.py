@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kutter.apiserver.encryption.store import EncryptedStore
 from kutter.http.messages import Request, Response
 
 if TYPE_CHECKING:
@@ -71,7 +72,10 @@ class Health:
         return _render(endpoint, checks, excluded, verbose="verbose" in dict(request.query))
 
     def _check_store(self) -> str:
-        return "" if self._server.store.revision > 0 else "the store is not open"
+        store = self._server.store
+        if store.revision <= 0:
+            return "the store is not open"
+        return store.problem if isinstance(store, EncryptedStore) else ""
 
     def _check_started(self) -> str:
         return "" if self.started else "the read cache is being filled"

@@ -28,6 +28,7 @@ from kutter.apiserver.cache import Entry, ResourceCache, encode_tail, head_of, m
 from kutter.apiserver.caches import Caches
 from kutter.apiserver.converting import Converter, converted
 from kutter.apiserver.deletion import check_preconditions, ends_with_update, plan_delete
+from kutter.apiserver.encryption.store import EncryptedStore
 from kutter.apiserver.kinds.strategy import Finish, Strategy, StrategyContext
 from kutter.apiserver.ownership import same_but_times
 from kutter.apiserver.ports import Admission, AdmissionRequest, Operation, Reservation, Tree
@@ -79,6 +80,7 @@ class ObjectStorage:
         self._rng = rng
         kind = type(strategy)
         self._begins_create = kind.begin_create is not Strategy.begin_create
+        self._encrypted = store if isinstance(store, EncryptedStore) else None
         self._begins_update = kind.begin_update is not Strategy.begin_update
 
     # -- reading --------------------------------------------------------------
@@ -349,7 +351,11 @@ class ObjectStorage:
         ends = ends_with_update(strategy, new, old)
         if not ends and _same(new, old) and same_but_times(entry.owners, owners):
             outdated = self.cache.outdated
-            if not outdated or entry.key not in outdated:
+            # A write of what is there renews what was written with a key of the past.
+            if (not outdated or entry.key not in outdated) and (
+                self._encrypted is None
+                or not await self._encrypted.is_stale(self._key(entry.namespace, entry.name))
+            ):
                 return entry
         finish = None
         if self._begins_update and not context.subresource:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from kutter.api.catalog import Catalog
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.authn.service_accounts import account_user
 from kutter.apiserver.bootstrap import bootstrap
+from kutter.apiserver.encryption.at_rest import EncryptionAtRest
 from kutter.apiserver.kinds.registry import KindOptions, Kinds
 from kutter.apiserver.kubernetes_service import ensure_kubernetes_service
 from kutter.apiserver.printing.registry import printer_for
@@ -69,7 +72,12 @@ class ControlPlane:
         self._options = options
         self._clock = clock
         self._rng = rng
-        self.store = store
+        self._encryption = (
+            EncryptionAtRest(Path(options.api.encryption_provider_config), store, Catalog)
+            if options.api.encryption_provider_config
+            else None
+        )
+        self.store = store if self._encryption is None else self._encryption.store
         self.metrics = Registry()
         self.security = Security(
             SecurityOptions(
@@ -84,7 +92,7 @@ class ControlPlane:
         )
         self.api = ApiServer(
             ServerParts(
-                store=store,
+                store=self.store,
                 strategy_for=kinds.strategy_for,
                 printer_for=printer_for,
                 node_client=node_client,
@@ -121,6 +129,10 @@ class ControlPlane:
         )
         definitions = supervise("custom-resources", self.api.definitions.run)
         scope.start(definitions, "custom-resources")
+        if self._encryption is not None:
+            encryption = self._encryption
+            work = supervise("encryption", lambda: encryption.run(self._clock))
+            scope.start(work, "encryption")
         # One copy of what is watched for the whole process: each event is decoded once and each
         # object held once, whoever reads it. Writes go out under each component's own name.
         informers = InformerFactory(

@@ -93,7 +93,8 @@ class Watch(Protocol):
     below the prefix. Closing is idempotent.
     """
 
-    revision: int
+    @property
+    def revision(self) -> int: ...
 
     def __aiter__(self) -> AsyncIterator[list[Event]]: ...
 
