@@ -290,7 +290,7 @@ class ObjectStorage:
             )
         metadata = new.setdefault("metadata", {})
         sent = metadata.pop("managedFields", None)
-        self._check_version(metadata, entry, context.subresource)
+        self._check_version(metadata, old["metadata"], entry)
         self._keep_system_fields(metadata, old["metadata"], entry)
         strategy.default(new)
         owners = live
@@ -400,10 +400,10 @@ class ObjectStorage:
         entry = self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
         return entry if self.converter is None else await converted(self.converter, entry)
 
-    def _check_version(self, metadata: Tree, entry: Entry, subresource: str) -> None:
+    def _check_version(self, metadata: Tree, old: Tree, entry: Entry) -> None:
         uid = metadata.get("uid")
         if uid:
-            actual = entry.tree["metadata"].get("uid", "")
+            actual = old.get("uid", "")
             if uid != actual:
                 key = self._key(entry.namespace, entry.name)
                 raise self._conflict(
@@ -498,20 +498,12 @@ class ObjectStorage:
             return entry, True
         marked = outcome == "update-then-delete" and not _same(new, old)
         _attach(new, owners)
-        if marked:
-            entry = await self._put(entry, new, owners)
-        try:
-            gone = await self.store.delete(
-                self._key(entry.namespace, entry.name), expected=entry.revision
-            )
-        except WriteConflictError as error:
-            if not marked or error.current is not None:
-                raise
-            gone = None
+        # Whoever watches is told of the zero grace period, then of the end, as upstream; nobody
+        # can act in between.
+        last = self._encode(new) if marked else None
+        key = self._key(entry.namespace, entry.name)
+        gone = await self.store.delete(key, expected=entry.revision, last=last)
         if gone is None:
-            if marked:
-                # Whoever saw the zero grace period may have deleted it first, as asked.
-                return entry, True
             raise self.not_found(entry.name)
         strategy.after_delete(look, new)
         return self._entry(entry.namespace, entry.name, new, gone[1]), True

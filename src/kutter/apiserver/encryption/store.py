@@ -146,9 +146,14 @@ class EncryptedStore:
             raise self._plain_conflict(error) from None
         return record._replace(value=value)
 
-    async def delete(self, key: str, *, expected: int | None = None) -> tuple[Record, int] | None:
+    async def delete(
+        self, key: str, *, expected: int | None = None, last: bytes | None = None
+    ) -> tuple[Record, int] | None:
+        transformer = self.rules.transformer_of(key) if last is not None else None
+        if last is not None and transformer is not None:
+            last = transformer.seal(last, key)
         try:
-            found = await self._inner.delete(key, expected=expected)
+            found = await self._inner.delete(key, expected=expected, last=last)
         except WriteConflictError as error:
             raise self._plain_conflict(error) from None
         return (self._open(found[0]), found[1]) if found is not None else None
