@@ -477,9 +477,10 @@ class ObjectStorage:
         old, owners = entry.bare_tree, entry.owners
         check_preconditions(self.resource, old, options)
         place = (entry.namespace, entry.name)
-        request = self._request(context, "DELETE", place, new=None, old=old)
-        await self._admission.mutate(request)
-        await self._admission.validate(request)
+        if not context.admitted:
+            request = self._request(context, "DELETE", place, new=None, old=old)
+            await self._admission.mutate(request)
+            await self._admission.validate(request)
         look = self._look(context)
         strategy.check_delete(look, old)
         new = entry.bare_tree
@@ -567,6 +568,8 @@ class ObjectStorage:
             options=context.options,
             warnings=context.warnings,
             annotate=context.annotate,
+            requested=context.requested,
+            shown=context.shown,
         )
 
     async def _encode_converted(self, tree: Tree) -> bytes:

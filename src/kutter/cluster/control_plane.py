@@ -121,6 +121,7 @@ class ControlPlane:
         await self.api.start()
         self.security.follow(self.api.caches)
         self.security.reserve_in(self.api.storage_of("", "resourcequotas"))
+        self.security.attach(self.api)
         await bootstrap(self.api.handle, self.api.caches)
         await ensure_kubernetes_service(
             self.api,

@@ -1,11 +1,13 @@
 """The admission plugins of the API server, in the order they are called.
 
 The order is upstream's: what refuses a request outright comes first, what fills in the pod
-next, what measures the result last. PodSecurity and webhooks will be further lines here; all of
-them before ResourceQuota, which reserves what nobody may refuse any more.
+next, policies and webhooks see the result of those. All of them before ResourceQuota, which
+reserves what nobody may refuse any more. PodSecurity will be a further line here.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from kutter.apiserver.admission.certificates import (
     CertificateApproval,
@@ -36,10 +38,12 @@ def default_plugins(
     *,
     authorizer: Authorizer | None = None,
     escalation: EscalationCheck | None = None,
+    dynamic: Sequence[Plugin] = (),
     rng: Rng = SYSTEM_RNG,
 ) -> list[Plugin]:
     """Every plugin that is on by default. Without ``authorizer`` and ``escalation`` nobody is
-    asked who may approve certificates and grant roles (authorization is off).
+    asked who may approve certificates and grant roles (authorization is off). ``dynamic``: those
+    that webhooks and policies stand behind.
     """
     plugins: list[Plugin] = [
         NamespaceLifecycle(),
@@ -59,6 +63,7 @@ def default_plugins(
     plugins += [CertificateSubjectRestriction(), DefaultIngressClass()]
     if escalation is not None:
         plugins.append(RbacEscalation(escalation))
+    plugins += dynamic
     plugins.append(ResourceQuota())
     return plugins
 
@@ -74,7 +79,10 @@ def default_chain(
     *,
     authorizer: Authorizer | None = None,
     escalation: EscalationCheck | None = None,
+    dynamic: Sequence[Plugin] = (),
     rng: Rng = SYSTEM_RNG,
 ) -> AdmissionChain:
     """The chain a server starts with."""
-    return AdmissionChain(default_plugins(authorizer=authorizer, escalation=escalation, rng=rng))
+    return AdmissionChain(
+        default_plugins(authorizer=authorizer, escalation=escalation, dynamic=dynamic, rng=rng)
+    )

@@ -1,4 +1,4 @@
-"""Disruption budgets, autoscalers, signing requests, webhooks and flow control."""
+"""Disruption budgets, autoscalers, signing requests and flow control."""
 
 from __future__ import annotations
 
@@ -298,63 +298,6 @@ _USAGES = frozenset(
         "netscape sgc",
     }
 )
-
-
-class WebhookConfigurationKind(Standard):
-    has_status: ClassVar[bool] = False
-    generation_paths: ClassVar[tuple[str, ...]] = ("webhooks",)
-
-    def default(self, tree: Tree) -> None:
-        mutating = self.resource.kind.startswith("Mutating")
-        for webhook in tree.get("webhooks") or ():
-            setdefault(webhook, "failurePolicy", "Fail")
-            setdefault(webhook, "matchPolicy", "Equivalent")
-            setdefault(webhook, "namespaceSelector", {})
-            setdefault(webhook, "objectSelector", {})
-            setdefault(webhook, "timeoutSeconds", 10)
-            if mutating:
-                setdefault(webhook, "reinvocationPolicy", "Never")
-            for rule in webhook.get("rules") or ():
-                setdefault(rule, "scope", "*")
-            service = (webhook.get("clientConfig") or {}).get("service")
-            if service is not None:
-                setdefault(service, "port", 443)
-
-    def check(self, tree: Tree) -> list[FieldError]:
-        errors: Errors = []
-        names: set[str] = set()
-        for i, webhook in enumerate(tree.get("webhooks") or ()):
-            path, name = f"webhooks[{i}]", webhook.get("name") or ""
-            if name.count(".") < 2:
-                detail = "should be a domain with at least three segments separated by dots"
-                errors.append(
-                    invalid(f"{path}.name", name, detail) if name else required(f"{path}.name")
-                )
-            if name in names:
-                errors.append(
-                    FieldError(f"{path}.name", "FieldValueDuplicate", f'Duplicate value: "{name}"')
-                )
-            names.add(name)
-            config = webhook.get("clientConfig") or {}
-            if (config.get("url") is None) == (config.get("service") is None):
-                detail = "exactly one of url or service is required"
-                errors.append(required(f"{path}.clientConfig", detail))
-            if webhook.get("sideEffects") not in ("None", "NoneOnDryRun"):
-                value = webhook.get("sideEffects")
-                here = f"{path}.sideEffects"
-                errors.append(
-                    not_supported(here, value, ["None", "NoneOnDryRun"])
-                    if value
-                    else required(here, "must specify one of None, NoneOnDryRun")
-                )
-            if not webhook.get("admissionReviewVersions"):
-                detail = "must specify one of v1, v1beta1"
-                errors.append(required(f"{path}.admissionReviewVersions", detail))
-            timeout = webhook.get("timeoutSeconds") or 0
-            if not 1 <= timeout <= 30:
-                detail = "the timeout value must be between 1 and 30 seconds"
-                errors.append(invalid(f"{path}.timeoutSeconds", timeout, detail))
-        return errors
 
 
 class FlowSchemaKind(SpecKind):

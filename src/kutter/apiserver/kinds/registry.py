@@ -22,6 +22,7 @@ from kutter.apiserver.kinds import (
     policy,
     rbac,
     storage,
+    webhooks,
     workloads,
 )
 from kutter.apiserver.kinds.service import ServiceKind
@@ -87,8 +88,8 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     ("networking.k8s.io", "networkpolicies"): networking.NetworkPolicyKind,
     ("networking.k8s.io", "servicecidrs"): networking.ServiceCIDRKind,
     ("networking.k8s.io", "ipaddresses"): networking.IPAddressKind,
-    (_ADMISSION, "mutatingwebhookconfigurations"): policy.WebhookConfigurationKind,
-    (_ADMISSION, "validatingwebhookconfigurations"): policy.WebhookConfigurationKind,
+    (_ADMISSION, "mutatingwebhookconfigurations"): webhooks.WebhookConfigurationKind,
+    (_ADMISSION, "validatingwebhookconfigurations"): webhooks.WebhookConfigurationKind,
     ("apiextensions.k8s.io", "customresourcedefinitions"): CustomResourceDefinitionKind,
     (_FLOW, "flowschemas"): policy.FlowSchemaKind,
     (_FLOW, "prioritylevelconfigurations"): policy.PriorityLevelKind,

@@ -25,7 +25,7 @@ from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
 from kutter.apiserver.ownership import Claim, adopt
 from kutter.apiserver.patching import APPLY_PATCH, PATCH_TYPES, apply_patch, parse_patch
-from kutter.apiserver.ports import CallHandler, Tree
+from kutter.apiserver.ports import CallHandler, Shown, Tree
 from kutter.http.messages import Response
 
 SCALABLE = (
@@ -124,10 +124,19 @@ async def _handle(call: Call, read: Read, write: Write) -> Response:
 
     else:
         raise method_not_allowed("")
-    context.kind = "Scale"
+    context.kind, context.shown = "Scale", _shown(read, write)
     entry, _ = await storage.update(context, info.namespace, info.name, transform)
     assert accepted is not None
     return await _answer(call, entry, read)
+
+
+def _shown(read: Read, write: Write) -> Shown:
+    """Webhooks and policies are shown the Scale, and may change its replicas."""
+
+    def absorb(workload: Tree, scale: Tree) -> None:
+        write(workload, (scale.get("spec") or {}).get("replicas") or 0)
+
+    return Shown(read, absorb)
 
 
 async def _apply_scale(call: Call, read: Read, write: Write) -> Response:
@@ -139,6 +148,7 @@ async def _apply_scale(call: Call, read: Read, write: Write) -> Response:
     info, served = call.info, call.served
     context = call.write_context("PatchOptions", subresource="scale", apply=True)
     context.claim, context.sees_owners, context.kind = adopt, True, "Scale"
+    context.shown = _shown(read, write)
     application = Application(call, subresource="scale", convert=convert)
 
     def transform(old: Tree | None) -> Tree:
