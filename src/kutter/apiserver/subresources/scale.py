@@ -79,22 +79,26 @@ def _write_replicas(workload: Tree, replicas: int) -> None:
     workload.setdefault("spec", {})["replicas"] = replicas
 
 
-def scale_handler_of(read: Read, write: Write) -> CallHandler:
-    """The handler of a kind whose Scale ``read`` makes and whose replicas ``write`` sets."""
+def scale_handler_of(read: Read, write: Write, show: Read | None = None) -> CallHandler:
+    """The handler of a kind whose Scale ``read`` makes and whose replicas ``write`` sets.
+
+    ``show`` makes the one a GET answers, where that may be refused.
+    """
 
     async def handle(call: Call) -> Response:
+        if call.info.verb == "get":
+            entry = await call.served.storage.read(call.info.namespace, call.info.name)
+            return await _answer(call, entry, show or read)
         return await _handle(call, read, write)
 
     return handle
 
 
 async def _handle(call: Call, read: Read, write: Write) -> Response:
-    """GET, PUT and PATCH an object's Scale."""
+    """PUT and PATCH an object's Scale."""
     verb, info = call.info.verb, call.info
     storage = call.served.storage
     accepted = call.negotiate(convertible=False)
-    if verb == "get":
-        return await _answer(call, await storage.read(info.namespace, info.name), read)
     if verb == "update":
         context = call.write_context("UpdateOptions", subresource="scale")
         context.claim = Claim(call, "scale")

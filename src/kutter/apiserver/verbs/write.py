@@ -47,24 +47,37 @@ def decode_object(call: Call) -> Tree:
     """The body as an object of the served kind, checked and pruned, in the served version."""
     served, request = call.served, call.request
     resource = served.resource
+    doubled: list[str] = []
     tree = parse_tree(
-        request, resource.kind, api_version=resource.api_version, protobuf=served.protobuf
+        request,
+        resource.kind,
+        api_version=resource.api_version,
+        protobuf=served.protobuf,
+        doubled=doubled,
     )
     check_kind(tree, resource, resource.kind, resource.api_version)
     source = request.body if content_type_of(request) in ("", JSON) else None
-    _check_fields(call, tree, source)
+    _check_fields(call, tree, source, doubled)
     if call.record is not None:
         call.record.take_object(tree)
     return tree
 
 
-def _check_fields(call: Call, tree: Tree, source: bytes | None) -> None:
+def _check_fields(call: Call, tree: Tree, source: bytes | None, found: list[str]) -> None:
     owners = _take_owners(tree)
     uncounted = 0
     if owners is not None and source is not None:
         uncounted = 1 + text_keys(orjson.dumps(owners))
     validation = call.query.get("fieldValidation", "")
-    check_fields(call.served.schema, tree, validation, source, call.warnings, uncounted=uncounted)
+    check_fields(
+        call.served.schema,
+        tree,
+        validation,
+        source,
+        call.warnings,
+        uncounted=uncounted,
+        found=found,
+    )
     if tree.get("metadata") is None:
         tree["metadata"] = {}
     if owners is not None:
