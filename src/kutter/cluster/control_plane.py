@@ -46,6 +46,8 @@ class ControlPlaneOptions:
 
     token_key_pem: bytes
     root_ca_pem: bytes = b""
+    # The key of the root CA, to sign certificate requests; empty: nobody here signs any.
+    root_ca_key_pem: bytes = field(default=b"", repr=False)
     cluster_cidr: str = "10.42.0.0/16"
     service_cidr: str = "10.43.0.0/16"
     node_ports: str = "30000-32767"
@@ -148,7 +150,13 @@ class ControlPlane:
             self._start_scheduler(scope, informers)
 
     def _start_controllers(self, scope: Scope, informers: InformerFactory) -> None:
+        from kutter.controllers.certificates.authority import Authority
         from kutter.controllers.registry import ControllerOptions, build_controllers
+
+        options = self._options
+        authority = None
+        if options.root_ca_key_pem:
+            authority = Authority(options.root_ca_pem, options.root_ca_key_pem)
 
         def act_as(account: str) -> Client:
             user = account_user("kube-system", account, "")
@@ -165,8 +173,9 @@ class ControlPlane:
             recorder,
             self.api.catalog,
             ControllerOptions(
-                cluster_cidr=self._options.cluster_cidr,
-                root_ca=self._options.root_ca_pem.decode(),
+                cluster_cidr=options.cluster_cidr,
+                root_ca=options.root_ca_pem.decode(),
+                authority=authority,
                 clock=self._clock,
             ),
         )

@@ -73,6 +73,7 @@ async def _serve(config: ClusterConfig) -> None:
         ControlPlaneOptions(
             token_key_pem=certificates.token_key_file.read_bytes(),
             root_ca_pem=certificates.ca_pem,
+            root_ca_key_pem=certificates.pair("ca").key.read_bytes(),
             cluster_cidr=config.cluster_cidr,
             service_cidr=config.service_cidr,
             node_ports=f"{config.node_port_first}-{config.node_port_last}",

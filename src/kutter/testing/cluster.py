@@ -126,6 +126,7 @@ class LocalCluster:
             ControlPlaneOptions(
                 token_key_pem=self._certificates.token_key_file.read_bytes(),
                 root_ca_pem=self._certificates.ca_pem,
+                root_ca_key_pem=self._certificates.pair("ca").key.read_bytes(),
                 api=self._api,
                 with_controllers=self._controllers,
                 with_scheduler=self._scheduler,

@@ -1,20 +1,16 @@
-"""Disruption budgets, autoscalers, signing requests and flow control."""
+"""Disruption budgets, autoscalers and flow control."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kutter.api.errors import FieldError, invalid, not_supported, required
-from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
+from kutter.apiserver.kinds.standard import SpecKind, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import quantities, text
 from kutter.apiserver.validation.metadata import checked, validate_label_selector
 from kutter.apiserver.validation.workloads import at_most_whole, counts, int_or_percent
-from kutter.base.clock import render_time
 
 Errors = list[FieldError]
 
@@ -155,149 +151,6 @@ def _rules(rules: Tree, window_s: int | None, policies: list[dict[str, Any]]) ->
         rules["selectPolicy"] = "Max"
     if not rules.get("policies"):
         rules["policies"] = [dict(p) for p in policies]
-
-
-_CSR_OWN = ("username", "uid", "groups", "extra")
-
-
-class CertificateSigningRequestKind(Standard):
-    field_labels: ClassVar[frozenset[str]] = frozenset({"spec.signerName"})
-
-    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
-        """Who asks is what the server knows, not what the request says."""
-        spec = spec_of(tree)
-        for field in _CSR_OWN:
-            spec.pop(field, None)
-        user = context.user
-        spec["username"] = user.name
-        if user.uid:
-            spec["uid"] = user.uid
-        if user.groups:
-            spec["groups"] = list(user.groups)
-        if user.extra:
-            spec["extra"] = {k: list(v) for k, v in user.extra.items()}
-        tree["status"] = {}
-
-    def prepare_for_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
-        super().prepare_for_update(context, new, old)
-        new["spec"] = old.get("spec")
-
-    def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
-        super().prepare_for_status_update(context, new, old)
-        _stamp_conditions(new, old, render_time(context.now))
-
-    def prepare_for_part_update(
-        self, context: StrategyContext, part: str, new: Tree, old: Tree
-    ) -> None:
-        _stamp_conditions(new, old, render_time(context.now))
-
-    def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
-        return _check_conditions(_conditions(new))
-
-    def validate_part_update(
-        self, context: StrategyContext, part: str, new: Tree, old: Tree
-    ) -> list[FieldError]:
-        return self.check_metadata_change(new, old) + _check_conditions(_conditions(new))
-
-    def check(self, tree: Tree) -> list[FieldError]:
-        errors: Errors = []
-        spec = tree.get("spec") or {}
-        try:
-            pem = base64.b64decode(spec.get("request") or "", validate=True)
-        except (binascii.Error, ValueError):
-            pem = b""
-        if b"-----BEGIN CERTIFICATE REQUEST-----" not in pem:
-            detail = "PEM block type must be CERTIFICATE REQUEST"
-            errors.append(invalid("spec.request", spec.get("request") or "", detail))
-        usages = spec.get("usages") or []
-        if not usages:
-            errors.append(required("spec.usages"))
-        for i, usage in enumerate(usages):
-            if usage not in _USAGES:
-                errors.append(not_supported(f"spec.usages[{i}]", usage, sorted(_USAGES)))
-        signer = spec.get("signerName") or ""
-        domain, slash, rest = signer.partition("/")
-        if not signer:
-            errors.append(required("spec.signerName"))
-        elif not slash or "." not in domain or not rest:
-            detail = (
-                "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-            )
-            errors.append(invalid("spec.signerName", signer, detail))
-        seconds = spec.get("expirationSeconds")
-        if seconds is not None and seconds < 600:
-            detail = "may not specify a duration less than 600 seconds (10 minutes)"
-            errors.append(invalid("spec.expirationSeconds", seconds, detail))
-        return errors
-
-    def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
-        return {"spec.signerName": (tree.get("spec") or {}).get("signerName") or ""}
-
-
-def _conditions(tree: Tree) -> list[Tree]:
-    return (tree.get("status") or {}).get("conditions") or []
-
-
-def _stamp_conditions(new: Tree, old: Tree, now: str) -> None:
-    """Give the times that a client left out; a status that stays keeps its time."""
-    known = {c.get("type"): c for c in _conditions(old)}
-    for condition in _conditions(new):
-        if not condition.get("lastUpdateTime"):
-            condition["lastUpdateTime"] = now
-        if not condition.get("lastTransitionTime"):
-            before = known.get(condition.get("type")) or {}
-            same = before.get("status") == condition.get("status")
-            condition["lastTransitionTime"] = (same and before.get("lastTransitionTime")) or now
-
-
-_DECISIONS = frozenset({"Approved", "Denied"})
-
-
-def _check_conditions(conditions: list[Tree]) -> list[FieldError]:
-    errors: Errors = []
-    path = "status.conditions"
-    types = [c.get("type") or "" for c in conditions]
-    for i, condition in enumerate(conditions):
-        status = condition.get("status") or ""
-        if not types[i]:
-            errors.append(required(f"{path}[{i}].type"))
-        if not status:
-            errors.append(required(f"{path}[{i}].status"))
-        elif types[i] in ("Approved", "Denied", "Failed") and status != "True":
-            errors.append(not_supported(f"{path}[{i}].status", status, ["True"]))
-        if {types[i]} | set(types[:i]) >= _DECISIONS and types[i] in _DECISIONS:
-            detail = "Approved and Denied conditions are mutually exclusive"
-            errors.append(invalid(f"{path}[{i}].type", types[i], detail))
-    return errors
-
-
-_USAGES = frozenset(
-    {
-        "signing",
-        "digital signature",
-        "content commitment",
-        "key encipherment",
-        "key agreement",
-        "data encipherment",
-        "cert sign",
-        "crl sign",
-        "encipher only",
-        "decipher only",
-        "any",
-        "server auth",
-        "client auth",
-        "code signing",
-        "email protection",
-        "s/mime",
-        "ipsec end system",
-        "ipsec tunnel",
-        "ipsec user",
-        "timestamping",
-        "ocsp signing",
-        "microsoft sgc",
-        "netscape sgc",
-    }
-)
 
 
 class FlowSchemaKind(SpecKind):

@@ -13,6 +13,7 @@ from kutter.api.resources import Resource
 from kutter.apiserver.custom.definition_kind import CustomResourceDefinitionKind
 from kutter.apiserver.kinds import (
     batch,
+    certificates,
     core,
     data,
     discovery,
@@ -76,7 +77,10 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     (_RBAC, "clusterrolebindings"): rbac.BindingKind,
     ("policy", "poddisruptionbudgets"): policy.PodDisruptionBudgetKind,
     ("autoscaling", "horizontalpodautoscalers"): policy.HorizontalPodAutoscalerKind,
-    ("certificates.k8s.io", "certificatesigningrequests"): policy.CertificateSigningRequestKind,
+    (
+        "certificates.k8s.io",
+        "certificatesigningrequests",
+    ): certificates.CertificateSigningRequestKind,
     ("scheduling.k8s.io", "priorityclasses"): core.PriorityClassKind,
     ("node.k8s.io", "runtimeclasses"): core.RuntimeClassKind,
     ("storage.k8s.io", "storageclasses"): storage.StorageClassKind,
