@@ -38,6 +38,12 @@ class Health:
             },
             "healthz": {"ping": _well, "log": _well, "etcd": self._check_store},
         }
+        # What componentstatuses tells; whoever starts a part replaces its check.
+        self.components: dict[str, Check] = {
+            "controller-manager": _absent,
+            "etcd-0": self._check_store,
+            "scheduler": _absent,
+        }
         self._server = server
 
     def add(self, name: str, check: Check, endpoints: tuple[str, ...] = ("readyz",)) -> None:
@@ -86,6 +92,10 @@ class Health:
 
 def _well() -> str:
     return ""
+
+
+def _absent() -> str:
+    return "it does not run in this server"
 
 
 def _render(

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kutter.api.catalog import Catalog
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
@@ -182,8 +184,11 @@ class ControlPlane:
         runners = [ControllerRunner(c, metrics=self.metrics) for c in controllers]
         informers.start(scope.start)
         scope.start(supervise("controller-events", recorder.run), "controller-events")
-        for controller, runner in zip(controllers, runners, strict=True):
+        tasks = [
             scope.start(supervise(controller.name, runner.run), controller.name)
+            for controller, runner in zip(controllers, runners, strict=True)
+        ]
+        self.api.health.components["controller-manager"] = _check_of(tasks)
 
     def _start_scheduler(self, scope: Scope, informers: InformerFactory) -> None:
         from kutter.scheduler.scheduler import Scheduler
@@ -195,7 +200,8 @@ class ControlPlane:
         )
         informers.start(scope.start)
         scope.start(supervise("scheduler-events", recorder.run), "scheduler-events")
-        scope.start(supervise("scheduler", scheduler.run), "scheduler")
+        task = scope.start(supervise("scheduler", scheduler.run), "scheduler")
+        self.api.health.components["scheduler"] = _check_of([task])
 
     async def stop(self) -> None:
         """End watches and close the store; call after the scope is closed."""
@@ -203,3 +209,13 @@ class ControlPlane:
         await self.store.close()
         if self.api.auditor is not None:
             await self.api.auditor.close()
+
+
+def _check_of(tasks: Sequence[asyncio.Task[Any]]) -> Callable[[], str]:
+    """A health check that fails with the names of those that have ended."""
+
+    def check() -> str:
+        ended = [task.get_name() for task in tasks if task.done()]
+        return f"ended: {', '.join(ended)}" if ended else ""
+
+    return check
