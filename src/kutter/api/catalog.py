@@ -128,8 +128,10 @@ at=apiregistration.k8s.io/apiservices
     (
         "autoscaling",
         "v1",
-        "horizontalpodautoscalers HorizontalPodAutoscaler N * short=hpa cat=all sub=status "
-        "as=autoscaling/v2",
+        """
+        horizontalpodautoscalers HorizontalPodAutoscaler N * short=hpa cat=all sub=status \
+as=autoscaling/v2
+        """,
     ),
     (
         "batch",
