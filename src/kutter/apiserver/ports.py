@@ -7,7 +7,7 @@ depends on these protocols only; ``server.py`` is handed the implementations.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -190,6 +190,10 @@ class Reader(Protocol):
 
     def exists(self, group_resource: str, namespace: str, name: str) -> bool:
         """Whether it is there, without decoding it."""
+        ...
+
+    def labels(self, group_resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
+        """An object's labels, decoded once for all who ask; None when it is not there."""
         ...
 
     def list(self, group_resource: str, namespace: str = "") -> Iterable[Tree]:

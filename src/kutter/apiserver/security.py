@@ -84,6 +84,9 @@ class LateReader:
     def exists(self, group_resource: str, namespace: str, name: str) -> bool:
         return self._source is not None and self._source.exists(group_resource, namespace, name)
 
+    def labels(self, group_resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
+        return self._source.labels(group_resource, namespace, name) if self._source else None
+
     def list(self, group_resource: str, namespace: str = "") -> Iterable[Tree]:
         return self._source.list(group_resource, namespace) if self._source else ()
 

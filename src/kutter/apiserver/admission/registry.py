@@ -2,7 +2,7 @@
 
 The order is upstream's: what refuses a request outright comes first, what fills in the pod
 next, policies and webhooks see the result of those. All of them before ResourceQuota, which
-reserves what nobody may refuse any more. PodSecurity will be a further line here.
+reserves what nobody may refuse any more.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from kutter.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from kutter.apiserver.admission.node_restriction import NodeRestriction
 from kutter.apiserver.admission.node_taints import TaintNodesByCondition
 from kutter.apiserver.admission.plugin import Plugin
+from kutter.apiserver.admission.pod_security import PodSecurity
 from kutter.apiserver.admission.priority import Priority
 from kutter.apiserver.admission.rbac_escalation import RbacEscalation
 from kutter.apiserver.admission.resource_quota import QuotaStore, ResourceQuota
@@ -51,6 +52,7 @@ def default_plugins(
         ServiceAccount(rng),
         NodeRestriction(),
         TaintNodesByCondition(),
+        PodSecurity(),
         Priority(),
         DefaultTolerationSeconds(),
         DefaultStorageClass(),
