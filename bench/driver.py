@@ -143,7 +143,6 @@ async def run_load(
     finally:
         gc.enable()
         for lane in opened:
-            lane.done.cancel()
             lane.close()
     return result
 

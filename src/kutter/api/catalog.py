@@ -53,8 +53,7 @@ def _subresource(name: str, kind: str) -> Subresource:
 
 
 # One line per resource: plural Kind scope(N namespaced, C cluster) verbs
-#   [short=a,b] [sub=a,b] [cat=a,b] [at=key prefix] [as=group/version stored];
-#   scope in lower case: never stored.
+#   [short=a,b] [sub=a,b] [cat=a,b] [at=key prefix]; scope in lower case: never stored.
 _VERBS = {"*": _ALL, "-": _NO_COLLECTION, "create": _CREATE, "read": _READ}
 _TABLE: tuple[tuple[str, str, str], ...] = (
     (
@@ -101,7 +100,7 @@ at=apiregistration.k8s.io/apiservices
         statefulsets StatefulSet N * short=sts cat=all sub=scale,status
         """,
     ),
-    ("events.k8s.io", "v1", "events Event N * short=ev as=/v1"),
+    ("events.k8s.io", "v1", "events Event N * short=ev"),
     (
         "authentication.k8s.io",
         "v1",
@@ -128,10 +127,7 @@ at=apiregistration.k8s.io/apiservices
     (
         "autoscaling",
         "v1",
-        """
-        horizontalpodautoscalers HorizontalPodAutoscaler N * short=hpa cat=all sub=status \
-as=autoscaling/v2
-        """,
+        "horizontalpodautoscalers HorizontalPodAutoscaler N * short=hpa cat=all sub=status",
     ),
     (
         "batch",
@@ -184,10 +180,8 @@ as=autoscaling/v2
         "admissionregistration.k8s.io",
         "v1",
         """
-        mutatingadmissionpolicies MutatingAdmissionPolicy C * cat=api-extensions \
-as=admissionregistration.k8s.io/v1beta1
-        mutatingadmissionpolicybindings MutatingAdmissionPolicyBinding C * cat=api-extensions \
-as=admissionregistration.k8s.io/v1beta1
+        mutatingadmissionpolicies MutatingAdmissionPolicy C * cat=api-extensions
+        mutatingadmissionpolicybindings MutatingAdmissionPolicyBinding C * cat=api-extensions
         mutatingwebhookconfigurations MutatingWebhookConfiguration C * cat=api-extensions
         validatingadmissionpolicies ValidatingAdmissionPolicy C * cat=api-extensions sub=status
         validatingadmissionpolicybindings ValidatingAdmissionPolicyBinding C * cat=api-extensions
@@ -199,13 +193,21 @@ as=admissionregistration.k8s.io/v1beta1
         "v1",
         """
         customresourcedefinitions CustomResourceDefinition C * short=crd,crds cat=api-extensions \
-sub=status at=apiextensions.k8s.io/customresourcedefinitions as=apiextensions.k8s.io/v1beta1
+sub=status at=apiextensions.k8s.io/customresourcedefinitions
         """,
     ),
     ("scheduling.k8s.io", "v1", "priorityclasses PriorityClass C * short=pc"),
     ("coordination.k8s.io", "v1", "leases Lease N *"),
     ("node.k8s.io", "v1", "runtimeclasses RuntimeClass C *"),
     ("discovery.k8s.io", "v1", "endpointslices EndpointSlice N *"),
+    (
+        "flowcontrol.apiserver.k8s.io",
+        "v1",
+        """
+        flowschemas FlowSchema C * sub=status
+        prioritylevelconfigurations PriorityLevelConfiguration C * sub=status
+        """,
+    ),
     (
         "resource.k8s.io",
         "v1",
@@ -214,14 +216,6 @@ sub=status at=apiextensions.k8s.io/customresourcedefinitions as=apiextensions.k8
         resourceclaims ResourceClaim N * sub=status
         resourceclaimtemplates ResourceClaimTemplate N *
         resourceslices ResourceSlice C *
-        """,
-    ),
-    (
-        "flowcontrol.apiserver.k8s.io",
-        "v1",
-        """
-        flowschemas FlowSchema C * sub=status
-        prioritylevelconfigurations PriorityLevelConfiguration C * sub=status
         """,
     ),
 )
@@ -249,7 +243,6 @@ def _parse(group: str, version: str, line: str) -> Resource:
         list_kind="" if verbs == "create" else f"{kind}List",
         storage_prefix="" if virtual else "/registry/" + more.get("at", plural),
         virtual=virtual,
-        stored_as=more.get("as", ""),
     )
 
 

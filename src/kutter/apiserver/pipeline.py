@@ -1,6 +1,7 @@
 """The one chain every request passes, over HTTP or from the same process.
 
-identify → authenticate → audit → impersonate → authorize → limit → route → verb → answer. Laws:
+identify → authenticate → audit → impersonate → seat (priority and fairness) → authorize → route
+→ verb → answer. Laws:
 whatever goes wrong becomes a Status; an unexpected exception becomes a 500 that names the
 audit id and nothing of the inside; every answer carries ``Audit-Id`` and ``Cache-Control``.
 """
@@ -8,10 +9,12 @@ audit id and nothing of the inside; every answer carries ``Audit-Id`` and ``Cach
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from kutter.api.durations import DurationError, parse
 from kutter.api.errors import (
     ApiError,
+    bad_request,
     method_not_allowed,
     path_not_found,
     timed_out,
@@ -22,11 +25,11 @@ from kutter.api.resources import Resource
 from kutter.apiserver.answers import error_answer
 from kutter.apiserver.audit.auditor import credentials_of
 from kutter.apiserver.audit.record import Record
-from kutter.apiserver.authn.identity import GROUP_MASTERS, User
+from kutter.apiserver.authn.identity import User
 from kutter.apiserver.authn.impersonation import impersonate
 from kutter.apiserver.authz.messages import refusal
 from kutter.apiserver.context import Call
-from kutter.apiserver.limits import Seats
+from kutter.apiserver.fairness.fairness import Flow
 from kutter.apiserver.ports import Attributes
 from kutter.apiserver.protobuf_encoders import status_for
 from kutter.apiserver.request_info import RequestInfo, parse_request_info
@@ -38,11 +41,7 @@ from kutter.store.interface import StoreError
 if TYPE_CHECKING:
     from kutter.apiserver.server import ApiServer
 
-REQUEST_TIMEOUT_S = 60.0
-# As upstream's --max-requests-inflight and --max-mutating-requests-inflight, with a queue.
-READ_SEATS, WRITE_SEATS, QUEUE_LIMIT = 400, 600, 10_000
-_LONG_RUNNING = frozenset({"log", "exec", "attach", "portforward", "proxy"})
-_MUTATING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+LONG_RUNNING = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _VERBS = {
     "get": read.get,
     "list": read.list_,
@@ -58,13 +57,23 @@ _NO_CACHE = ("Cache-Control", "no-cache, private")
 _log = get_logger("apiserver")
 
 
+class Passage(NamedTuple):
+    """A request whose caller is known. ``record`` is None when nobody audits it."""
+
+    request: Request
+    info: RequestInfo
+    user: User
+    query: dict[str, str]
+    audit_id: str
+    warnings: list[str]
+    record: Record | None
+
+
 class Pipeline:
     """``handle`` is the API server's one entry."""
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
-        self._reads = Seats(READ_SEATS, QUEUE_LIMIT)
-        self._writes = Seats(WRITE_SEATS, QUEUE_LIMIT)
 
     async def handle(self, request: Request) -> Response:
         server = self._server
@@ -74,7 +83,9 @@ class Pipeline:
         query = first_values(request) if request.raw_query else {}
         info = parse_request_info(request.method, request.path, query)
         auditor = server.auditor
+        fairness = server.fairness
         record: Record | None = None
+        flow: Flow | None = None
         try:
             user = request.local_user
             if user is None:
@@ -82,15 +93,29 @@ class Pipeline:
             assert isinstance(user, User)
             if auditor is not None:
                 record = auditor.begin(request, info, user, audit_id)
-            response = await self._pass(
-                request,
-                info,
-                user,
-                query=query,
-                audit_id=audit_id,
-                warnings=warnings,
-                record=record,
-            )
+            if request.local_user is None:
+                caller = user
+                user = await impersonate(request, caller, server.authorizer)
+                if record is not None and user is not caller:
+                    record.impersonated = user
+            passage = Passage(request, info, user, query, audit_id, warnings, record)
+            flow = fairness.flow_of(user, info)
+            flow.dispatched += 1
+            level = flow.level
+            if level.exempt or (info.subresource in LONG_RUNNING and info.verb != "watch"):
+                response = await self._pass(passage)
+            else:
+                seats = 1
+                if flow.width_limit > 1 and info.verb != "get":
+                    seats = fairness.width_of(info, query, flow.width_limit)
+                if level.try_take(seats):
+                    try:
+                        response = await self._pass(passage)
+                    finally:
+                        level.give_back(seats)
+                else:
+                    async with fairness.seated(flow, user, info, seats) as waited_s:
+                        response = await self._pass(passage, waited_s)
         except ApiError as error:
             response = error_answer(error)
         except BaseExceptionGroup as group:
@@ -114,6 +139,8 @@ class Pipeline:
         headers = response.headers
         headers.append(("Audit-Id", audit_id))
         headers.append(_NO_CACHE)
+        if flow is not None and request.local_user is None:
+            headers += flow.headers
         for text in warnings:
             headers.append(("Warning", f'299 - "{_quoted(text)}"'))
         server.metrics.observe(info, response.status, server.clock.monotonic() - started)
@@ -135,23 +162,10 @@ class Pipeline:
             raise
         return user
 
-    async def _pass(
-        self,
-        request: Request,
-        info: RequestInfo,
-        user: User,
-        *,
-        query: dict[str, str],
-        audit_id: str,
-        warnings: list[str],
-        record: Record | None,
-    ) -> Response:
+    async def _pass(self, passage: Passage, waited_s: float = 0.0) -> Response:
+        """Authorize and serve a request that has its seat."""
+        request, info, user, query, audit_id, warnings, record = passage
         server = self._server
-        if request.local_user is None:
-            caller = user
-            user = await impersonate(request, caller, server.authorizer)
-            if record is not None and user is not caller:
-                record.impersonated = user
         attributes = Attributes(
             user=user,
             verb=info.verb,
@@ -193,35 +207,27 @@ class Pipeline:
         )
         if served.deprecation:
             warnings.append(served.deprecation)
-        return await self._limit(call)
+        return await self._limit(call, waited_s)
 
-    async def _limit(self, call: Call) -> Response:
+    async def _limit(self, call: Call, waited_s: float) -> Response:
+        """Serve within the request's time; what runs long has its own end."""
         info = call.info
-        if info.verb == "watch" or info.subresource in _LONG_RUNNING:
+        if info.verb == "watch" or info.subresource in LONG_RUNNING:
             return await route(call)
-        exempt = call.request.local_user is not None or GROUP_MASTERS in call.user.groups
-        if info.verb not in _MUTATING:
-            # Most reads never wait for anything, so they are done before they could queue.
-            seats = self._reads
-        else:
-            seats = self._writes
-        taken = seats.try_take()
-        if not taken and not exempt:
-            await seats.take()
-            taken = True
+        limit_s = self._server.request_timeout_s
+        if "timeout" in call.query:
+            limit_s = requested_timeout(call.query["timeout"], limit_s)
+        # Reads of one object wait for nothing, so they are done before they could be late.
+        elif info.verb == "get" and not info.subresource:
+            return await route(call)
         try:
-            if info.verb == "get" and not info.subresource:
-                return await route(call)
-            async with asyncio.timeout(_timeout_of(call)):
+            async with asyncio.timeout(limit_s - waited_s):
                 return await route(call)
         except TimeoutError:
             raise timed_out(
                 "Timeout: request did not complete within requested timeout - "
                 "context deadline exceeded"
             ) from None
-        finally:
-            if taken:
-                seats.give_back()
 
 
 async def route(call: Call) -> Response:
@@ -281,25 +287,18 @@ def first_values(request: Request) -> dict[str, str]:
     return values
 
 
-def _timeout_of(call: Call) -> float:
-    text = call.query.get("timeout", "")
-    if text:
-        seconds = _duration_s(text)
-        if seconds:
-            return min(seconds, REQUEST_TIMEOUT_S)
-    return REQUEST_TIMEOUT_S
+def requested_timeout(text: str, limit_s: float) -> float:
+    """``timeout`` of the query in seconds, at most ``limit_s``; 0 asks for none of its own.
 
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def _duration_s(text: str) -> float:
-    """A simple Go duration (``30s``); 0 for what is none. Raises nothing."""
-    for unit, factor in _UNITS.items():
-        number = text.removesuffix(unit)
-        if number != text and number.replace(".", "", 1).isdecimal():
-            return float(number) * factor
-    return 0.0
+    Raises 400.
+    """
+    if not text:
+        return limit_s
+    try:
+        seconds = parse(text)
+    except DurationError as error:
+        raise bad_request(f"invalid timeout specified in the request URL - {error}") from None
+    return seconds if 0 < seconds < limit_s else limit_s
 
 
 def _from_group(group: BaseExceptionGroup[BaseException], audit_id: str) -> ApiError:

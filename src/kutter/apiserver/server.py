@@ -17,6 +17,11 @@ from kutter.apiserver.caches import Caches
 from kutter.apiserver.custom.definitions import Definitions
 from kutter.apiserver.discovery import Discovery
 from kutter.apiserver.encoders import PlainPrinter
+from kutter.apiserver.fairness import debug
+from kutter.apiserver.fairness.configuration import Configuration
+from kutter.apiserver.fairness.fairness import Fairness
+from kutter.apiserver.fairness.metrics import FairnessMetrics
+from kutter.apiserver.fairness.width import Width
 from kutter.apiserver.health import Health
 from kutter.apiserver.kinds.strategy import Strategy, StrategyFor
 from kutter.apiserver.openapi import OpenApi
@@ -34,7 +39,7 @@ from kutter.apiserver.served import Served
 from kutter.apiserver.server_metrics import ServerMetrics
 from kutter.apiserver.storage import ObjectStorage
 from kutter.apiserver.subresources.registry import core_handlers
-from kutter.apiserver.versions import DEPRECATED, older_versions, schema_of, version_of
+from kutter.apiserver.versions import older_versions, schema_of, version_of
 from kutter.apiserver.watching import Broadcaster
 from kutter.apiserver.webhooks import WebhookCaller
 from kutter.base.clock import SYSTEM_CLOCK, Clock
@@ -71,6 +76,9 @@ class ServerParts:
     clock: Clock = SYSTEM_CLOCK
     rng: Rng = SYSTEM_RNG
     metrics: Registry | None = None
+    # As upstream's --max-requests-inflight and --max-mutating-requests-inflight together.
+    seats: int = 600
+    request_timeout_s: float = 60.0
 
 
 class ApiServer:
@@ -99,6 +107,12 @@ class ApiServer:
         self._served: dict[tuple[str, str, str], Served] = {}
         self._storages: dict[str, tuple[ObjectStorage, Broadcaster]] = {}
         self.webhooks = WebhookCaller(self.caches, rng=self.rng)
+        self.request_timeout_s = parts.request_timeout_s
+        self.fairness = Fairness(parts.seats, Width(self), parts.clock)
+        self._fairness_metrics = FairnessMetrics(self.metrics.registry)
+        self.fairness.observe_wait = self._fairness_metrics.waits.observe
+        self.fairness.wait_limit_s = parts.request_timeout_s / 4
+        self.fairness_configuration = Configuration(self)
         self.definitions = Definitions(self)
         self.health = Health(self)
         # Set by the composition when there is a policy; without one audit costs nothing.
@@ -111,6 +125,7 @@ class ApiServer:
     async def start(self) -> None:
         """Fill the read caches; from then on the server is ready."""
         await self.caches.start()
+        self.fairness_configuration.start()
         await self.definitions.load()
         self.health.started = True
 
@@ -119,6 +134,7 @@ class ApiServer:
         self.health.stopping = True
         for _, broadcaster in self._storages.values():
             broadcaster.close()
+        self.fairness.close()
         self.definitions.stop()
         self.caches.stop()
         await self.webhooks.close()
@@ -144,7 +160,6 @@ class ApiServer:
         return self._storage_for(resource)[0]
 
     def _make_served(self, resource: Resource) -> Served:
-        key = (resource.group, resource.version, resource.plural)
         handler = self._handlers.get((resource.group, resource.plural, ""))
         printer = self._printer_for(resource) if self._printer_for is not None else None
         common: dict[str, Any] = {
@@ -154,11 +169,8 @@ class ApiServer:
             "schema": schema_of(resource),
             "messages": self._messages,
         }
-        deprecation = DEPRECATED.get(key, "")
         if not resource.storage_prefix:
-            return Served(
-                resource, storage=None, broadcaster=None, deprecation=deprecation, **common
-            )
+            return Served(resource, storage=None, broadcaster=None, **common)
         storage, broadcaster = self._storage_for(resource)
         version = version_of(resource, storage.resource)
         return Served(
@@ -167,7 +179,7 @@ class ApiServer:
             broadcaster=broadcaster,
             convert_in=version.to_stored,
             convert_out=version.to_served,
-            deprecation=version.deprecation or deprecation,
+            deprecation=version.deprecation,
             **common,
         )
 
@@ -201,6 +213,20 @@ class ApiServer:
             found = self._handlers.get((stored.group, stored.plural, subresource))
         return found
 
+    def count_of(self, group: str, plural: str) -> int:
+        """How many objects of a resource are stored; 0 for what is not."""
+        resource = self.catalog.find_group_resource(group, plural)
+        if resource is None or not resource.storage_prefix:
+            return 0
+        return len(self._storage_for(resource)[1].cache)
+
+    def watchers_of(self, group: str, plural: str) -> int:
+        """How many watch a resource."""
+        resource = self.catalog.find_group_resource(group, plural)
+        if resource is None or not resource.storage_prefix:
+            return 0
+        return len(self._storage_for(resource)[1])
+
     # -- paths that are no resource -------------------------------------------
 
     async def answer_path(self, request: Request, info: RequestInfo) -> Response:
@@ -213,6 +239,9 @@ class ApiServer:
             response = source.answer(request, path)
             if response is not None:
                 return response
+        response = debug.answer(self.fairness, self.clock, request, path)
+        if response is not None:
+            return response
         if path == "/metrics":
             return self._answer_metrics()
         raise path_not_found()
@@ -229,5 +258,6 @@ class ApiServer:
             if resource.storage_prefix:
                 cache = self.caches.add(resource)
                 self.metrics.count_objects(cache.resource.group_resource, len(cache))
+        self._fairness_metrics.publish(self.fairness)
         text = "text/plain; version=0.0.4; charset=utf-8"
         return Response(200, [("Content-Type", text)], self.metrics.registry.render())

@@ -1,4 +1,4 @@
-"""Settings of the API server, named as upstream's flags: audit, encryption, limits, time-outs.
+"""Settings of the API server, named as upstream's flags: audit, limits, time-outs.
 
 A setting of ``audit_log_path`` is the flag ``--audit-log-path``. Durations are Go's text.
 """
@@ -14,6 +14,9 @@ from kutter.api.durations import DurationError, parse
 class ApiServerOptions:
     """Without an audit policy file there is no audit; without a backend its events go nowhere."""
 
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    request_timeout: str = "1m0s"
     audit_policy_file: str = ""
     audit_log_path: str = ""
     audit_log_maxage: int = 0
@@ -27,7 +30,6 @@ class ApiServerOptions:
     audit_webhook_batch_throttle_qps: int = 10
     audit_webhook_batch_throttle_burst: int = 15
     audit_webhook_initial_backoff: str = "10s"
-    encryption_provider_config: str = ""
 
     def check_api(self) -> None:
         """Raise ValueError for a setting that cannot work."""
@@ -37,6 +39,13 @@ class ApiServerOptions:
                 raise ValueError(f"--{name.replace('_', '-')} is {value}, expected 0 or more")
         for name in ("audit_webhook_batch_max_wait", "audit_webhook_initial_backoff"):
             seconds_of(self, name)
+        if not seconds_of(self, "request_timeout"):
+            raise ValueError(f"--request-timeout is {self.request_timeout}, expected more than 0s")
+        if not self.max_requests_inflight + self.max_mutating_requests_inflight:
+            raise ValueError(
+                "--max-requests-inflight and --max-mutating-requests-inflight are 0 together,"
+                " so nothing could be served"
+            )
         if self.audit_webhook_batch_throttle_enable not in ("true", "false"):
             raise ValueError("--audit-webhook-batch-throttle-enable is true or false")
         for name in (
@@ -63,6 +72,9 @@ def seconds_of(options: ApiServerOptions, name: str) -> float:
 
 # Setting, and what its flag's help says.
 API_FLAGS: dict[str, str] = {
+    "max_requests_inflight": "seats of requests served at once, shared out (default 400)",
+    "max_mutating_requests_inflight": "added to those seats (default 200)",
+    "request_timeout": "how long a request may take, watches and streams apart (default 1m0s)",
     "audit_policy_file": "audit policy (audit.k8s.io/v1 Policy); without one nothing is audited",
     "audit_log_path": "file audit events are appended to, - for standard output",
     "audit_log_maxage": "days audit files put aside are kept (default: for ever)",
@@ -76,6 +88,4 @@ API_FLAGS: dict[str, str] = {
     "audit_webhook_batch_throttle_qps": "batches a second on average (default 10)",
     "audit_webhook_batch_throttle_burst": "batches sent at once before throttling (default 15)",
     "audit_webhook_initial_backoff": "wait before a failed batch is sent again (default 10s)",
-    "encryption_provider_config": "how values are encrypted in the store (default: a file in the"
-    " state folder that encrypts secrets)",
 }

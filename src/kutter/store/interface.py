@@ -93,8 +93,7 @@ class Watch(Protocol):
     below the prefix. Closing is idempotent.
     """
 
-    @property
-    def revision(self) -> int: ...
+    revision: int
 
     def __aiter__(self) -> AsyncIterator[list[Event]]: ...
 
@@ -142,14 +141,10 @@ class Store(Protocol):
         Raises WriteConflictError.
         """
 
-    async def delete(
-        self, key: str, *, expected: int | None = None, last: bytes | None = None
-    ) -> tuple[Record, int] | None:
+    async def delete(self, key: str, *, expected: int | None = None) -> tuple[Record, int] | None:
         """Delete; answers the last record and the deletion's revision, None if absent.
 
-        With ``last`` the key is given that value first: watchers see both changes, nobody can
-        come in between, and both are one commit. Raises WriteConflictError when the record is
-        at another revision than ``expected``.
+        Raises WriteConflictError when the record is at another revision than ``expected``.
         """
 
     def watch(self, prefix: str, *, after: int, queue_limit: int = 10_000) -> Watch:

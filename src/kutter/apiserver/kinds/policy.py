@@ -1,16 +1,20 @@
-"""Disruption budgets, autoscalers and flow control."""
+"""Disruption budgets, autoscalers, signing requests and webhooks."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kutter.api.errors import FieldError, invalid, not_supported, required
-from kutter.apiserver.kinds.standard import SpecKind, setdefault, spec_of
+from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import quantities, text
 from kutter.apiserver.validation.metadata import checked, validate_label_selector
 from kutter.apiserver.validation.workloads import at_most_whole, counts, int_or_percent
+from kutter.base.clock import render_time
 
 Errors = list[FieldError]
 
@@ -153,49 +157,201 @@ def _rules(rules: Tree, window_s: int | None, policies: list[dict[str, Any]]) ->
         rules["policies"] = [dict(p) for p in policies]
 
 
-class FlowSchemaKind(SpecKind):
-    allow_unconditional_update: ClassVar[bool] = False
+_CSR_OWN = ("username", "uid", "groups", "extra")
 
-    def default(self, tree: Tree) -> None:
+
+class CertificateSigningRequestKind(Standard):
+    field_labels: ClassVar[frozenset[str]] = frozenset({"spec.signerName"})
+
+    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
+        """Who asks is what the server knows, not what the request says."""
         spec = spec_of(tree)
-        if not spec.get("matchingPrecedence"):
-            spec["matchingPrecedence"] = 1000
+        for field in _CSR_OWN:
+            spec.pop(field, None)
+        user = context.user
+        spec["username"] = user.name
+        if user.uid:
+            spec["uid"] = user.uid
+        if user.groups:
+            spec["groups"] = list(user.groups)
+        if user.extra:
+            spec["extra"] = {k: list(v) for k, v in user.extra.items()}
+        tree["status"] = {}
+
+    def prepare_for_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
+        super().prepare_for_update(context, new, old)
+        new["spec"] = old.get("spec")
+
+    def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
+        super().prepare_for_status_update(context, new, old)
+        _stamp_conditions(new, old, render_time(context.now))
+
+    def prepare_for_part_update(
+        self, context: StrategyContext, part: str, new: Tree, old: Tree
+    ) -> None:
+        _stamp_conditions(new, old, render_time(context.now))
+
+    def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
+        return _check_conditions(_conditions(new))
+
+    def validate_part_update(
+        self, context: StrategyContext, part: str, new: Tree, old: Tree
+    ) -> list[FieldError]:
+        return self.check_metadata_change(new, old) + _check_conditions(_conditions(new))
 
     def check(self, tree: Tree) -> list[FieldError]:
-        spec = tree.get("spec") or {}
         errors: Errors = []
-        precedence = spec.get("matchingPrecedence") or 0
-        if precedence < 1:
-            errors.append(
-                invalid("spec.matchingPrecedence", precedence, "must be a positive value")
+        spec = tree.get("spec") or {}
+        try:
+            pem = base64.b64decode(spec.get("request") or "", validate=True)
+        except (binascii.Error, ValueError):
+            pem = b""
+        if b"-----BEGIN CERTIFICATE REQUEST-----" not in pem:
+            detail = "PEM block type must be CERTIFICATE REQUEST"
+            errors.append(invalid("spec.request", spec.get("request") or "", detail))
+        usages = spec.get("usages") or []
+        if not usages:
+            errors.append(required("spec.usages"))
+        for i, usage in enumerate(usages):
+            if usage not in _USAGES:
+                errors.append(not_supported(f"spec.usages[{i}]", usage, sorted(_USAGES)))
+        signer = spec.get("signerName") or ""
+        domain, slash, rest = signer.partition("/")
+        if not signer:
+            errors.append(required("spec.signerName"))
+        elif not slash or "." not in domain or not rest:
+            detail = (
+                "must be a fully qualified domain and path of the form 'example.com/signer-name'"
             )
-        if not (spec.get("priorityLevelConfiguration") or {}).get("name"):
-            detail = "must reference a priority level"
-            errors.append(required("spec.priorityLevelConfiguration.name", detail))
+            errors.append(invalid("spec.signerName", signer, detail))
+        seconds = spec.get("expirationSeconds")
+        if seconds is not None and seconds < 600:
+            detail = "may not specify a duration less than 600 seconds (10 minutes)"
+            errors.append(invalid("spec.expirationSeconds", seconds, detail))
         return errors
 
+    def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
+        return {"spec.signerName": (tree.get("spec") or {}).get("signerName") or ""}
 
-class PriorityLevelKind(SpecKind):
-    allow_unconditional_update: ClassVar[bool] = False
+
+def _conditions(tree: Tree) -> list[Tree]:
+    return (tree.get("status") or {}).get("conditions") or []
+
+
+def _stamp_conditions(new: Tree, old: Tree, now: str) -> None:
+    """Give the times that a client left out; a status that stays keeps its time."""
+    known = {c.get("type"): c for c in _conditions(old)}
+    for condition in _conditions(new):
+        if not condition.get("lastUpdateTime"):
+            condition["lastUpdateTime"] = now
+        if not condition.get("lastTransitionTime"):
+            before = known.get(condition.get("type")) or {}
+            same = before.get("status") == condition.get("status")
+            condition["lastTransitionTime"] = (same and before.get("lastTransitionTime")) or now
+
+
+_DECISIONS = frozenset({"Approved", "Denied"})
+
+
+def _check_conditions(conditions: list[Tree]) -> list[FieldError]:
+    errors: Errors = []
+    path = "status.conditions"
+    types = [c.get("type") or "" for c in conditions]
+    for i, condition in enumerate(conditions):
+        status = condition.get("status") or ""
+        if not types[i]:
+            errors.append(required(f"{path}[{i}].type"))
+        if not status:
+            errors.append(required(f"{path}[{i}].status"))
+        elif types[i] in ("Approved", "Denied", "Failed") and status != "True":
+            errors.append(not_supported(f"{path}[{i}].status", status, ["True"]))
+        if {types[i]} | set(types[:i]) >= _DECISIONS and types[i] in _DECISIONS:
+            detail = "Approved and Denied conditions are mutually exclusive"
+            errors.append(invalid(f"{path}[{i}].type", types[i], detail))
+    return errors
+
+
+_USAGES = frozenset(
+    {
+        "signing",
+        "digital signature",
+        "content commitment",
+        "key encipherment",
+        "key agreement",
+        "data encipherment",
+        "cert sign",
+        "crl sign",
+        "encipher only",
+        "decipher only",
+        "any",
+        "server auth",
+        "client auth",
+        "code signing",
+        "email protection",
+        "s/mime",
+        "ipsec end system",
+        "ipsec tunnel",
+        "ipsec user",
+        "timestamping",
+        "ocsp signing",
+        "microsoft sgc",
+        "netscape sgc",
+    }
+)
+
+
+class WebhookConfigurationKind(Standard):
+    has_status: ClassVar[bool] = False
+    generation_paths: ClassVar[tuple[str, ...]] = ("webhooks",)
 
     def default(self, tree: Tree) -> None:
-        spec = spec_of(tree)
-        limited = spec.get("limited")
-        if limited is None:
-            return
-        setdefault(limited, "nominalConcurrencyShares", 30)
-        setdefault(limited, "lendablePercent", 0)
-        queuing = (limited.get("limitResponse") or {}).get("queuing")
-        if queuing is not None:
-            for field, value in (("handSize", 8), ("queues", 64), ("queueLengthLimit", 50)):
-                if not queuing.get(field):
-                    queuing[field] = value
+        mutating = self.resource.kind.startswith("Mutating")
+        for webhook in tree.get("webhooks") or ():
+            setdefault(webhook, "failurePolicy", "Fail")
+            setdefault(webhook, "matchPolicy", "Equivalent")
+            setdefault(webhook, "namespaceSelector", {})
+            setdefault(webhook, "objectSelector", {})
+            setdefault(webhook, "timeoutSeconds", 10)
+            if mutating:
+                setdefault(webhook, "reinvocationPolicy", "Never")
+            for rule in webhook.get("rules") or ():
+                setdefault(rule, "scope", "*")
+            service = (webhook.get("clientConfig") or {}).get("service")
+            if service is not None:
+                setdefault(service, "port", 443)
 
     def check(self, tree: Tree) -> list[FieldError]:
-        spec = tree.get("spec") or {}
-        kind = spec.get("type") or ""
-        if kind not in ("Exempt", "Limited"):
-            return [not_supported("spec.type", kind, ["Exempt", "Limited"])]
-        if kind == "Limited" and spec.get("limited") is None:
-            return [required("spec.limited", "must not be empty when type is Limited")]
-        return []
+        errors: Errors = []
+        names: set[str] = set()
+        for i, webhook in enumerate(tree.get("webhooks") or ()):
+            path, name = f"webhooks[{i}]", webhook.get("name") or ""
+            if name.count(".") < 2:
+                detail = "should be a domain with at least three segments separated by dots"
+                errors.append(
+                    invalid(f"{path}.name", name, detail) if name else required(f"{path}.name")
+                )
+            if name in names:
+                errors.append(
+                    FieldError(f"{path}.name", "FieldValueDuplicate", f'Duplicate value: "{name}"')
+                )
+            names.add(name)
+            config = webhook.get("clientConfig") or {}
+            if (config.get("url") is None) == (config.get("service") is None):
+                detail = "exactly one of url or service is required"
+                errors.append(required(f"{path}.clientConfig", detail))
+            if webhook.get("sideEffects") not in ("None", "NoneOnDryRun"):
+                value = webhook.get("sideEffects")
+                here = f"{path}.sideEffects"
+                errors.append(
+                    not_supported(here, value, ["None", "NoneOnDryRun"])
+                    if value
+                    else required(here, "must specify one of None, NoneOnDryRun")
+                )
+            if not webhook.get("admissionReviewVersions"):
+                detail = "must specify one of v1, v1beta1"
+                errors.append(required(f"{path}.admissionReviewVersions", detail))
+            timeout = webhook.get("timeoutSeconds") or 0
+            if not 1 <= timeout <= 30:
+                detail = "the timeout value must be between 1 and 30 seconds"
+                errors.append(invalid(f"{path}.timeoutSeconds", timeout, detail))
+        return errors

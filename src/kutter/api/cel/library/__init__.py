@@ -1,1 +1,0 @@
-"""Functions of the language and of Kubernetes, one module each; pure."""

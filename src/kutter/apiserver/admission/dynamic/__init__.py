@@ -1,1 +1,0 @@
-"""Admission told by objects: webhooks and policies, matched, versioned and called as upstream."""

@@ -1,1 +1,0 @@
-"""Encryption at rest: what is written to the store, and nothing else, is ciphertext."""

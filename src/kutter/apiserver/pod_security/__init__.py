@@ -1,1 +1,0 @@
-"""The Pod Security Standards: privileged, baseline, restricted. Pure."""

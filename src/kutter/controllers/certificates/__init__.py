@@ -1,1 +1,0 @@
-"""Certificate requests: approved for nodes, signed, and cleaned up."""
