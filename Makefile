@@ -54,8 +54,8 @@ fix: dev-install ## Repair what can be repaired by itself
 	@$(BIN)/ruff format $(wildcard $(PACKAGES))
 	@$(BIN)/ruff check --fix $(wildcard $(PACKAGES))
 
-bench: dev-install ## Measure (WHAT=api to choose)
-	@$(BIN)/python -m bench $(WHAT)
+bench: dev-install ## Measure (WHAT=api to choose, QUICK=1 for less of it); figures go to build/bench.json too
+	@$(BIN)/python -m bench $(WHAT) $(if $(QUICK),--quick) --json build/bench.json
 
 clean: ## Remove what was built here
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info

@@ -27,14 +27,14 @@ async def measure(
     *,
     lanes: int = LANES,
     seconds: float = 0.0,
-    runs: int = RUNS,
+    runs: int = 0,
     unit: str = "requests/s",
 ) -> Figure:
     """The median rate of several runs; latencies of all of them together."""
     rates: list[float] = []
     costs: list[float] = []
     together = LoadResult()
-    for number in range(runs):
+    for number in range(runs or RUNS):
         before = cpu_s(target.pids)
         result = await run_load(target, make(number), lanes=lanes, seconds=seconds)
         spent = cpu_s(target.pids) - before

@@ -143,6 +143,7 @@ async def run_load(
     finally:
         gc.enable()
         for lane in opened:
+            lane.done.cancel()
             lane.close()
     return result
 

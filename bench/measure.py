@@ -68,15 +68,19 @@ def resident_mb(pids: Sequence[int]) -> float:
     return total / 1024
 
 
-def wakeups(pids: Sequence[int]) -> int:
-    """Voluntary context switches of all threads: how often something woke up."""
-    total = 0
+def busiest_wakeups(pids: Sequence[int]) -> dict[str, int]:
+    """Voluntary context switches so far, of each thread: how often each woke up."""
+    found: dict[str, int] = {}
     for pid in pids:
-        for status in Path(f"/proc/{pid}/task").glob("*/status"):
-            for line in status.read_text().splitlines():
+        for task in Path(f"/proc/{pid}/task").glob("*"):
+            try:
+                text = (task / "status").read_text()
+            except OSError:
+                continue  # it has ended
+            for line in text.splitlines():
                 if line.startswith("voluntary_ctxt_switches"):
-                    total += int(line.split()[1])
-    return total
+                    found[task.name] = int(line.split()[1])
+    return found
 
 
 def load_average() -> float:

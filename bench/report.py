@@ -10,24 +10,47 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.aims import AIMS, judge
 from bench.measure import Figure, load_average
 
 _HEAD = ("what", "median", "unit", "low..high", "p50 ms", "p99 ms", "CPU us/op", "runs")
+_LAST = "  upstream       aim"
 
 
-def print_row(figure: Figure, reference: Figure | None = None) -> None:
+def print_row(figure: Figure) -> None:
     """One line, as soon as it is known."""
-    print(_row(_cells(figure), reference_text(figure, reference)), flush=True)
+    print(_row(_cells(figure), _beside(figure)), flush=True)
 
 
 def print_head(title: str) -> None:
-    print(f"\n{title}\n{_row(_HEAD)}", flush=True)
+    print(f"\n{title}\n{_row(_HEAD, _LAST)}", flush=True)
 
 
-def reference_text(figure: Figure, reference: Figure | None) -> str:
-    if reference is None or not reference.value:
+def _beside(figure: Figure) -> str:
+    upstream, aim, met = judge(figure)
+    if upstream is None and aim is None:
         return ""
-    return f"{figure.value / reference.value:.2f}x"
+    verdict = "" if met is None else ("  met" if met else "  NOT MET")
+    return f"{_number(upstream):>10}{_number(aim):>10}{verdict}"
+
+
+def print_aims(figures: Sequence[Figure], *, all_of_them: bool) -> None:
+    """All aims together, ours beside upstream's; of a whole run also those without a figure."""
+    by_name = {figure.what: figure for figure in figures}
+    print(f"\n{'aims':<44}{'ours':>12}{'upstream':>12}{'ratio':>9}{'aim':>10}")
+    for what, aim in AIMS.items():
+        figure = by_name.get(what)
+        if figure is None:
+            if all_of_them:
+                print(f"{what:<44}{'not measured':>12}")
+            continue
+        met = judge(figure)[2]
+        ratio = f"{figure.value / aim.upstream:.2f}" if aim.upstream else ""
+        verdict = "" if met is None else ("met" if met else "NOT MET")
+        print(
+            f"{what:<44}{_number(figure.value):>12}{_number(aim.upstream):>12}{ratio:>9}"
+            f"{_number(aim.aim):>10}  {figure.unit:<12} {verdict}"
+        )
 
 
 def _row(cells: Sequence[str], last: str = "") -> str:
@@ -76,9 +99,14 @@ def machine() -> dict[str, Any]:
 def write_json(path: Path, results: dict[str, list[Figure]], before: dict[str, Any]) -> None:
     tree = {
         "machine": {"before": before, "after": machine()},
-        "targets": {name: [f.as_tree() for f in figures] for name, figures in results.items()},
+        "targets": {name: [_tree(f) for f in figures] for name, figures in results.items()},
     }
     path.write_text(json.dumps(tree, indent=1) + "\n")
+
+
+def _tree(figure: Figure) -> dict[str, Any]:
+    upstream, aim, met = judge(figure)
+    return {**figure.as_tree(), "upstream": upstream, "aim": aim, "met": met}
 
 
 def print_ratios(results: dict[str, list[Figure]]) -> None:

@@ -84,6 +84,15 @@ class WebhookServer:
             },
         ]
 
+    def external_service(self, namespace: str, name: str) -> dict[str, Any]:
+        """A service that leads here through the public API, which refuses loopback endpoints.
+
+        Refer to it with ``port``: this server's.
+        """
+        spec = {"type": "ExternalName", "externalName": "localhost"}
+        metadata = {"name": name, "namespace": namespace}
+        return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
     def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(START_S), "the webhook did not start"

@@ -8,6 +8,8 @@ import pytest
 from tests.apiserver_harness import ADMIN, Api, start_server
 from tests.unit.apiserver.kinds.samples import BODIES, NAMES, resource, sample, strategy
 
+from kutter.api.catalog import BUILTIN
+from kutter.api.resources import Resource
 from kutter.apiserver.printing.registry import printer_for
 
 _TABLE = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
@@ -98,3 +100,21 @@ async def test_an_immutable_selector_is_refused_and_changes_nothing(api: Api) ->
     assert "spec.selector: Invalid value: " in status["message"]
     assert "field is immutable" in status["message"]
     assert await api.ok("GET", f"{path}/web") == created
+
+
+_READS = [
+    (resource, verb) for resource in BUILTIN for verb in ("get", "list") if verb in resource.verbs
+]
+
+
+@pytest.mark.parametrize(
+    ("of", "verb"), _READS, ids=[f"{r.group_resource}-{r.version}-{v}" for r, v in _READS]
+)
+async def test_what_discovery_offers_is_answered(api: Api, of: Resource, verb: str) -> None:
+    """No resource is in discovery and then not allowed."""
+    namespace = "default" if of.namespaced else ""
+    if verb == "list":
+        found = await api.ok("GET", of.path(namespace))
+        assert found["kind"] == of.list_kind
+    else:
+        await api.fails(404, "NotFound", "GET", of.path(namespace, "no-such"))

@@ -53,7 +53,8 @@ def _subresource(name: str, kind: str) -> Subresource:
 
 
 # One line per resource: plural Kind scope(N namespaced, C cluster) verbs
-#   [short=a,b] [sub=a,b] [cat=a,b] [at=key prefix]; scope in lower case: never stored.
+#   [short=a,b] [sub=a,b] [cat=a,b] [at=key prefix] [as=group/version stored];
+#   scope in lower case: never stored.
 _VERBS = {"*": _ALL, "-": _NO_COLLECTION, "create": _CREATE, "read": _READ}
 _TABLE: tuple[tuple[str, str, str], ...] = (
     (
@@ -100,7 +101,7 @@ at=apiregistration.k8s.io/apiservices
         statefulsets StatefulSet N * short=sts cat=all sub=scale,status
         """,
     ),
-    ("events.k8s.io", "v1", "events Event N * short=ev"),
+    ("events.k8s.io", "v1", "events Event N * short=ev as=/v1"),
     (
         "authentication.k8s.io",
         "v1",
@@ -127,7 +128,10 @@ at=apiregistration.k8s.io/apiservices
     (
         "autoscaling",
         "v1",
-        "horizontalpodautoscalers HorizontalPodAutoscaler N * short=hpa cat=all sub=status",
+        """
+        horizontalpodautoscalers HorizontalPodAutoscaler N * short=hpa cat=all sub=status \
+as=autoscaling/v2
+        """,
     ),
     (
         "batch",
@@ -180,8 +184,10 @@ at=apiregistration.k8s.io/apiservices
         "admissionregistration.k8s.io",
         "v1",
         """
-        mutatingadmissionpolicies MutatingAdmissionPolicy C * cat=api-extensions
-        mutatingadmissionpolicybindings MutatingAdmissionPolicyBinding C * cat=api-extensions
+        mutatingadmissionpolicies MutatingAdmissionPolicy C * cat=api-extensions \
+as=admissionregistration.k8s.io/v1beta1
+        mutatingadmissionpolicybindings MutatingAdmissionPolicyBinding C * cat=api-extensions \
+as=admissionregistration.k8s.io/v1beta1
         mutatingwebhookconfigurations MutatingWebhookConfiguration C * cat=api-extensions
         validatingadmissionpolicies ValidatingAdmissionPolicy C * cat=api-extensions sub=status
         validatingadmissionpolicybindings ValidatingAdmissionPolicyBinding C * cat=api-extensions
@@ -193,21 +199,13 @@ at=apiregistration.k8s.io/apiservices
         "v1",
         """
         customresourcedefinitions CustomResourceDefinition C * short=crd,crds cat=api-extensions \
-sub=status at=apiextensions.k8s.io/customresourcedefinitions
+sub=status at=apiextensions.k8s.io/customresourcedefinitions as=apiextensions.k8s.io/v1beta1
         """,
     ),
     ("scheduling.k8s.io", "v1", "priorityclasses PriorityClass C * short=pc"),
     ("coordination.k8s.io", "v1", "leases Lease N *"),
     ("node.k8s.io", "v1", "runtimeclasses RuntimeClass C *"),
     ("discovery.k8s.io", "v1", "endpointslices EndpointSlice N *"),
-    (
-        "flowcontrol.apiserver.k8s.io",
-        "v1",
-        """
-        flowschemas FlowSchema C * sub=status
-        prioritylevelconfigurations PriorityLevelConfiguration C * sub=status
-        """,
-    ),
     (
         "resource.k8s.io",
         "v1",
@@ -216,6 +214,14 @@ sub=status at=apiextensions.k8s.io/customresourcedefinitions
         resourceclaims ResourceClaim N * sub=status
         resourceclaimtemplates ResourceClaimTemplate N *
         resourceslices ResourceSlice C *
+        """,
+    ),
+    (
+        "flowcontrol.apiserver.k8s.io",
+        "v1",
+        """
+        flowschemas FlowSchema C * sub=status
+        prioritylevelconfigurations PriorityLevelConfiguration C * sub=status
         """,
     ),
 )
@@ -243,6 +249,7 @@ def _parse(group: str, version: str, line: str) -> Resource:
         list_kind="" if verbs == "create" else f"{kind}List",
         storage_prefix="" if virtual else "/registry/" + more.get("at", plural),
         virtual=virtual,
+        stored_as=more.get("as", ""),
     )
 
 

@@ -16,7 +16,9 @@ class Resource:
     ``verbs`` are discovery's verbs. ``subresources`` maps a subresource's name (``status``,
     ``scale``, ``log`` ...) to its own description. ``storage_prefix`` is the start of its keys
     in the store, without a slash at the end; group-versions of one kind share it. ``virtual``
-    resources are answered, never stored (reviews, bindings, component statuses).
+    resources are answered, never stored (reviews, bindings, component statuses). ``stored_as``
+    names the group-version upstream stores it in where that is another than its own; discovery's
+    hash tells. ``custom`` ones come from a definition.
     """
 
     group: str
@@ -32,6 +34,8 @@ class Resource:
     list_kind: str = ""
     storage_prefix: str = ""
     virtual: bool = False
+    stored_as: str = ""
+    custom: bool = False
 
     @property
     def api_version(self) -> str:

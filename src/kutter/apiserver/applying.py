@@ -27,7 +27,7 @@ from kutter.api.apply.updater import Updater
 from kutter.api.apply.walk import compare, faults, fields_of
 from kutter.api.errors import ApiError, bad_request
 from kutter.api.schema.duplicates import count_keys, find_duplicates
-from kutter.apiserver.body import check_size, load_yaml
+from kutter.apiserver.body import check_size, describe_doubled, load_yaml
 from kutter.apiserver.context import Call
 from kutter.apiserver.ownership import updater_of
 from kutter.apiserver.ports import Tree
@@ -76,10 +76,7 @@ class Application:
                 "unmarshal into Go value of type map[string]interface {}"
             )
         if doubled and validation != "Ignore":
-            lines = "\n".join(
-                f"  line {line}: key {key} already set in map" for line, key in doubled
-            )
-            text = f"error converting YAML to JSON: yaml: unmarshal errors:\n{lines}"
+            text = f"error converting YAML to JSON: {describe_doubled(doubled)}"
             if validation == "Strict":
                 raise bad_request(f"error strict decoding patch: {text}")
             call.warnings.append(text)

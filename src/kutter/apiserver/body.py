@@ -51,9 +51,16 @@ def check_size(body: bytes) -> None:
 
 
 def parse_tree(
-    request: Request, kind: str, *, api_version: str = "", protobuf: bool = True
+    request: Request,
+    kind: str,
+    *,
+    api_version: str = "",
+    protobuf: bool = True,
+    doubled: list[str] | None = None,
 ) -> Tree:
-    """The body as a JSON tree, any object. ``protobuf`` tells whether it may be a message."""
+    """The body as a JSON tree, any object. ``protobuf`` tells whether it may be a message;
+    ``doubled`` gets the complaint about keys a YAML document gives twice, if it does.
+    """
     body = request.body
     check_size(body)
     media = content_type_of(request) or JSON
@@ -62,7 +69,9 @@ def parse_tree(
         # it recognizes JSON by its first character.
         tree = _parse_json(body, kind)
     elif media in (YAML, "application/x-yaml", "text/yaml"):
-        tree = _parse_yaml(body, kind)
+        tree, twice = _parse_yaml(body, kind)
+        if twice and doubled is not None:
+            doubled.append(describe_doubled(twice))
     elif media == PROTOBUF and protobuf:
         tree = _parse_protobuf(body, kind, api_version)
     else:
@@ -82,9 +91,15 @@ def _parse_json(body: bytes, kind: str) -> Any:
         raise _unrecognized(kind, detail, body) from error
 
 
-def _parse_yaml(body: bytes, kind: str) -> Any:
+def describe_doubled(doubled: list[tuple[int, str]]) -> str:
+    """Keys given twice, as upstream's YAML reader complains."""
+    lines = "\n".join(f"  line {line}: key {key} already set in map" for line, key in doubled)
+    return f"yaml: unmarshal errors:\n{lines}"
+
+
+def _parse_yaml(body: bytes, kind: str) -> tuple[Any, list[tuple[int, str]]]:
     try:
-        return load_yaml(body)[0]
+        return load_yaml(body)
     except ValueError as error:
         detail = f"couldn't get version/kind; yaml parse error: {error}"
         raise _unrecognized(kind, detail, body) from error
@@ -223,18 +238,21 @@ def check_fields(
     warnings: list[str],
     *,
     uncounted: int = 0,
+    found: list[str] | None = None,
 ) -> None:
     """Check types and prune what the schema does not know, reporting as asked.
 
     ``validation`` is ``fieldValidation`` of the query (empty: warn); ``source`` is the JSON text
     the tree was decoded from, if it was, ``uncounted`` how many keys of it are in the tree no
-    more. Raises 400.
+    more; ``found`` is what was found wrong with it already. Raises 400.
     """
     if schema is None:
         return
     if validation == "Strict":
-        schema.clean_strict(tree, source=source, uncounted=uncounted)
+        schema.clean_strict(tree, source=source, uncounted=uncounted, found=found or ())
     elif validation == "Ignore":
         schema.clean(tree)
     else:
+        if found:
+            warnings += found
         warnings += schema.clean(tree, report=True, source=source, uncounted=uncounted)

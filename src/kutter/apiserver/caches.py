@@ -7,7 +7,7 @@ that authorization, admission and strategies read through.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 
 from kutter.api.resources import Resource
@@ -153,6 +153,10 @@ class Caches:
 
     def exists(self, group_resource: str, namespace: str, name: str) -> bool:
         return self._by_group_resource[group_resource].get(namespace, name) is not None
+
+    def labels(self, group_resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
+        entry = self._by_group_resource[group_resource].get(namespace, name)
+        return None if entry is None else entry.labels
 
     def list(self, group_resource: str, namespace: str = "") -> Iterator[Tree]:
         for entry in self._by_group_resource[group_resource].entries(namespace):

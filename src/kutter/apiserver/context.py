@@ -71,6 +71,7 @@ class Call:
             dry_run=dry,
             subresource=subresource,
             annotate=self.annotate,
+            requested=self.served.resource,
         )
 
     def served_of(self, group: str, plural: str) -> Served:

@@ -8,7 +8,8 @@ Upstream: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery
 from __future__ import annotations
 
 import platform
-from hashlib import sha512
+from base64 import b64encode
+from hashlib import sha256, sha512
 from typing import TYPE_CHECKING
 
 import orjson
@@ -140,9 +141,7 @@ class Discovery:
         groups = [g for g in catalog.groups() if bool(g) is (path == "/apis")]
         items = []
         for group in groups:
-            metadata: Tree = {"creationTimestamp": None}
-            if group:
-                metadata = {"name": group, "creationTimestamp": None}
+            metadata: Tree = {"name": group} if group else {}
             versions = [
                 {
                     "version": version,
@@ -194,16 +193,12 @@ def _resource(resource: Resource) -> Tree:
         tree["shortNames"] = list(resource.short_names)
     if resource.categories:
         tree["categories"] = list(resource.categories)
-    if resource.storage_prefix:
-        digest = sha512(resource.storage_prefix.encode() + resource.kind.encode()).digest()
-        tree["storageVersionHash"] = _base64(digest[:8])
+    # A custom resource whose stored version is not served has none.
+    if resource.storage_prefix and (resource.stored_as or not resource.custom):
+        stored = resource.stored_as or f"{resource.group}/{resource.version}"
+        digest = sha256(f"{stored}/{resource.kind}".encode()).digest()
+        tree["storageVersionHash"] = b64encode(digest[:8]).decode()
     return tree
-
-
-def _base64(data: bytes) -> str:
-    from base64 import b64encode
-
-    return b64encode(data).decode()
 
 
 def _subresource(resource: Resource, subresource: Subresource) -> Tree:
@@ -221,13 +216,11 @@ def _subresource(resource: Resource, subresource: Subresource) -> Tree:
 
 
 def _aggregated_resource(resource: Resource) -> Tree:
+    # As upstream: built-in kinds leave their group-version empty where it is the document's own.
+    own_group, own_version = (resource.group, resource.version) if resource.custom else ("", "")
     tree: Tree = {
         "resource": resource.plural,
-        "responseKind": {
-            "group": resource.group,
-            "version": resource.version,
-            "kind": resource.kind,
-        },
+        "responseKind": {"group": own_group, "version": own_version, "kind": resource.kind},
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular or resource.kind.lower(),
         "verbs": list(resource.verbs),
@@ -241,8 +234,8 @@ def _aggregated_resource(resource: Resource) -> Tree:
             {
                 "subresource": sub.name,
                 "responseKind": {
-                    "group": resource.group if sub.group is None else sub.group,
-                    "version": sub.version or resource.version,
+                    "group": own_group if sub.version is None else sub.group or "",
+                    "version": sub.version or own_version,
                     "kind": sub.kind,
                 },
                 "verbs": list(sub.verbs),

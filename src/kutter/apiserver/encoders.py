@@ -19,7 +19,7 @@ from kutter.apiserver.ports import TablePrinter, Tree
 
 
 class ListMeta:
-    """A list's metadata: revision, and what continues it."""
+    """A list's metadata: revision (0: of what has none), and what continues it."""
 
     __slots__ = ("continue_token", "remaining", "revision")
 
@@ -29,7 +29,7 @@ class ListMeta:
         self.remaining = remaining
 
     def encode(self) -> bytes:
-        meta: Tree = {"resourceVersion": str(self.revision)}
+        meta: Tree = {"resourceVersion": str(self.revision)} if self.revision else {}
         if self.continue_token:
             meta["continue"] = self.continue_token
             if self.remaining:
@@ -105,7 +105,7 @@ class ObjectEncoder(_JsonFrames):
         return self._separator.join(tails)
 
     def bookmark(self, revision: int, annotations: dict[str, str] | None) -> bytes:
-        meta: Tree = {"resourceVersion": str(revision), "creationTimestamp": None}
+        meta: Tree = {"resourceVersion": str(revision)}
         if annotations:
             meta["annotations"] = annotations
         return self._head + b'"metadata":' + orjson.dumps(meta) + b"}"
@@ -139,7 +139,7 @@ class PartialEncoder(_JsonFrames):
         )
 
     def bookmark(self, revision: int, annotations: dict[str, str] | None) -> bytes:
-        meta: Tree = {"resourceVersion": str(revision), "creationTimestamp": None}
+        meta: Tree = {"resourceVersion": str(revision)}
         if annotations:
             meta["annotations"] = annotations
         return orjson.dumps(
@@ -205,7 +205,7 @@ class TableEncoder(_JsonFrames):
 
     def bookmark(self, revision: int, annotations: dict[str, str] | None) -> bytes:
         row: Tree = {"cells": []}
-        meta: Tree = {"resourceVersion": str(revision), "creationTimestamp": None}
+        meta: Tree = {"resourceVersion": str(revision)}
         if annotations:
             meta["annotations"] = annotations
         row["object"] = {

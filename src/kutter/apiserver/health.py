@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kutter.apiserver.encryption.store import EncryptedStore
 from kutter.http.messages import Request, Response
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ class Health:
                 "shutdown": self._check_stopping,
             },
             "healthz": {"ping": _well, "log": _well, "etcd": self._check_store},
+        }
+        # What componentstatuses tells; whoever starts a part replaces its check.
+        self.components: dict[str, Check] = {
+            "controller-manager": _absent,
+            "etcd-0": self._check_store,
+            "scheduler": _absent,
         }
         self._server = server
 
@@ -71,7 +78,10 @@ class Health:
         return _render(endpoint, checks, excluded, verbose="verbose" in dict(request.query))
 
     def _check_store(self) -> str:
-        return "" if self._server.store.revision > 0 else "the store is not open"
+        store = self._server.store
+        if store.revision <= 0:
+            return "the store is not open"
+        return store.problem if isinstance(store, EncryptedStore) else ""
 
     def _check_started(self) -> str:
         return "" if self.started else "the read cache is being filled"
@@ -82,6 +92,10 @@ class Health:
 
 def _well() -> str:
     return ""
+
+
+def _absent() -> str:
+    return "it does not run in this server"
 
 
 def _render(

@@ -7,7 +7,7 @@ depends on these protocols only; ``server.py`` is handed the implementations.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -83,6 +83,19 @@ class Reservation(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a subresource's own kind (Scale, Binding) looks to webhooks and policies.
+
+    ``render`` makes it of the object; ``absorb`` writes a changed one back into the object.
+    ``creates``: what storage does as an update is a creation to whoever asks for it.
+    """
+
+    render: Callable[[Tree], Tree]
+    absorb: Callable[[Tree, Tree], None]
+    creates: bool = False
+
+
 @dataclass(slots=True)
 class AdmissionRequest:
     """One operation on its way into the store.
@@ -94,6 +107,10 @@ class AdmissionRequest:
     may be appended to. ``annotate`` is None when nobody audits the request. ``reservation`` is
     set by the plugin that takes something for the write (the last one of the chain, so that
     nobody refuses afterwards).
+
+    ``resource`` is of the version ``object`` and ``old`` are in, ``requested`` the one the client
+    asked for (None: the same). A mutating plugin that sets ``reinvoke`` has the chain's mutating
+    step done once more, with ``round`` 1; ``memory`` is what plugins keep between the two.
     """
 
     operation: Operation
@@ -112,6 +129,11 @@ class AdmissionRequest:
     warnings: list[str] = field(default_factory=list)
     annotate: Annotate | None = None
     reservation: Reservation | None = None
+    requested: Resource | None = None
+    shown: Shown | None = None
+    reinvoke: bool = False
+    round: int = 0
+    memory: dict[str, Any] | None = None
 
 
 class Admission(Protocol):
@@ -168,6 +190,10 @@ class Reader(Protocol):
 
     def exists(self, group_resource: str, namespace: str, name: str) -> bool:
         """Whether it is there, without decoding it."""
+        ...
+
+    def labels(self, group_resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
+        """An object's labels, decoded once for all who ask; None when it is not there."""
         ...
 
     def list(self, group_resource: str, namespace: str = "") -> Iterable[Tree]:

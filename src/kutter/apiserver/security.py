@@ -7,8 +7,9 @@ The parts are needed before the server's read caches exist, so they read through
     security = Security(SecurityOptions(token_key_pem=...), clock=clock)
     server = ApiServer(ServerParts(store=store, **security.parts()))
     await server.start()
-    security.follow(server.caches)     # no await between the two
+    security.follow(server.caches)     # no await between these
     security.reserve_in(server.storage_of("", "resourcequotas"))
+    security.attach(server)
     await bootstrap(server.handle, server.caches)
 """
 
@@ -16,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kutter.apiserver.admission.chain import AdmissionChain
+from kutter.apiserver.admission.dynamic.plugins import DynamicAdmission
 from kutter.apiserver.admission.registry import attach_quota_store, default_chain
 from kutter.apiserver.authn.authenticator import RequestAuthenticator, TokenAuthenticator
 from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
@@ -45,6 +47,9 @@ from kutter.apiserver.storage import ObjectStorage
 from kutter.apiserver.stored_quotas import StoredQuotas
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.rng import SYSTEM_RNG, Rng
+
+if TYPE_CHECKING:
+    from kutter.apiserver.server import ApiServer
 
 DEFAULT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 
@@ -78,6 +83,9 @@ class LateReader:
 
     def exists(self, group_resource: str, namespace: str, name: str) -> bool:
         return self._source is not None and self._source.exists(group_resource, namespace, name)
+
+    def labels(self, group_resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
+        return self._source.labels(group_resource, namespace, name) if self._source else None
 
     def list(self, group_resource: str, namespace: str = "") -> Iterable[Tree]:
         return self._source.list(group_resource, namespace) if self._source else ()
@@ -118,9 +126,11 @@ class Security:
         self.authorizer = UnionAuthorizer(
             [NodeAuthorizer(self._graph, self._reader), RbacAuthorizer(self.rbac)]
         )
+        self.dynamic = DynamicAdmission()
         self.admission: AdmissionChain = default_chain(
             authorizer=self.authorizer,
             escalation=EscalationCheck(self.rbac, self.authorizer),
+            dynamic=self.dynamic.plugins,
             rng=rng,
         )
         requests = TokenRequests(
@@ -162,3 +172,7 @@ class Security:
     def reserve_in(self, quotas: ObjectStorage) -> None:
         """Enforce the quotas stored there."""
         attach_quota_store(self.admission, StoredQuotas(quotas))
+
+    def attach(self, server: ApiServer) -> None:
+        """Let webhooks and policies take part. Called once, right after ``follow``."""
+        self.dynamic.attach(server, self.admission.forget)

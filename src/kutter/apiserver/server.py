@@ -39,7 +39,7 @@ from kutter.apiserver.served import Served
 from kutter.apiserver.server_metrics import ServerMetrics
 from kutter.apiserver.storage import ObjectStorage
 from kutter.apiserver.subresources.registry import core_handlers
-from kutter.apiserver.versions import older_versions, schema_of, version_of
+from kutter.apiserver.versions import DEPRECATED, older_versions, schema_of, version_of
 from kutter.apiserver.watching import Broadcaster
 from kutter.apiserver.webhooks import WebhookCaller
 from kutter.base.clock import SYSTEM_CLOCK, Clock
@@ -160,6 +160,7 @@ class ApiServer:
         return self._storage_for(resource)[0]
 
     def _make_served(self, resource: Resource) -> Served:
+        key = (resource.group, resource.version, resource.plural)
         handler = self._handlers.get((resource.group, resource.plural, ""))
         printer = self._printer_for(resource) if self._printer_for is not None else None
         common: dict[str, Any] = {
@@ -169,8 +170,11 @@ class ApiServer:
             "schema": schema_of(resource),
             "messages": self._messages,
         }
+        deprecation = DEPRECATED.get(key, "")
         if not resource.storage_prefix:
-            return Served(resource, storage=None, broadcaster=None, **common)
+            return Served(
+                resource, storage=None, broadcaster=None, deprecation=deprecation, **common
+            )
         storage, broadcaster = self._storage_for(resource)
         version = version_of(resource, storage.resource)
         return Served(
@@ -179,7 +183,7 @@ class ApiServer:
             broadcaster=broadcaster,
             convert_in=version.to_stored,
             convert_out=version.to_served,
-            deprecation=version.deprecation,
+            deprecation=version.deprecation or deprecation,
             **common,
         )
 

@@ -28,6 +28,7 @@ from kutter.apiserver.cache import Entry, ResourceCache, encode_tail, head_of, m
 from kutter.apiserver.caches import Caches
 from kutter.apiserver.converting import Converter, converted
 from kutter.apiserver.deletion import check_preconditions, ends_with_update, plan_delete
+from kutter.apiserver.encryption.store import EncryptedStore
 from kutter.apiserver.kinds.strategy import Finish, Strategy, StrategyContext
 from kutter.apiserver.ownership import same_but_times
 from kutter.apiserver.ports import Admission, AdmissionRequest, Operation, Reservation, Tree
@@ -79,6 +80,7 @@ class ObjectStorage:
         self._rng = rng
         kind = type(strategy)
         self._begins_create = kind.begin_create is not Strategy.begin_create
+        self._encrypted = store if isinstance(store, EncryptedStore) else None
         self._begins_update = kind.begin_update is not Strategy.begin_update
 
     # -- reading --------------------------------------------------------------
@@ -288,7 +290,7 @@ class ObjectStorage:
             )
         metadata = new.setdefault("metadata", {})
         sent = metadata.pop("managedFields", None)
-        self._check_version(metadata, entry, context.subresource)
+        self._check_version(metadata, old["metadata"], entry)
         self._keep_system_fields(metadata, old["metadata"], entry)
         strategy.default(new)
         owners = live
@@ -349,7 +351,11 @@ class ObjectStorage:
         ends = ends_with_update(strategy, new, old)
         if not ends and _same(new, old) and same_but_times(entry.owners, owners):
             outdated = self.cache.outdated
-            if not outdated or entry.key not in outdated:
+            # A write of what is there renews what was written with a key of the past.
+            if (not outdated or entry.key not in outdated) and (
+                self._encrypted is None
+                or not await self._encrypted.is_stale(self._key(entry.namespace, entry.name))
+            ):
                 return entry
         finish = None
         if self._begins_update and not context.subresource:
@@ -394,10 +400,10 @@ class ObjectStorage:
         entry = self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
         return entry if self.converter is None else await converted(self.converter, entry)
 
-    def _check_version(self, metadata: Tree, entry: Entry, subresource: str) -> None:
+    def _check_version(self, metadata: Tree, old: Tree, entry: Entry) -> None:
         uid = metadata.get("uid")
         if uid:
-            actual = entry.tree["metadata"].get("uid", "")
+            actual = old.get("uid", "")
             if uid != actual:
                 key = self._key(entry.namespace, entry.name)
                 raise self._conflict(
@@ -471,9 +477,10 @@ class ObjectStorage:
         old, owners = entry.bare_tree, entry.owners
         check_preconditions(self.resource, old, options)
         place = (entry.namespace, entry.name)
-        request = self._request(context, "DELETE", place, new=None, old=old)
-        await self._admission.mutate(request)
-        await self._admission.validate(request)
+        if not context.admitted:
+            request = self._request(context, "DELETE", place, new=None, old=old)
+            await self._admission.mutate(request)
+            await self._admission.validate(request)
         look = self._look(context)
         strategy.check_delete(look, old)
         new = entry.bare_tree
@@ -492,20 +499,12 @@ class ObjectStorage:
             return entry, True
         marked = outcome == "update-then-delete" and not _same(new, old)
         _attach(new, owners)
-        if marked:
-            entry = await self._put(entry, new, owners)
-        try:
-            gone = await self.store.delete(
-                self._key(entry.namespace, entry.name), expected=entry.revision
-            )
-        except WriteConflictError as error:
-            if not marked or error.current is not None:
-                raise
-            gone = None
+        # Whoever watches is told of the zero grace period, then of the end, as upstream; nobody
+        # can act in between.
+        last = self._encode(new) if marked else None
+        key = self._key(entry.namespace, entry.name)
+        gone = await self.store.delete(key, expected=entry.revision, last=last)
         if gone is None:
-            if marked:
-                # Whoever saw the zero grace period may have deleted it first, as asked.
-                return entry, True
             raise self.not_found(entry.name)
         strategy.after_delete(look, new)
         return self._entry(entry.namespace, entry.name, new, gone[1]), True
@@ -569,6 +568,8 @@ class ObjectStorage:
             options=context.options,
             warnings=context.warnings,
             annotate=context.annotate,
+            requested=context.requested,
+            shown=context.shown,
         )
 
     async def _encode_converted(self, tree: Tree) -> bytes:

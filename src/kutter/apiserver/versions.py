@@ -30,6 +30,14 @@ class Version(NamedTuple):
 
 _IDENTICAL = Version(None, None)
 
+# Kinds upstream calls deprecated in the version it serves by default.
+DEPRECATED: dict[tuple[str, str, str], str] = {
+    ("", "v1", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
+    ("", "v1", "endpoints"): (
+        "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+    ),
+}
+
 # group-version → kinds it has.
 _OLDER: dict[tuple[str, str], tuple[str, ...]] = {
     ("apps", "v1beta2"): ("daemonsets", "deployments", "replicasets", "statefulsets"),
@@ -64,6 +72,7 @@ def older_versions(catalog: Catalog) -> list[Resource]:
                     short_names=(),
                     categories=(),
                     subresources=subresources,
+                    stored_as=today.api_version,
                 )
             )
     return found

@@ -21,8 +21,9 @@ from kutter.api.errors import (
     not_supported,
     required,
 )
+from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import User
-from kutter.apiserver.ports import Annotate, Tree
+from kutter.apiserver.ports import Annotate, Shown, Tree
 
 _POLICIES = ("Background", "Foreground", "Orphan")
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
@@ -40,6 +41,9 @@ class WriteContext:
 
     ``claim`` is None for what the server itself writes: owners stay as they are. With
     ``sees_owners`` the transformation gets an object whose ``managedFields`` are decoded.
+    ``requested`` is the resource as the client named it, None for what the server writes;
+    ``shown`` is how webhooks and policies see a subresource's own kind. ``admitted``: admission has
+    been asked already, about what leads to this deletion.
     """
 
     user: User
@@ -52,6 +56,9 @@ class WriteContext:
     claim: Claim | None = None
     sees_owners: bool = False
     annotate: Annotate | None = None
+    requested: Resource | None = None
+    shown: Shown | None = None
+    admitted: bool = False
 
 
 @dataclass(slots=True)

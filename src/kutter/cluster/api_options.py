@@ -1,4 +1,4 @@
-"""Settings of the API server, named as upstream's flags: audit, limits, time-outs.
+"""Settings of the API server, named as upstream's flags: audit, encryption, limits, time-outs.
 
 A setting of ``audit_log_path`` is the flag ``--audit-log-path``. Durations are Go's text.
 """
@@ -30,6 +30,7 @@ class ApiServerOptions:
     audit_webhook_batch_throttle_qps: int = 10
     audit_webhook_batch_throttle_burst: int = 15
     audit_webhook_initial_backoff: str = "10s"
+    encryption_provider_config: str = ""
 
     def check_api(self) -> None:
         """Raise ValueError for a setting that cannot work."""
@@ -88,4 +89,6 @@ API_FLAGS: dict[str, str] = {
     "audit_webhook_batch_throttle_qps": "batches a second on average (default 10)",
     "audit_webhook_batch_throttle_burst": "batches sent at once before throttling (default 15)",
     "audit_webhook_initial_backoff": "wait before a failed batch is sent again (default 10s)",
+    "encryption_provider_config": "how values are encrypted in the store (default: a file in the"
+    " state folder that encrypts secrets)",
 }

@@ -51,6 +51,11 @@ class ClusterConfig(ApiServerOptions):
         return self.state_dir / "server" / "store.sqlite"
 
     @property
+    def encryption_file(self) -> Path:
+        """How values are encrypted in the store; made at the first start."""
+        return self.state_dir / "server" / "encryption.yaml"
+
+    @property
     def pki_dir(self) -> Path:
         return self.state_dir / "pki"
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from kutter.api.catalog import Catalog
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.authn.service_accounts import account_user
 from kutter.apiserver.bootstrap import bootstrap
+from kutter.apiserver.encryption.at_rest import EncryptionAtRest
 from kutter.apiserver.kinds.registry import KindOptions, Kinds
 from kutter.apiserver.kubernetes_service import ensure_kubernetes_service
 from kutter.apiserver.printing.registry import printer_for
@@ -43,6 +48,8 @@ class ControlPlaneOptions:
 
     token_key_pem: bytes
     root_ca_pem: bytes = b""
+    # The key of the root CA, to sign certificate requests; empty: nobody here signs any.
+    root_ca_key_pem: bytes = field(default=b"", repr=False)
     cluster_cidr: str = "10.42.0.0/16"
     service_cidr: str = "10.43.0.0/16"
     node_ports: str = "30000-32767"
@@ -69,7 +76,12 @@ class ControlPlane:
         self._options = options
         self._clock = clock
         self._rng = rng
-        self.store = store
+        self._encryption = (
+            EncryptionAtRest(Path(options.api.encryption_provider_config), store, Catalog)
+            if options.api.encryption_provider_config
+            else None
+        )
+        self.store = store if self._encryption is None else self._encryption.store
         self.metrics = Registry()
         self.security = Security(
             SecurityOptions(
@@ -84,7 +96,7 @@ class ControlPlane:
         )
         self.api = ApiServer(
             ServerParts(
-                store=store,
+                store=self.store,
                 strategy_for=kinds.strategy_for,
                 printer_for=printer_for,
                 node_client=node_client,
@@ -116,6 +128,7 @@ class ControlPlane:
         await self.api.start()
         self.security.follow(self.api.caches)
         self.security.reserve_in(self.api.storage_of("", "resourcequotas"))
+        self.security.attach(self.api)
         await bootstrap(self.api.handle, self.api.caches)
         await ensure_kubernetes_service(
             self.api,
@@ -126,6 +139,10 @@ class ControlPlane:
         scope.start(fairness, "priority-and-fairness")
         definitions = supervise("custom-resources", self.api.definitions.run)
         scope.start(definitions, "custom-resources")
+        if self._encryption is not None:
+            encryption = self._encryption
+            work = supervise("encryption", lambda: encryption.run(self._clock))
+            scope.start(work, "encryption")
         # One copy of what is watched for the whole process: each event is decoded once and each
         # object held once, whoever reads it. Writes go out under each component's own name.
         informers = InformerFactory(
@@ -140,7 +157,13 @@ class ControlPlane:
             self._start_scheduler(scope, informers)
 
     def _start_controllers(self, scope: Scope, informers: InformerFactory) -> None:
+        from kutter.controllers.certificates.authority import Authority
         from kutter.controllers.registry import ControllerOptions, build_controllers
+
+        options = self._options
+        authority = None
+        if options.root_ca_key_pem:
+            authority = Authority(options.root_ca_pem, options.root_ca_key_pem)
 
         def act_as(account: str) -> Client:
             user = account_user("kube-system", account, "")
@@ -157,16 +180,20 @@ class ControlPlane:
             recorder,
             self.api.catalog,
             ControllerOptions(
-                cluster_cidr=self._options.cluster_cidr,
-                root_ca=self._options.root_ca_pem.decode(),
+                cluster_cidr=options.cluster_cidr,
+                root_ca=options.root_ca_pem.decode(),
+                authority=authority,
                 clock=self._clock,
             ),
         )
         runners = [ControllerRunner(c, metrics=self.metrics) for c in controllers]
         informers.start(scope.start)
         scope.start(supervise("controller-events", recorder.run), "controller-events")
-        for controller, runner in zip(controllers, runners, strict=True):
+        tasks = [
             scope.start(supervise(controller.name, runner.run), controller.name)
+            for controller, runner in zip(controllers, runners, strict=True)
+        ]
+        self.api.health.components["controller-manager"] = _check_of(tasks)
 
     def _start_scheduler(self, scope: Scope, informers: InformerFactory) -> None:
         from kutter.scheduler.scheduler import Scheduler
@@ -178,7 +205,8 @@ class ControlPlane:
         )
         informers.start(scope.start)
         scope.start(supervise("scheduler-events", recorder.run), "scheduler-events")
-        scope.start(supervise("scheduler", scheduler.run), "scheduler")
+        task = scope.start(supervise("scheduler", scheduler.run), "scheduler")
+        self.api.health.components["scheduler"] = _check_of([task])
 
     async def stop(self) -> None:
         """End watches and close the store; call after the scope is closed."""
@@ -186,3 +214,13 @@ class ControlPlane:
         await self.store.close()
         if self.api.auditor is not None:
             await self.api.auditor.close()
+
+
+def _check_of(tasks: Sequence[asyncio.Task[Any]]) -> Callable[[], str]:
+    """A health check that fails with the names of those that have ended."""
+
+    def check() -> str:
+        ended = [task.get_name() for task in tasks if task.done()]
+        return f"ended: {', '.join(ended)}" if ended else ""
+
+    return check

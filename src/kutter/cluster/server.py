@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from dataclasses import replace
 
 import orjson
 import uvloop
 
 from kutter.api.errors import ApiError
+from kutter.apiserver.encryption.configuration import ensure_encryption_file
 from kutter.base.clock import SYSTEM_CLOCK
 from kutter.base.collector import settle
 from kutter.base.log import configure_logging, get_logger
@@ -56,6 +58,9 @@ async def _serve(config: ClusterConfig) -> None:
         loop.add_signal_handler(number, stopping.set)
     certificates = certificates_of(config)
     certificates.ensure()
+    if not config.encryption_provider_config:
+        ensure_encryption_file(config.encryption_file)
+        config = replace(config, encryption_provider_config=str(config.encryption_file))
     store = await SqliteStore.open(config.store_file)
     kubelet = certificates.pair("apiserver-kubelet-client")
     node_client = HttpClient(
@@ -68,6 +73,7 @@ async def _serve(config: ClusterConfig) -> None:
         ControlPlaneOptions(
             token_key_pem=certificates.token_key_file.read_bytes(),
             root_ca_pem=certificates.ca_pem,
+            root_ca_key_pem=certificates.pair("ca").key.read_bytes(),
             cluster_cidr=config.cluster_cidr,
             service_cidr=config.service_cidr,
             node_ports=f"{config.node_port_first}-{config.node_port_last}",

@@ -10,6 +10,10 @@ from kutter.api.types.apps_v1 import ReplicaSet
 from kutter.api.types.core_v1 import ReplicationController
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.client.client import Client
+from kutter.controllers.certificates.approver import CertificateApprover
+from kutter.controllers.certificates.authority import Authority
+from kutter.controllers.certificates.cleaner import CertificateCleaner
+from kutter.controllers.certificates.signer import CertificateSigner
 from kutter.controllers.deployment.controller import DeploymentController
 from kutter.controllers.disruption import DisruptionController
 from kutter.controllers.endpoints.classic import EndpointsController
@@ -42,6 +46,8 @@ class ControllerOptions:
 
     cluster_cidr: str = "10.42.0.0/16"
     root_ca: str = ""
+    # Signs certificate requests; None: nobody here does.
+    authority: Authority | None = None
     clock: Clock = SYSTEM_CLOCK
 
 
@@ -120,4 +126,17 @@ def build_controllers(
         VolumeProtection(act_as("pv-protection-controller"), informers),
         AttributesClassProtection(act_as("volumeattributesclass-protection-controller"), informers),
         ResourceQuotaController(act_as("resourcequota-controller"), informers, catalog, clock),
+        *_certificate_controllers(act_as("certificate-controller"), informers, options),
     ]
+
+
+def _certificate_controllers(
+    client: Client, informers: InformerFactory, options: ControllerOptions
+) -> list[Controller]:
+    found: list[Controller] = [
+        CertificateApprover(client, informers),
+        CertificateCleaner(client, informers, options.clock),
+    ]
+    if options.authority is not None:
+        found.append(CertificateSigner(client, informers, options.authority, options.clock))
+    return found

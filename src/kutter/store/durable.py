@@ -37,7 +37,8 @@ from kutter.store.interface import (
 _log = get_logger("store")
 
 SCHEMA_VERSION = 1
-BATCH_LIMIT = 1000
+BATCH_LIMIT = 1024
+_ROWS_MAX = 1024  # of one statement; SQLite takes some 32 000 values
 # Compaction deletes this many superseded rows at a time, so that it never holds up a commit.
 COMPACT_SLICE = 2000
 
@@ -71,6 +72,24 @@ class _Write:
 class _Compact:
     revision: int
     done: asyncio.Future[None]
+
+
+def _execute(
+    writer: sqlite3.Connection, start: str, width: int, values: list[Any], end: str = ""
+) -> None:
+    """Run one statement for many rows of ``width`` values each.
+
+    Every step of a statement gives up the interpreter's lock and has to win it back from the
+    loop, so a row at a time would cost a hand-over for each. Chunks are powers of two: few
+    different statements, all of which SQLite keeps prepared.
+    """
+    row = f"({', '.join('?' * width)})"
+    done, count = 0, len(values) // width
+    while done < count:
+        size = min(_ROWS_MAX, 1 << ((count - done).bit_length() - 1))
+        chunk = values[done * width : (done + size) * width]
+        writer.execute(start + ", ".join([row] * size) + end, chunk)
+        done += size
 
 
 class SqliteStore:
@@ -276,26 +295,40 @@ class SqliteStore:
             self._expiry.add(key, revision, expires_at)
         return Record(key, value, event.create_revision, revision)
 
-    async def delete(self, key: str, *, expected: int | None = None) -> tuple[Record, int] | None:
+    async def delete(
+        self, key: str, *, expected: int | None = None, last: bytes | None = None
+    ) -> tuple[Record, int] | None:
         mod, created = self._live.get(key, (0, 0))
         if expected is not None and expected != mod:
             raise WriteConflictError(key, await self._current(key))
         if not mod:
             return None
         value = self._value_at(mod)
+        marked: asyncio.Future[None] | None = None
+        if last is not None:
+            revision = self._assigned + 1
+            self._pending[revision] = last
+            event = Event("put", key, last, value, created, revision, mod)
+            marked = self._submit(event, None)
+            mod, value = revision, last
         revision = self._assigned + 1
         del self._live[key]
-        await self._submit(Event("delete", key, value, None, created, revision, mod), None)
+        done = self._submit(Event("delete", key, value, None, created, revision, mod), None)
+        # In order, so both are awaited together; a failed commit fails both.
+        await (done if marked is None else asyncio.gather(marked, done))
         return Record(key, value, created, mod), revision
 
-    async def _submit(self, event: Event, expires_at_s: float | None) -> None:
+    def _submit(self, event: Event, expires_at_s: float | None) -> asyncio.Future[None]:
+        """Hand a decided write to the writer; wait for the answer.
+
+        A caller that is cancelled does not cancel the write: it is on its way to the disk.
+        """
         if self._closed:
             raise StoreError("the store is closed")
         self._assigned = event.revision
         done: asyncio.Future[None] = self._loop.create_future()
         self._inbox.put(_Write(event, expires_at_s, done))
-        # A caller that is cancelled does not cancel the write: it is on its way to the disk.
-        await asyncio.shield(done)
+        return done
 
     async def _current(self, key: str) -> Record | None:
         """What is at ``key`` now, committed or about to be."""
@@ -304,6 +337,9 @@ class SqliteStore:
 
     def _value_at(self, revision: int) -> bytes:
         pending = self._pending.get(revision)
+        if pending is None:
+            # Nearly always: what is changed was changed lately. Asking SQLite holds up the loop.
+            pending = self._history.value_at(revision)
         if pending is not None:
             return pending
         row = self._reader.execute(
@@ -357,31 +393,29 @@ class SqliteStore:
             writer.close()
 
     def _commit(self, writer: sqlite3.Connection, batch: Iterable[_Write]) -> Exception | None:
-        log_rows: list[tuple[Any, ...]] = []
+        rows: list[Any] = []
         live: dict[str, int | None] = {}
         for write in batch:
             event = write.event
             put = event.kind == "put"
-            log_rows.append(
-                (
-                    event.revision,
-                    event.key,
-                    event.create_revision,
-                    event.previous_revision,
-                    write.expires_at_s,
-                    event.value if put else None,
-                )
+            rows += (
+                event.revision,
+                event.key,
+                event.create_revision,
+                event.previous_revision,
+                write.expires_at_s,
+                event.value if put else None,
             )
             live[event.key] = event.revision if put else None
+        puts = [
+            v for key, revision in live.items() if revision is not None for v in (key, revision)
+        ]
+        gone = [key for key, revision in live.items() if revision is None]
         try:
             writer.execute("BEGIN IMMEDIATE")
-            writer.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", log_rows)
-            puts = [(key, revision) for key, revision in live.items() if revision is not None]
-            gone = [(key,) for key, revision in live.items() if revision is None]
-            if puts:
-                writer.executemany("INSERT OR REPLACE INTO live VALUES (?, ?)", puts)
-            if gone:
-                writer.executemany("DELETE FROM live WHERE key = ?", gone)
+            _execute(writer, "INSERT INTO log VALUES ", 6, rows)
+            _execute(writer, "INSERT OR REPLACE INTO live VALUES ", 2, puts)
+            _execute(writer, "DELETE FROM live WHERE key IN (VALUES ", 1, gone, ")")
             writer.execute("COMMIT")
         except sqlite3.Error as error:
             if writer.in_transaction:

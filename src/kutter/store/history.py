@@ -132,6 +132,17 @@ class History:
         if revision < self.oldest:
             raise CompactedError(revision, self.oldest)
 
+    def value_at(self, revision: int) -> bytes | None:
+        """What the put of ``revision`` wrote, if that is still remembered."""
+        events = self._events
+        if not events:
+            return None
+        place = revision - events[0].revision
+        if not 0 <= place < len(events):
+            return None
+        event = events[place]
+        return event.value if event.kind == "put" else None
+
     def since(self, revision: int) -> list[Event]:
         """Events newer than ``revision``, in order."""
         if not self._events or self._events[-1].revision <= revision:

@@ -93,7 +93,8 @@ class Watch(Protocol):
     below the prefix. Closing is idempotent.
     """
 
-    revision: int
+    @property
+    def revision(self) -> int: ...
 
     def __aiter__(self) -> AsyncIterator[list[Event]]: ...
 
@@ -141,10 +142,14 @@ class Store(Protocol):
         Raises WriteConflictError.
         """
 
-    async def delete(self, key: str, *, expected: int | None = None) -> tuple[Record, int] | None:
+    async def delete(
+        self, key: str, *, expected: int | None = None, last: bytes | None = None
+    ) -> tuple[Record, int] | None:
         """Delete; answers the last record and the deletion's revision, None if absent.
 
-        Raises WriteConflictError when the record is at another revision than ``expected``.
+        With ``last`` the key is given that value first: watchers see both changes, nobody can
+        come in between, and both are one commit. Raises WriteConflictError when the record is
+        at another revision than ``expected``.
         """
 
     def watch(self, prefix: str, *, after: int, queue_limit: int = 10_000) -> Watch:

@@ -93,7 +93,9 @@ class MemoryStore:
         )
         return record
 
-    async def delete(self, key: str, *, expected: int | None = None) -> tuple[Record, int] | None:
+    async def delete(
+        self, key: str, *, expected: int | None = None, last: bytes | None = None
+    ) -> tuple[Record, int] | None:
         old = self._records.get(key)
         if old is None:
             if expected:
@@ -101,6 +103,8 @@ class MemoryStore:
             return None
         if expected is not None and expected != old.mod_revision:
             raise WriteConflictError(key, old)
+        if last is not None:
+            old = await self.put(key, last)
         del self._records[key]
         del self._keys[bisect_left(self._keys, key)]
         revision = self.revision + 1

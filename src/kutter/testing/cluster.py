@@ -33,6 +33,7 @@ from kutter.cluster.control_plane import ControlPlane, ControlPlaneOptions
 from kutter.cluster.server import render_status
 from kutter.http.server import serve
 from kutter.http.tls import ServerTls
+from kutter.store.durable import SqliteStore
 from kutter.store.memory import MemoryStore
 from kutter.testing.simulated_nodes import DEFAULT_LIFE_CYCLE, SimulatedNodes, Stage
 
@@ -54,9 +55,12 @@ class LocalCluster:
         scheduler: bool = True,
         clock: Clock = SYSTEM_CLOCK,
         api: ApiServerOptions | None = None,
+        store_file: Path | None = None,
     ) -> None:
+        """``store_file`` keeps the state, for a cluster that is started again."""
         self._clock = clock
         self._api = api or ApiServerOptions()
+        self._store_file = store_file
         self._nodes = nodes
         self._life_cycle = tuple(life_cycle)
         self._controllers = controllers
@@ -118,10 +122,11 @@ class LocalCluster:
         pair = self._certificates.pair("apiserver")
         tls = ServerTls(pair.certificate, pair.key, client_ca_file=self._certificates.ca_file)
         self.plane = ControlPlane(
-            MemoryStore(),
+            await SqliteStore.open(self._store_file) if self._store_file else MemoryStore(),
             ControlPlaneOptions(
                 token_key_pem=self._certificates.token_key_file.read_bytes(),
                 root_ca_pem=self._certificates.ca_pem,
+                root_ca_key_pem=self._certificates.pair("ca").key.read_bytes(),
                 api=self._api,
                 with_controllers=self._controllers,
                 with_scheduler=self._scheduler,

@@ -193,3 +193,62 @@ async def test_a_key_with_a_time_to_live_goes_by_itself_unless_renewed(store):
                 assert [e.key for e in batch if e.kind == "delete"] == ["/registry/p/gone"]
                 break
     assert await store.get("/registry/p/renewed") is not None
+
+
+async def test_a_last_value_and_the_deletion_come_as_two_changes_with_nothing_between(store):
+    created = await store.put("/registry/a/1", b"x")
+    watch = store.watch("/registry/a/", after=created.mod_revision)
+    other = store.put("/registry/a/2", b"other")
+    gone, _ = await asyncio.gather(
+        store.delete("/registry/a/1", expected=created.mod_revision, last=b"y"), other
+    )
+    assert gone is not None
+    record, revision = gone
+    assert (record.value, record.mod_revision) == (b"y", created.mod_revision + 1)
+    assert (record.create_revision, revision) == (created.mod_revision, created.mod_revision + 2)
+    seen = []
+    async for batch in watch:
+        seen += [(e.kind, e.key[-1], e.value, e.previous, e.revision) for e in batch]
+        if len(seen) == 3:
+            break
+    first = created.mod_revision
+    assert seen == [
+        ("put", "1", b"y", b"x", first + 1),
+        ("delete", "1", b"y", None, first + 2),
+        ("put", "2", b"other", None, first + 3),
+    ]
+    assert await store.get("/registry/a/1") is None
+
+
+async def test_a_last_value_is_not_written_over_another_revision(store):
+    old = await store.put("/registry/a/1", b"x")
+    await store.put("/registry/a/1", b"y")
+    with pytest.raises(WriteConflictError):
+        await store.delete("/registry/a/1", expected=old.mod_revision, last=b"z")
+    found = await store.get("/registry/a/1")
+    assert found is not None
+    assert found.value == b"y"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 31, 33, 1100, 2500])
+async def test_any_number_of_writes_at_once_is_all_there(store, count):
+    await asyncio.gather(*(store.put(f"/registry/a/{i:04}", b"%d" % i) for i in range(count)))
+    await asyncio.gather(*(store.delete(f"/registry/a/{i:04}") for i in range(0, count, 2)))
+    found = await store.range("/registry/a/", prefix_end("/registry/a/"))
+    assert [r.value for r in found.records] == [b"%d" % i for i in range(1, count, 2)]
+
+
+async def test_the_value_before_is_told_however_long_ago_it_was(store):
+    first = await store.put("/registry/old/1", b"first")
+    await asyncio.gather(*(store.put("/registry/a/1", b"%d" % i) for i in range(1200)))
+    watch = store.watch("/registry/old/", after=store.revision)
+    await store.put("/registry/old/1", b"second", expected=first.mod_revision)
+    batch = [e async for batch in _first_batch(watch) for e in batch]
+    assert [(e.value, e.previous) for e in batch] == [(b"second", b"first")]
+
+
+async def _first_batch(watch):
+    async for batch in watch:
+        if batch:
+            yield batch
+            return

@@ -60,6 +60,10 @@ class FakeReader:
     def exists(self, group_resource: str, namespace: str, name: str) -> bool:
         return (namespace, name) in self._objects.get(group_resource, {})
 
+    def labels(self, group_resource: str, namespace: str, name: str) -> dict[str, str] | None:
+        found = self.get(group_resource, namespace, name)
+        return None if found is None else found["metadata"].get("labels") or {}
+
     def list(self, group_resource: str, namespace: str = "") -> Iterable[dict[str, Any]]:
         for (found, _), snapshot in list(self._objects.get(group_resource, {}).items()):
             if namespace in ("", found):

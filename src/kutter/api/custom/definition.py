@@ -176,7 +176,14 @@ def _resource(spec: Tree, names: Tree, version: str, status: bool, scale: bool) 
         subresources=parts,
         list_kind=names.get("listKind") or f"{kind}List",
         storage_prefix=f"/registry/{group}/{plural}",
+        stored_as=next((f"{group}/{v['name']}" for v in spec["versions"] if _shows(v)), ""),
+        custom=True,
     )
+
+
+def _shows(version: Tree) -> bool:
+    """Whether discovery's hash tells that objects are stored in this version."""
+    return bool(version.get("storage") and version.get("served"))
 
 
 def _deprecation(spec: Tree, names: Tree, version: Tree) -> str:

@@ -14,6 +14,7 @@ import orjson
 
 from kutter.api.custom.defaults import compile_defaults
 from kutter.api.custom.embedded import find_embedded_errors
+from kutter.api.custom.formats import FORMATS
 from kutter.api.custom.patterns import PatternError, compile_pattern
 from kutter.api.custom.prune import compile_prune
 from kutter.api.custom.values import UNRELATED, compile_values
@@ -57,6 +58,30 @@ def find_structural_errors(schema: Schema, path: str) -> Errors:
     _invariants(schema, "root", path, errors)
     _completeness(schema, path, errors)
     return sorted(errors, key=str)
+
+
+_BELOW = ("items", "additionalProperties", "not")
+_known_formats = {name.replace("-", "") for name in FORMATS}
+
+
+def find_odd_formats(definition: Schema) -> list[str]:
+    """Formats of texts in a definition's schemas that nobody knows, each once."""
+    found: dict[str, None] = {}
+    pending: list[Any] = [
+        (version.get("schema") or {}).get("openAPIV3Schema")
+        for version in (definition.get("spec") or {}).get("versions") or ()
+    ]
+    while pending:
+        schema = pending.pop()
+        if not isinstance(schema, dict):
+            continue
+        name = schema.get("format")
+        if name and schema.get("type") == "string" and name.replace("-", "") not in _known_formats:
+            found[name] = None
+        pending += [schema.get(key) for key in _BELOW]
+        pending += [part for key in _JUNCTORS for part in schema.get(key) or ()]
+        pending += (schema.get("properties") or {}).values()
+    return sorted(found)
 
 
 def _invariants(schema: Schema, level: str, path: str, errors: Errors) -> None:

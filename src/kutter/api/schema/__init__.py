@@ -8,6 +8,7 @@ Usual use, in the write pipeline::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -92,10 +93,17 @@ class KindSchema:
             raise bad_request(self._refusal(str(misfit))) from None
 
     def clean_strict(
-        self, tree: dict[str, Any], *, source: bytes | None = None, uncounted: int = 0
+        self,
+        tree: dict[str, Any],
+        *,
+        source: bytes | None = None,
+        uncounted: int = 0,
+        found: Sequence[str] = (),
     ) -> None:
-        """Like :meth:`clean`; what it would report is a BadRequest (``fieldValidation=Strict``)."""
-        found = self.clean(tree, report=True, source=source, uncounted=uncounted)
+        """Like :meth:`clean`; what it would report is a BadRequest (``fieldValidation=Strict``),
+        after what was ``found`` before.
+        """
+        found = [*found, *self.clean(tree, report=True, source=source, uncounted=uncounted)]
         if found:
             raise bad_request(self._refusal(f"strict decoding error: {', '.join(found)}"))
 

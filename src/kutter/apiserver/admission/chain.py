@@ -32,6 +32,16 @@ class AdmissionChain:
             )
         for hook in hooks:
             await hook(request)
+        if request.reinvoke:
+            # Webhooks changed what earlier plugins saw: all look once more, never a third time.
+            request.reinvoke, request.round = False, 1
+            for hook in hooks:
+                await hook(request)
+
+    def forget(self) -> None:
+        """Ask the plugins anew what they want: configurations have changed."""
+        self._mutate.clear()
+        self._validate.clear()
 
     async def validate(self, request: AdmissionRequest) -> None:
         key = (request.resource.group_resource, request.subresource, request.operation)

@@ -39,6 +39,13 @@ def set_condition(
     known.update(status=status, reason=reason, message=message)
 
 
+def drop_condition(tree: Tree, type: str) -> None:
+    """Remove a condition that says nothing any more."""
+    if find_condition(tree, type) is not None:
+        status = tree["status"]
+        status["conditions"] = [c for c in status["conditions"] if c.get("type") != type]
+
+
 def accept_names(tree: Tree, others: Iterable[Tree], now: str) -> None:
     """Settle ``status.acceptedNames`` and the condition NamesAccepted in place.
 

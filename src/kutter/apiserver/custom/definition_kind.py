@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 
 from kutter.api.custom.definition import CLEANUP
 from kutter.api.custom.reading import clean_schemas
+from kutter.api.custom.structural import find_odd_formats
 from kutter.api.errors import FieldError, invalid
+from kutter.api.quoting import quote
+from kutter.apiserver.custom.approval import find_approval_errors
 from kutter.apiserver.custom.conditions import is_true, set_condition
 from kutter.apiserver.custom.rules import find_names_errors, find_spec_errors
 from kutter.apiserver.kinds.standard import Standard
@@ -60,7 +63,8 @@ class CustomResourceDefinitionKind(Standard):
                 new["status"] = {**status, "storedVersions": [*stored, *more]}
 
     def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
-        return self.check_metadata(tree) + self._check_name(tree) + self.check(tree)
+        errors = self.check_metadata(tree) + self._check_name(tree) + self.check(tree)
+        return errors + find_approval_errors(tree, None)
 
     def _check_name(self, tree: Tree) -> list[FieldError]:
         spec = tree.get("spec") or {}
@@ -80,7 +84,12 @@ class CustomResourceDefinitionKind(Standard):
             errors += immutable(names.get("kind"), known.get("kind"), "spec.names.kind")
         errors += immutable(spec.get("group"), before.get("group"), "spec.group")
         errors += immutable(names.get("plural"), known.get("plural"), "spec.names.plural")
-        return errors + _check_stored(new)
+        return errors + _check_stored(new) + find_approval_errors(new, old)
+
+    def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
+        known = find_odd_formats(old) if old is not None else []
+        odd = [name for name in find_odd_formats(new) if name not in known]
+        return [f"unrecognized format {quote(name)}" for name in odd]
 
     def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
         status = new.get("status") or {}
@@ -116,13 +125,20 @@ def _storage_versions(tree: Tree) -> list[str]:
 
 def _check_stored(tree: Tree) -> list[FieldError]:
     names = {v.get("name") for v in (tree.get("spec") or {}).get("versions") or ()}
+    stored = (tree.get("status") or {}).get("storedVersions") or []
+    path = "status.storedVersions"
+    if not stored:
+        return [invalid(path, stored, "must have at least one stored version")]
     errors: list[FieldError] = []
-    for i, name in enumerate((tree.get("status") or {}).get("storedVersions") or ()):
+    for name in _storage_versions(tree):
+        if name not in stored:
+            errors.append(invalid(path, stored, f"must have the storage version {name}"))
+    for i, name in enumerate(stored):
         if name not in names:
             detail = (
                 f"missing from spec.versions; {name} was previously a storage version, and must "
                 "remain in spec.versions until a storage migration ensures no data remains "
                 f"persisted in {name} and removes {name} from status.storedVersions"
             )
-            errors.append(invalid(f"status.storedVersions[{i}]", name, detail))
+            errors.append(invalid(f"{path}[{i}]", name, detail))
     return errors

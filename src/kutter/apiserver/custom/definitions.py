@@ -30,11 +30,19 @@ from kutter.apiserver.authn.identity import GROUP_MASTERS, User
 from kutter.apiserver.cache import CacheEvent, ResourceCache
 from kutter.apiserver.converted_watching import ConvertingBroadcaster
 from kutter.apiserver.converting import Converter
-from kutter.apiserver.custom.conditions import accept_names, is_true, set_condition
+from kutter.apiserver.custom.approval import CONDITION as APPROVAL
+from kutter.apiserver.custom.approval import approval_of
+from kutter.apiserver.custom.conditions import (
+    accept_names,
+    drop_condition,
+    is_true,
+    set_condition,
+)
 from kutter.apiserver.custom.conversion import ConvertedEntries, StoredForm, plain_converter
 from kutter.apiserver.custom.conversion_webhook import ConversionWebhook, WebhookConverter
 from kutter.apiserver.custom.encoder import CustomEncoder
 from kutter.apiserver.custom.kind import CustomKind
+from kutter.apiserver.custom.rules import find_spec_faults
 from kutter.apiserver.custom.scale import custom_scale
 from kutter.apiserver.custom.table import CustomPrinter
 from kutter.apiserver.ports import CallHandler, Change, Tree
@@ -192,10 +200,26 @@ class Definitions:
         elif not established:
             text = "not all names are accepted"
             set_condition(tree, "Established", "False", "NotAccepted", text, now=now)
+        self._judge(tree, now)
         if orjson.dumps(tree["status"]) != before:
             await self._write_status(tree)
             if tree["status"].get("acceptedNames") != names:
                 self._queue_group(name)
+
+    def _judge(self, tree: Tree, now: str) -> None:
+        """The conditions that say what is wrong with a definition and hold up nothing."""
+        approval = approval_of(tree)
+        if approval is None:
+            drop_condition(tree, APPROVAL)
+        else:
+            set_condition(tree, APPROVAL, *approval, now=now)
+        # Only what another server let into the store can have one of these.
+        faults = find_spec_faults(tree["spec"])
+        if faults:
+            text = faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]"
+            set_condition(tree, "NonStructuralSchema", "True", "Violations", text, now=now)
+        else:
+            drop_condition(tree, "NonStructuralSchema")
 
     # -- serving ---------------------------------------------------------------
 

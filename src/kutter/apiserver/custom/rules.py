@@ -18,6 +18,7 @@ from kutter.api.custom.structural import (
 from kutter.api.errors import FieldError, forbidden_field, invalid, not_supported, required
 from kutter.api.jsonpath import JSONPath, JSONPathError
 from kutter.api.names import check_dns_label_1035, check_dns_subdomain
+from kutter.apiserver.webhooks.client_config import validate_client_config
 
 Tree = dict[str, Any]
 Errors = list[FieldError]
@@ -62,6 +63,16 @@ def find_spec_errors(spec: Tree, path: str = "spec") -> Errors:
     errors += _names(spec.get("names") or {}, f"{path}.names", needed=True)
     errors += _conversion(spec.get("conversion") or {}, f"{path}.conversion")
     return errors
+
+
+def find_spec_faults(spec: Tree) -> list[str]:
+    """Where the schemas of a specification are not structural, in words."""
+    return [
+        str(error)
+        for i, version in enumerate(spec.get("versions") or ())
+        if (schema := (version.get("schema") or {}).get("openAPIV3Schema"))
+        for error in find_structural_errors(schema, f"spec.versions[{i}].schema.openAPIV3Schema")
+    ]
 
 
 def find_names_errors(names: Tree, path: str) -> Errors:
@@ -294,8 +305,8 @@ def _conversion(conversion: Tree, path: str) -> Errors:
     at = f"{path}.webhookClientConfig"
     if config is None:
         errors.append(required(at, "required when strategy is set to Webhook"))
-    elif (config.get("url") is None) == (config.get("service") is None):
-        errors.append(required(at, "exactly one of url or service is required"))
+    else:
+        errors += validate_client_config(config, at)
     versions = (webhook or {}).get("conversionReviewVersions") or []
     at = f"{path}.conversionReviewVersions"
     if not versions:
@@ -303,4 +314,9 @@ def _conversion(conversion: Tree, path: str) -> Errors:
     elif not set(versions) & set(_REVIEW_VERSIONS):
         detail = f"must include at least one of {', '.join(_REVIEW_VERSIONS)}"
         errors.append(invalid(at, versions, detail))
+    for i, version in enumerate(versions):
+        if version in versions[:i]:
+            errors.append(invalid(f"{at}[{i}]", version, "duplicate version"))
+        elif problems := check_dns_label_1035(version):
+            errors.append(invalid(f"{at}[{i}]", version, ",".join(problems)))
     return errors

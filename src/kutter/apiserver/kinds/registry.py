@@ -13,6 +13,7 @@ from kutter.api.resources import Resource
 from kutter.apiserver.custom.definition_kind import CustomResourceDefinitionKind
 from kutter.apiserver.kinds import (
     batch,
+    certificates,
     core,
     data,
     discovery,
@@ -23,6 +24,7 @@ from kutter.apiserver.kinds import (
     policy,
     rbac,
     storage,
+    webhooks,
     workloads,
 )
 from kutter.apiserver.kinds.service import ServiceKind
@@ -76,7 +78,10 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     (_RBAC, "clusterrolebindings"): rbac.BindingKind,
     ("policy", "poddisruptionbudgets"): policy.PodDisruptionBudgetKind,
     ("autoscaling", "horizontalpodautoscalers"): policy.HorizontalPodAutoscalerKind,
-    ("certificates.k8s.io", "certificatesigningrequests"): policy.CertificateSigningRequestKind,
+    (
+        "certificates.k8s.io",
+        "certificatesigningrequests",
+    ): certificates.CertificateSigningRequestKind,
     ("scheduling.k8s.io", "priorityclasses"): core.PriorityClassKind,
     ("node.k8s.io", "runtimeclasses"): core.RuntimeClassKind,
     ("storage.k8s.io", "storageclasses"): storage.StorageClassKind,
@@ -88,8 +93,8 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     ("networking.k8s.io", "networkpolicies"): networking.NetworkPolicyKind,
     ("networking.k8s.io", "servicecidrs"): networking.ServiceCIDRKind,
     ("networking.k8s.io", "ipaddresses"): networking.IPAddressKind,
-    (_ADMISSION, "mutatingwebhookconfigurations"): policy.WebhookConfigurationKind,
-    (_ADMISSION, "validatingwebhookconfigurations"): policy.WebhookConfigurationKind,
+    (_ADMISSION, "mutatingwebhookconfigurations"): webhooks.WebhookConfigurationKind,
+    (_ADMISSION, "validatingwebhookconfigurations"): webhooks.WebhookConfigurationKind,
     ("apiextensions.k8s.io", "customresourcedefinitions"): CustomResourceDefinitionKind,
     (_FLOW, "flowschemas"): flowcontrol.FlowSchemaKind,
     (_FLOW, "prioritylevelconfigurations"): flowcontrol.PriorityLevelKind,

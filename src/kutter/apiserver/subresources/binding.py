@@ -6,11 +6,14 @@ binding are taken over and PodScheduled becomes True, all in one write.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kutter.api.errors import (
     ApiError,
     FieldError,
     bad_request,
     conflict,
+    internal,
     invalid_object,
     method_not_allowed,
     not_supported,
@@ -19,7 +22,7 @@ from kutter.api.errors import (
 from kutter.apiserver.answers import success
 from kutter.apiserver.body import parse_kind
 from kutter.apiserver.context import Call
-from kutter.apiserver.ports import Tree
+from kutter.apiserver.ports import Shown, Tree
 from kutter.base.clock import render_time
 from kutter.http.messages import Response
 
@@ -55,6 +58,8 @@ async def _bind(call: Call, binding: Tree, name: str) -> Response:
         raise invalid_object("Binding", name, errors)
     context = call.write_context("CreateOptions", subresource="binding")
     context.kind = "Binding"
+    # For webhooks and policies a binding is created; that a pod changes is how it is kept.
+    context.shown = Shown(lambda _: binding, _refuse_change(binding), creates=True)
     storage = call.served_of("", "pods").storage
     now = render_time(call.now)
 
@@ -65,6 +70,16 @@ async def _bind(call: Call, binding: Tree, name: str) -> Response:
 
     await storage.update(context, call.info.namespace, name, transform)
     return success(201)
+
+
+def _refuse_change(binding: Tree) -> Callable[[Tree, Tree], None]:
+    """The scheduler's decision is not admission's to change: upstream's would be lost, too."""
+
+    def absorb(pod: Tree, changed: Tree) -> None:
+        if changed.get("target") != binding.get("target"):
+            raise internal("the target of a binding cannot be changed by admission")
+
+    return absorb
 
 
 def _refused(name: str, detail: str) -> ApiError:

@@ -10,7 +10,7 @@ from kutter.api.selectors import SelectorError, from_tree
 from kutter.apiserver.answers import success
 from kutter.apiserver.body import parse_kind
 from kutter.apiserver.context import Call
-from kutter.apiserver.ports import Tree
+from kutter.apiserver.ports import AdmissionRequest, Shown, Tree
 from kutter.apiserver.writing import read_delete_options
 from kutter.base.clock import render_time
 from kutter.http.messages import Response
@@ -35,12 +35,38 @@ async def evict(call: Call) -> Response:
     context.dry_run = options.dry_run = context.dry_run or options.dry_run
     storage = call.served_of("", "pods").storage
     pod = storage.get(namespace, name).tree
+    await _admit(call, eviction, dry_run=context.dry_run)
+    context.admitted = True
     if not _is_free(pod):
         budget = _budget_of(call, pod)
         if budget is not None and not _is_unhealthy_and_free(pod, budget):
             await _take_disruption(call, budget, name, dry_run=context.dry_run)
     await storage.delete(context, namespace, name, options)
     return success(201)
+
+
+async def _admit(call: Call, eviction: Tree, *, dry_run: bool) -> None:
+    """Ask admission about the eviction itself, as about any other creation."""
+    request = AdmissionRequest(
+        operation="CREATE",
+        resource=call.served.resource,
+        subresource="eviction",
+        namespace=call.info.namespace,
+        name=call.info.name,
+        object=eviction,
+        old=None,
+        user=call.user,
+        reader=call.server.caches,
+        now=call.now,
+        dry_run=dry_run,
+        kind="Eviction",
+        options=call.write_context("CreateOptions").options,
+        warnings=call.warnings,
+        annotate=call.annotate,
+        shown=Shown(lambda tree: tree, lambda tree, changed: tree.update(changed)),
+    )
+    await call.server.admission.mutate(request)
+    await call.server.admission.validate(request)
 
 
 def _is_free(pod: Tree) -> bool:

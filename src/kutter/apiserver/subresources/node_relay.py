@@ -71,8 +71,8 @@ async def forward(
         ) from error
 
 
-async def admit_connect(call: Call, kind: str, options: Tree) -> None:
-    """Ask admission whether this connection may be made."""
+async def admit_connect(call: Call, kind: str, options: Tree) -> Tree:
+    """Ask admission whether this connection may be made; the options it leaves."""
     request = AdmissionRequest(
         operation="CONNECT",
         resource=call.served.resource,
@@ -90,6 +90,7 @@ async def admit_connect(call: Call, kind: str, options: Tree) -> None:
     )
     await call.server.admission.mutate(request)
     await call.server.admission.validate(request)
+    return request.object or {}
 
 
 def _pod(call: Call) -> Tree:
@@ -189,7 +190,8 @@ async def pod_stream(call: Call) -> Response:
     pod = _pod(call)
     namespace, name, subresource = info.namespace, info.name, info.subresource
     if subresource == "portforward":
-        await admit_connect(call, "PodPortForwardOptions", {})
+        asked = [int(port) for port in request.params("ports") if port.isdecimal()]
+        await admit_connect(call, "PodPortForwardOptions", {"ports": asked} if asked else {})
         ports = [("port", port) for port in request.params("ports")]
         suffix = f"?{urlencode(ports)}" if ports else ""
         url = node_url(call, _node_of(pod)) + f"/portForward/{namespace}/{name}{suffix}"
@@ -202,9 +204,14 @@ async def pod_stream(call: Call) -> Response:
     if not any(flags[flag] for flag in ("stdin", "stdout", "stderr")):
         raise bad_request("Unable to upgrade: you must specify at least 1 of stdin, stdout, stderr")
     kind = "PodExecOptions" if subresource == "exec" else "PodAttachOptions"
-    await admit_connect(call, kind, {"container": container, "command": commands, **flags})
-    passed = [("command", command) for command in commands]
-    passed += [(agents, "1") for flag, agents in _STREAM_FLAGS if flags[flag]]
+    options: Tree = {flag: True for flag in flags if flags[flag]}
+    options["container"] = container
+    if subresource == "exec":
+        options["command"] = commands
+    options = await admit_connect(call, kind, options)
+    container = choose_container(pod, options.get("container") or "")
+    passed = [("command", command) for command in options.get("command") or ()]
+    passed += [(agents, "1") for flag, agents in _STREAM_FLAGS if options.get(flag)]
     path = f"/{subresource}/{namespace}/{name}/{container}?{urlencode(passed)}"
     return await forward(call, node_url(call, _node_of(pod)) + path)
 

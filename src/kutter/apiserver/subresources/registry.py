@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kutter.apiserver.component_status import component_statuses
 from kutter.apiserver.ports import CallHandler
 from kutter.apiserver.subresources.binding import bind, bind_of_old
 from kutter.apiserver.subresources.eviction import evict
@@ -21,6 +22,7 @@ def core_handlers() -> dict[HandlerKey, CallHandler]:
     handlers: dict[HandlerKey, CallHandler] = {
         ("", "pods", "binding"): bind,
         ("", "bindings", ""): bind_of_old,
+        ("", "componentstatuses", ""): component_statuses,
         ("", "pods", "eviction"): evict,
         ("", "pods", "log"): pod_log,
         ("", "pods", "exec"): pod_stream,

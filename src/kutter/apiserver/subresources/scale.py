@@ -25,7 +25,7 @@ from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
 from kutter.apiserver.ownership import Claim, adopt
 from kutter.apiserver.patching import APPLY_PATCH, PATCH_TYPES, apply_patch, parse_patch
-from kutter.apiserver.ports import CallHandler, Tree
+from kutter.apiserver.ports import CallHandler, Shown, Tree
 from kutter.http.messages import Response
 
 SCALABLE = (
@@ -79,22 +79,26 @@ def _write_replicas(workload: Tree, replicas: int) -> None:
     workload.setdefault("spec", {})["replicas"] = replicas
 
 
-def scale_handler_of(read: Read, write: Write) -> CallHandler:
-    """The handler of a kind whose Scale ``read`` makes and whose replicas ``write`` sets."""
+def scale_handler_of(read: Read, write: Write, show: Read | None = None) -> CallHandler:
+    """The handler of a kind whose Scale ``read`` makes and whose replicas ``write`` sets.
+
+    ``show`` makes the one a GET answers, where that may be refused.
+    """
 
     async def handle(call: Call) -> Response:
+        if call.info.verb == "get":
+            entry = await call.served.storage.read(call.info.namespace, call.info.name)
+            return await _answer(call, entry, show or read)
         return await _handle(call, read, write)
 
     return handle
 
 
 async def _handle(call: Call, read: Read, write: Write) -> Response:
-    """GET, PUT and PATCH an object's Scale."""
+    """PUT and PATCH an object's Scale."""
     verb, info = call.info.verb, call.info
     storage = call.served.storage
     accepted = call.negotiate(convertible=False)
-    if verb == "get":
-        return await _answer(call, await storage.read(info.namespace, info.name), read)
     if verb == "update":
         context = call.write_context("UpdateOptions", subresource="scale")
         context.claim = Claim(call, "scale")
@@ -124,10 +128,19 @@ async def _handle(call: Call, read: Read, write: Write) -> Response:
 
     else:
         raise method_not_allowed("")
-    context.kind = "Scale"
+    context.kind, context.shown = "Scale", _shown(read, write)
     entry, _ = await storage.update(context, info.namespace, info.name, transform)
     assert accepted is not None
     return await _answer(call, entry, read)
+
+
+def _shown(read: Read, write: Write) -> Shown:
+    """Webhooks and policies are shown the Scale, and may change its replicas."""
+
+    def absorb(workload: Tree, scale: Tree) -> None:
+        write(workload, (scale.get("spec") or {}).get("replicas") or 0)
+
+    return Shown(read, absorb)
 
 
 async def _apply_scale(call: Call, read: Read, write: Write) -> Response:
@@ -139,6 +152,7 @@ async def _apply_scale(call: Call, read: Read, write: Write) -> Response:
     info, served = call.info, call.served
     context = call.write_context("PatchOptions", subresource="scale", apply=True)
     context.claim, context.sees_owners, context.kind = adopt, True, "Scale"
+    context.shown = _shown(read, write)
     application = Application(call, subresource="scale", convert=convert)
 
     def transform(old: Tree | None) -> Tree:

@@ -36,7 +36,7 @@ from kutter.apiserver.patching import (
 from kutter.apiserver.ports import Attributes, Tree
 from kutter.apiserver.selection import parse_selection
 from kutter.apiserver.verbs.read import select
-from kutter.apiserver.writing import DeleteOptions, read_delete_options
+from kutter.apiserver.writing import DeleteOptions, WriteContext, read_delete_options
 from kutter.http.messages import Response
 
 # Objects of a collection deleted at once: they share commits.
@@ -47,24 +47,37 @@ def decode_object(call: Call) -> Tree:
     """The body as an object of the served kind, checked and pruned, in the served version."""
     served, request = call.served, call.request
     resource = served.resource
+    doubled: list[str] = []
     tree = parse_tree(
-        request, resource.kind, api_version=resource.api_version, protobuf=served.protobuf
+        request,
+        resource.kind,
+        api_version=resource.api_version,
+        protobuf=served.protobuf,
+        doubled=doubled,
     )
     check_kind(tree, resource, resource.kind, resource.api_version)
     source = request.body if content_type_of(request) in ("", JSON) else None
-    _check_fields(call, tree, source)
+    _check_fields(call, tree, source, doubled)
     if call.record is not None:
         call.record.take_object(tree)
     return tree
 
 
-def _check_fields(call: Call, tree: Tree, source: bytes | None) -> None:
+def _check_fields(call: Call, tree: Tree, source: bytes | None, found: list[str]) -> None:
     owners = _take_owners(tree)
     uncounted = 0
     if owners is not None and source is not None:
         uncounted = 1 + text_keys(orjson.dumps(owners))
     validation = call.query.get("fieldValidation", "")
-    check_fields(call.served.schema, tree, validation, source, call.warnings, uncounted=uncounted)
+    check_fields(
+        call.served.schema,
+        tree,
+        validation,
+        source,
+        call.warnings,
+        uncounted=uncounted,
+        found=found,
+    )
     if tree.get("metadata") is None:
         tree["metadata"] = {}
     if owners is not None:
@@ -235,20 +248,28 @@ async def _check_may_create(call: Call) -> None:
         raise refusal(attributes, decision.reason)
 
 
-def _delete_options(call: Call) -> DeleteOptions:
+def _delete_options(call: Call) -> tuple[DeleteOptions, Tree]:
+    """The options, and the body they were read from (empty: from the query)."""
     request = call.request
     tree: Tree = {}
     if request.body:
         tree = parse_kind(request, "DeleteOptions", "", "v1", warnings=call.warnings)
-    return read_delete_options(tree, call.query, request.params("dryRun"))
+    return read_delete_options(tree, call.query, request.params("dryRun")), tree
+
+
+def _delete_context(call: Call, options: DeleteOptions, sent: Tree) -> WriteContext:
+    context = call.write_context("DeleteOptions")
+    context.dry_run = options.dry_run
+    if sent:
+        context.options = {**sent, **context.options}
+    return context
 
 
 async def delete(call: Call) -> Response:
     served = call.served
     accepted = call.negotiate()
-    options = _delete_options(call)
-    context = call.write_context("DeleteOptions")
-    context.dry_run = options.dry_run
+    options, sent = _delete_options(call)
+    context = _delete_context(call, options, sent)
     entry, gone = await served.storage.delete(context, call.info.namespace, call.info.name, options)
     if gone and not served.storage.strategy.return_deleted_object:
         return _deleted(call, entry)
@@ -279,9 +300,9 @@ def _deleted(call: Call, entry: Entry) -> Response:
 async def delete_collection(call: Call) -> Response:
     served, info = call.served, call.info
     accepted = call.negotiate()
-    options = _delete_options(call)
-    context = call.write_context("DeleteOptions")
-    context.dry_run = options.dry_run
+    options, sent = _delete_options(call)
+    # For its own checks: bad options are refused before anything is deleted.
+    _delete_context(call, options, sent)
     storage = served.storage
     selection = parse_selection(
         storage.strategy, info.namespace, info.label_selector, info.field_selector
@@ -293,15 +314,14 @@ async def delete_collection(call: Call) -> Response:
     for start in range(0, len(entries), _DELETE_BATCH):
         async with asyncio.TaskGroup() as tasks:
             for entry in entries[start : start + _DELETE_BATCH]:
-                tasks.create_task(_delete_one(call, entry, options))
+                tasks.create_task(_delete_one(call, entry, options, sent))
     encoder = served.encoder_for(accepted, call.query.get("includeObject", ""))
     body = encoder.encode_list(entries, ListMeta(meta.revision, meta.continue_token))
     return await answer(call, body, accepted)
 
 
-async def _delete_one(call: Call, entry: Entry, options: DeleteOptions) -> None:
-    context = call.write_context("DeleteOptions")
-    context.dry_run = options.dry_run
+async def _delete_one(call: Call, entry: Entry, options: DeleteOptions, sent: Tree) -> None:
+    context = _delete_context(call, options, sent)
     try:
         await call.served.storage.delete(context, entry.namespace, entry.name, options)
     except ApiError as error:

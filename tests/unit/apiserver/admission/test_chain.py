@@ -63,3 +63,53 @@ def test_the_order_is_upstreams() -> None:
     names = [plugin.name for plugin in default_plugins()]
     assert names[:4] == ["NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction"]
     assert len(names) == len(set(names))
+
+
+async def test_a_change_by_webhooks_shows_all_once_more_and_no_third_time() -> None:
+    rounds: list[int] = []
+
+    class Again(Plugin):
+        name = "Again"
+
+        def wants(self, resource: str, operation: Any) -> bool:
+            return True
+
+        async def mutate(self, request: AdmissionRequest) -> None:
+            rounds.append(request.round)
+            request.reinvoke = request.round < 5
+
+    await AdmissionChain([Again()]).mutate(request("pods", pod(), FakeReader()))
+    assert rounds == [0, 1]
+
+
+async def test_plugins_are_asked_anew_once_what_they_want_has_changed() -> None:
+    called: list[str] = []
+
+    class Changing(Plugin):
+        name = "Changing"
+        wanted = False
+
+        def wants(self, resource: str, operation: Any) -> bool:
+            return self.wanted
+
+        async def mutate(self, request: AdmissionRequest) -> None:
+            called.append("mutate")
+
+        async def validate(self, request: AdmissionRequest) -> None:
+            called.append("validate")
+
+    plugin = Changing()
+    chain = AdmissionChain([plugin])
+
+    async def run() -> None:
+        asked = request("pods", pod(), FakeReader())
+        await chain.mutate(asked)
+        await chain.validate(asked)
+
+    await run()
+    plugin.wanted = True
+    await run()
+    assert called == []
+    chain.forget()
+    await run()
+    assert called == ["mutate", "validate"]

@@ -7,6 +7,10 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from tests.unit.apiserver.fake_reader import FakeReader
 
 from kutter.api.catalog import BUILTIN
@@ -22,7 +26,12 @@ _TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": POD_SPEC}
 _WORKLOAD = {"selector": {"matchLabels": {"app": "web"}}, "template": _TEMPLATE}
 _JOB = {"template": {"spec": {**POD_SPEC, "restartPolicy": "Never"}}}
 _ROLE_REF = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
-_CSR = base64.b64encode(b"-----BEGIN CERTIFICATE REQUEST-----\nx").decode()
+_CSR = base64.b64encode(
+    x509.CertificateSigningRequestBuilder()
+    .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody")]))
+    .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    .public_bytes(serialization.Encoding.PEM)
+).decode()
 _HOOK = {
     "name": "a.example.com",
     "sideEffects": "None",

@@ -1,0 +1,173 @@
+"""Environments compile texts to programs; programs are evaluated, again and again.
+
+Usual use::
+
+    env = environment({"self": type_of_schema(schema)})
+    program = env.compile("self.replicas <= 10", BOOL)
+    program.evaluate({"self": tree}, budget=PER_CALL_LIMIT)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kutter.api.cel.checker import Scope, check
+from kutter.api.cel.compiler import Compiled, compile_expression
+from kutter.api.cel.declarations import Library, merge
+from kutter.api.cel.errors import (
+    BudgetExceeded,
+    CompileError,
+    EvaluationError,
+    Issue,
+    ResultTypeError,
+    no_overload,
+)
+from kutter.api.cel.estimates import Range, estimate
+from kutter.api.cel.literals import find_literal_issues
+from kutter.api.cel.macros import STANDARD as STANDARD_MACROS
+from kutter.api.cel.parser import DEPTH_LIMIT, Grammar, parse
+from kutter.api.cel.source import Source
+from kutter.api.cel.syntax import Expression
+from kutter.api.cel.types import Type
+
+PER_CALL_LIMIT = 1_000_000
+
+
+class Program:
+    """A compiled expression. ``result`` is the type it answers with; ``names`` what it reads."""
+
+    __slots__ = ("_compiled", "_inputs", "_tree", "_variables", "names", "result", "text")
+
+    def __init__(
+        self, text: str, tree: Expression, compiled: Compiled, variables: Mapping[str, Type]
+    ) -> None:
+        self.text = text
+        self.result = tree.type
+        self.names = frozenset(name for name, _, _ in compiled.inputs)
+        self._compiled = compiled
+        self._inputs = compiled.inputs
+        self._tree = tree
+        self._variables = variables
+
+    def evaluate(self, bindings: Mapping[str, Any], budget: int = PER_CALL_LIMIT) -> Any:
+        """The value. Raises EvaluationError; BudgetExceeded if it would cost more than it may."""
+        return self.run(bindings, budget)[0]
+
+    def run(self, bindings: Mapping[str, Any], budget: int = PER_CALL_LIMIT) -> tuple[Any, int]:
+        """(value, cost). An EvaluationError carries its ``cost`` too."""
+        compiled = self._compiled
+        frame: list[Any] = [None] * compiled.size
+        frame[0] = budget - compiled.cost
+        try:
+            for name, slot, wrap in self._inputs:
+                value = bindings[name]
+                frame[slot] = value if wrap is None else wrap(value)
+            if frame[0] < 0:
+                raise BudgetExceeded
+            return compiled.run(frame), budget - frame[0]
+        except EvaluationError as error:
+            error.cost = budget - frame[0]
+            raise
+        except KeyError as error:
+            raise EvaluationError(f"no such attribute(s): {error.args[0]}") from error
+        except (TypeError, AttributeError) as error:
+            # A value was not of the type its schema told: an old object under a newer schema.
+            failure = no_overload()
+            failure.cost = budget - frame[0]
+            raise failure from error
+        except RecursionError as error:
+            text = f"expression recursion limit exceeded: {DEPTH_LIMIT}"
+            raise EvaluationError(text) from error
+
+    def estimated_cost(self) -> Range:
+        """From the least to the most it may cost, by the sizes its variables' types allow."""
+        return estimate(self._tree, self._variables)
+
+
+class Environment:
+    """What expressions may name. Made once, shared; :func:`environment` makes Kubernetes'."""
+
+    def __init__(
+        self,
+        variables: Mapping[str, Type],
+        libraries: Iterable[Library],
+        *,
+        container: str = "",
+        homogeneous: bool = True,
+        optionals: bool = True,
+        quoted_names: bool = False,
+        types: Mapping[str, Type] | None = None,
+    ) -> None:
+        libraries = tuple(libraries)
+        macros = dict(STANDARD_MACROS)
+        known: dict[str, Type] = {}
+        constants: dict[str, tuple[Type, Any]] = {}
+        for library in libraries:
+            macros.update(library.macros)
+            known.update(library.types)
+            constants.update(library.constants)
+        self.variables = dict(variables)
+        self._grammar = Grammar(macros, optionals=optionals, quoted_names=quoted_names)
+        self._scope = Scope(
+            variables=self.variables,
+            functions=merge(libraries),
+            types={**known, **(types or {})},
+            constants=constants,
+            container=container,
+            homogeneous=homogeneous,
+        )
+
+    def extend(
+        self, variables: Mapping[str, Type], types: Mapping[str, Type] | None = None
+    ) -> Environment:
+        """The same with more variables and types; functions are shared."""
+        made = Environment.__new__(Environment)
+        made.variables = {**self.variables, **variables}
+        made._grammar = self._grammar
+        scope = self._scope
+        made._scope = Scope(
+            variables=made.variables,
+            functions=scope.functions,
+            types={**scope.types, **(types or {})},
+            constants=scope.constants,
+            container=scope.container,
+            homogeneous=scope.homogeneous,
+        )
+        return made
+
+    def parse(self, text: str) -> Expression:
+        """The tree of a text, unchecked. Raises CompileError."""
+        return parse(Source(text), self._grammar)
+
+    def compile(self, text: str, *expected: Type) -> Program:
+        """A program; of one of the ``expected`` types, if any are given.
+
+        Raises CompileError for a text that is none, ResultTypeError for one of another type.
+        """
+        source = Source(text)
+        tree = parse(source, self._grammar)
+        try:
+            issues = check(tree, self._scope) or find_literal_issues(tree)
+            if issues:
+                raise source.failure(issues)
+            if expected and not any(_fits(wanted, tree.type) for wanted in expected):
+                raise ResultTypeError(_expectation(expected))
+            compiled = compile_expression(tree, self.variables)
+        except RecursionError:
+            limit = f"expression recursion limit exceeded: {DEPTH_LIMIT}"
+            raise source.failure([Issue(0, limit)]) from None
+        return Program(text, tree, compiled, self.variables)
+
+
+def _fits(wanted: Type, found: Type) -> bool:
+    return found.kind == "dyn" or wanted.kind == "dyn" or wanted == found
+
+
+def _expectation(expected: tuple[Type, ...]) -> str:
+    if len(expected) == 1:
+        return f"must evaluate to {expected[0]}"
+    return f"must evaluate to one of {', '.join(map(str, expected))}"
+
+
+__all__ = ["PER_CALL_LIMIT", "CompileError", "Environment", "Program"]

@@ -1,0 +1,1 @@
+"""Functions of the language and of Kubernetes, one module each; pure."""

@@ -1,0 +1,209 @@
+"""From one type to another: ``int("1")``, ``string(1.5)``, ``timestamp("…")``."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from typing import Any
+
+from kutter.api.cel.errors import EvaluationError, no_overload
+from kutter.api.cel.values import (
+    INT_MAX,
+    INT_MIN,
+    SECOND,
+    TIME_MAX_S,
+    TIME_MIN_S,
+    Duration,
+    Timestamp,
+    UInt,
+    checked_duration,
+    checked_int,
+)
+from kutter.api.durations import DurationError, parse_ns
+
+_int_form = re.compile(r"[+-]?\d+", re.ASCII).fullmatch
+_uint_form = re.compile(r"\d+", re.ASCII).fullmatch
+_float_form = re.compile(
+    r"[+-]?(\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)",
+    re.ASCII | re.IGNORECASE,
+).fullmatch
+_time_form = re.compile(
+    r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:[.,](\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+).fullmatch
+_TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
+_FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
+_EPOCH_ORDINAL = datetime(1970, 1, 1).toordinal()  # noqa: DTZ001  (a count of days)
+
+
+def to_bool(value: Any) -> bool:
+    if type(value) is bool:
+        return value
+    if type(value) is str:
+        if value in _TRUE:
+            return True
+        if value in _FALSE:
+            return False
+        raise EvaluationError(f'strconv.ParseBool: parsing "{value}": invalid syntax')
+    raise no_overload()
+
+
+def to_bytes(value: Any) -> bytes:
+    if type(value) is str:
+        return value.encode("utf-8", "surrogatepass")
+    if type(value) is bytes:
+        return value
+    raise no_overload()
+
+
+def to_double(value: Any) -> float:
+    kind = type(value)
+    if kind in (float, int, UInt):
+        return float(value)
+    if kind is str:
+        if not _float_form(value):
+            raise EvaluationError(f'strconv.ParseFloat: parsing "{value}": invalid syntax')
+        return float(value)
+    raise no_overload()
+
+
+def to_int(value: Any) -> int:
+    kind = type(value)
+    if kind in (int, UInt):
+        return checked_int(int(value))
+    if kind is float:
+        # The bounds themselves cannot be told from what lies beyond them.
+        if not math.isfinite(value) or not INT_MIN < value < INT_MAX:
+            raise EvaluationError("integer overflow")
+        return int(value)
+    if kind is str:
+        if not _int_form(value):
+            raise EvaluationError(f'strconv.ParseInt: parsing "{value}": invalid syntax')
+        found = int(value)
+        if not INT_MIN <= found <= INT_MAX:
+            raise EvaluationError(f'strconv.ParseInt: parsing "{value}": value out of range')
+        return found
+    if kind is Timestamp:
+        return int(value.nanos // SECOND)
+    if kind is Duration:
+        return int(value.nanos)
+    raise no_overload()
+
+
+def to_uint(value: Any) -> UInt:
+    kind = type(value)
+    if kind is UInt:
+        return UInt(value)
+    if kind is int and value >= 0:
+        return UInt(value)
+    if kind is float and math.isfinite(value) and 0 <= value < 2.0**64:
+        return UInt(int(value))
+    if kind in (int, float):
+        raise EvaluationError("unsigned integer overflow")
+    if kind is str:
+        if not _uint_form(value):
+            raise EvaluationError(f'strconv.ParseUint: parsing "{value}": invalid syntax')
+        found = int(value)
+        if found >= 1 << 64:
+            raise EvaluationError(f'strconv.ParseUint: parsing "{value}": value out of range')
+        return UInt(found)
+    raise no_overload()
+
+
+def to_string(value: Any) -> str:
+    kind = type(value)
+    if kind is str:
+        return str(value)
+    if kind is bool:
+        return "true" if value else "false"
+    if kind in (int, UInt):
+        return str(int(value))
+    if kind is float:
+        return float_text(value)
+    if kind is bytes:
+        try:
+            return str(value, "utf-8")
+        except UnicodeDecodeError:
+            text = "invalid UTF-8 in bytes, cannot convert to string"
+            raise EvaluationError(text) from None
+    if kind in (Timestamp, Duration):
+        return str(value)
+    raise no_overload()
+
+
+def float_text(value: float) -> str:
+    """The shortest text that reads back the same, as Go's ``%g``."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    text = repr(value)
+    mantissa, _, power = text.partition("e")
+    mantissa = mantissa.removesuffix(".0")
+    digits = mantissa.lstrip("-").replace(".", "").lstrip("0")
+    exponent = math.floor(math.log10(abs(value))) if value else 0
+    if power:
+        exponent = int(power)
+    if not power and -5 < exponent < 21:
+        return mantissa
+    if power and -5 < exponent < 21:
+        return format(value, "f").rstrip("0").rstrip(".") if exponent < 0 else f"{value:.0f}"
+    digits = digits.rstrip("0") or "0"
+    body = digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "")
+    sign = "-" if value < 0 else ""
+    return f"{sign}{body}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+
+
+def to_timestamp(value: Any) -> Timestamp:
+    kind = type(value)
+    if kind is Timestamp:
+        return Timestamp(value.nanos)
+    if kind is int:
+        return _in_range(value * SECOND, str(value))
+    if kind is str:
+        return parse_timestamp(value)
+    raise no_overload()
+
+
+def _in_range(nanos: int, text: str) -> Timestamp:
+    if not TIME_MIN_S <= nanos // SECOND <= TIME_MAX_S:
+        raise EvaluationError("timestamp overflow")
+    return Timestamp(nanos)
+
+
+def parse_timestamp(text: str) -> Timestamp:
+    """RFC 3339 with up to nine digits of a second."""
+    match = _time_form(text)
+    if match is None:
+        raise _no_time(text)
+    try:
+        moment = datetime.strptime(match[1].upper(), "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007
+    except ValueError:
+        raise _no_time(text) from None
+    days = moment.toordinal() - _EPOCH_ORDINAL
+    seconds = days * 86400 + moment.hour * 3600 + moment.minute * 60 + moment.second
+    zone = match[3]
+    if zone not in ("Z", "z"):
+        shift = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
+        seconds += shift if zone[0] == "-" else -shift
+    fraction = int((match[2] or "0")[:9].ljust(9, "0"))
+    return _in_range(seconds * SECOND + fraction, text)
+
+
+def _no_time(text: str) -> EvaluationError:
+    shown = f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse'
+    return EvaluationError(shown)
+
+
+def to_duration(value: Any) -> Duration:
+    kind = type(value)
+    if kind is Duration:
+        return Duration(value.nanos)
+    if kind is int:
+        return checked_duration(value)
+    if kind is str:
+        try:
+            return checked_duration(parse_ns(value))
+        except DurationError as error:
+            raise EvaluationError(str(error)) from None
+    raise no_overload()

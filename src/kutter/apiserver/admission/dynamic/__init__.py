@@ -1,0 +1,1 @@
+"""Admission told by objects: webhooks and policies, matched, versioned and called as upstream."""

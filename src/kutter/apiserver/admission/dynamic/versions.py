@@ -1,0 +1,72 @@
+"""Objects in the version a webhook or policy asks for, and back.
+
+Between admission, whose objects are in the version storage works with, and the server, which
+knows the versions of each kind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from kutter.api.errors import internal
+from kutter.api.resources import Resource
+from kutter.api.schema import Misfit
+from kutter.apiserver.ports import Tree
+
+if TYPE_CHECKING:
+    from kutter.apiserver.server import ApiServer
+
+
+class Versions:
+    """The versions of one server's kinds."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+
+    def equivalents(self, resource: Resource) -> list[Resource]:
+        """The other resources that show the same objects."""
+        prefix = resource.storage_prefix
+        if not prefix:
+            return []
+        return [r for r in self._server.catalog if r.storage_prefix == prefix and r != resource]
+
+    async def convert(self, tree: Tree, source: Resource, target: Resource) -> Tree:
+        """``tree`` in another version; a copy, unless nothing changes. Raises ApiError."""
+        if source.api_version == target.api_version:
+            return tree
+        tree = orjson.loads(orjson.dumps(tree))
+        served = self._server.served_for(source)
+        tree = served.to_stored(tree)
+        return self._server.served_for(target).to_served(tree)
+
+    async def settle(self, tree: Tree, changed: Resource, target: Resource) -> Tree:
+        """What admission has changed in version ``changed``, pruned and checked by its schema,
+        then in version ``target`` with the defaults of what is new in it. Raises ApiError.
+        """
+        served = self._server.served_for(changed)
+        metadata = tree.get("metadata")
+        if not isinstance(metadata, dict):
+            metadata = tree["metadata"] = {}
+        metadata.pop("managedFields", None)
+        if served.schema is not None:
+            try:
+                served.schema.read(tree)
+            except Misfit as misfit:
+                raise internal(str(misfit)) from None
+        tree = await self.convert(tree, changed, target)
+        self._server.served_for(target).storage.strategy.default(tree)
+        return tree
+
+    def resource_of_kind(self, group: str, version: str, kind: str) -> Resource | None:
+        return self._server.catalog.find_kind(group, version, kind)
+
+
+def check_unchanged_kind(tree: Tree, api_version: str, kind: str) -> None:
+    """A patch may change everything but what the object is. Raises ApiError."""
+    if tree.get("kind") != kind or tree.get("apiVersion") != api_version:
+        raise internal(
+            f"admission changed the object's kind from {api_version}, Kind={kind} to "
+            f"{tree.get('apiVersion')}, Kind={tree.get('kind')}"
+        )

@@ -1,0 +1,1 @@
+"""Encryption at rest: what is written to the store, and nothing else, is ciphertext."""

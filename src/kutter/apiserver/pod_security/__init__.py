@@ -1,0 +1,1 @@
+"""The Pod Security Standards: privileged, baseline, restricted. Pure."""

@@ -1,0 +1,1 @@
+"""Certificate requests: approved for nodes, signed, and cleaned up."""
