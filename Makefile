@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := src tests tools bench
 
 .DEFAULT_GOAL := help
-.PHONY: help up down install dev-install check format-check lint types imports test unit sim fix bench clean
+.PHONY: help up down install dev-install check format-check lint types imports test unit sim fuzz fix bench clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,9 @@ unit: dev-install ## Run the tests that need no root
 
 sim: dev-install ## Crash the store and the server many times (SEEDS=200, or SEED=x to repeat one)
 	@SEEDS=$(or $(SEEDS),50) SEED=$(SEED) $(BIN)/python -m pytest -q -m "" tests/sim
+
+fuzz: dev-install ## Send odd requests to a cluster (MINUTES=60, or SEED=x to repeat)
+	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
 
 fix: dev-install ## Repair what can be repaired by itself
 	@$(BIN)/ruff format $(wildcard $(PACKAGES))
