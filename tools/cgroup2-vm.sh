@@ -115,8 +115,8 @@ timeout "${KUTTER_VM_MINUTES:-60}m" nice qemu-system-x86_64 -accel tcg,thread=mu
     -append "root=/dev/vda rw console=ttyS0 quiet systemd.unified_cgroup_hierarchy=1 systemd.show_status=false" \
     -drive "file=$place/root.img,format=raw,if=virtio,snapshot=on" \
     -drive "file=$work/work.img,format=raw,if=virtio,snapshot=on" \
-    -nic user,restrict=on,model=virtio-net-pci </dev/null | tr -d '\r' | tee "$work/console" \
-    | sed -n '/=== kutter-vm begins/,$p'
+    -nic user,restrict=on,model=virtio-net-pci </dev/null | sed -u 's/\r$//' | tee "$work/console" \
+    | sed -un '/=== kutter-vm begins/,$p'
 code=$(sed -n 's/.*=== kutter-vm ends: //p' "$work/console" | tail -1)
 [ -n "$code" ] || { echo "The virtual machine ended without an answer:" >&2; tail -30 "$work/console" >&2; exit 1; }
 exit "$code"

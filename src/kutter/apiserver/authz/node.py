@@ -63,7 +63,11 @@ class NodeAuthorizer:
                 return self._get(node, a)
             case ("resource.k8s.io", "resourceclaims"):
                 return self._get(node, a)
+            case ("resource.k8s.io", "resourceslices"):
+                return self._slice(node, a)
             case ("", "serviceaccounts"):
+                if a.verb == "get" and not a.subresource:
+                    return self._read_namespaced(node, a)
                 return self._token(node, a)
             case ("", "nodes"):
                 return _own_node(node, a)
@@ -94,29 +98,50 @@ class NodeAuthorizer:
         return self._related(node, a)
 
     def _claim_status(self, node: str, a: Attributes) -> Decision:
-        if a.verb not in ("get", "update", "patch"):
+        if a.verb not in ("update", "patch"):  # the reason names get as well, as upstream's does
             return _no("can only get/update/patch this type")
         return self._related(node, a)
 
     def _token(self, node: str, a: Attributes) -> Decision:
-        if a.subresource != "token" or a.verb != "create":
+        if a.verb != "create" or not a.name:
             return _no("can only create tokens for individual service accounts")
-        if not a.namespace:
-            return _no("can only create tokens for individual service accounts")
+        if a.subresource != "token":
+            return _no("can only create token subresource of serviceaccount")
         return self._related(node, a)
+
+    def _slice(self, node: str, a: Attributes) -> Decision:
+        """A node's own slices; what it creates is looked at by admission."""
+        if a.subresource:
+            return _no("cannot authorize ResourceSlice subresources")
+        match a.verb:
+            case "create":
+                return _ALLOWED
+            case "get" | "update" | "patch" | "delete":
+                return self._related(node, a)
+            case "list" | "watch" | "deletecollection":
+                if _requires(a.field_selector, "spec.nodeName", node):
+                    return _ALLOWED
+                return _no(
+                    "can only list/watch/deletecollection resourceslices with nodeName field "
+                    "selector"
+                )
+        return _no(
+            "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, "
+            "update, patch, delete, deletecollection"
+        )
 
     def _related(self, node: str, a: Attributes) -> Decision:
         if not a.name:
             return _no("No Object name found")
         if self._has_path(node, a):
             return _ALLOWED
-        return _no(f"no relationship found between node {quote(node)} and this object")
+        return _no(_unrelated(node))
 
     def _has_path(self, node: str, a: Attributes) -> bool:
         if a.resource == "persistentvolumes":
             return self._volume_is_used(node, a.name)
-        if a.resource == "volumeattachments":
-            tree = self._reader.get("volumeattachments.storage.k8s.io", "", a.name)
+        if a.resource in ("volumeattachments", "resourceslices"):
+            tree = self._reader.get(f"{a.resource}.{a.group}", "", a.name)
             return tree is not None and (tree.get("spec") or {}).get("nodeName") == node
         if self._graph.refers(node, a.resource, a.namespace, a.name):
             return True
@@ -149,7 +174,7 @@ class NodeAuthorizer:
         if a.verb == "get" and not a.subresource:
             if self._graph.is_on(node, a.namespace, a.name):
                 return _ALLOWED
-            return _no(f"no relationship found between node {quote(node)} and this object")
+            return _no(_unrelated(node))
         if a.verb in ("list", "watch"):
             if _requires(a.field_selector, "spec.nodeName", node):
                 return _ALLOWED
@@ -159,14 +184,18 @@ class NodeAuthorizer:
         return None
 
 
+def _unrelated(node: str) -> str:
+    return f"no relationship found between node '{node}' and this object"
+
+
 def _own_node(node: str, a: Attributes) -> Decision | None:
     if a.subresource or a.verb not in _READ:
         return None
     if a.name == node:
         return _ALLOWED
     if a.verb != "get" and not a.name:
-        return _no(f"node {quote(node)} cannot list all nodes, only its own Node object")
-    return _no(f"node {quote(node)} cannot read {quote(a.name)}, only its own Node object")
+        return _no(f"node '{node}' cannot read all nodes, only its own Node object")
+    return _no(f"node '{node}' cannot read '{a.name}', only its own Node object")
 
 
 def _own_lease(node: str, a: Attributes) -> Decision:

@@ -51,7 +51,7 @@ read core services
 create,read core nodes
 patch,update core nodes/status
 patch,update core nodes
-record core events
+record core,events.k8s.io events
 read core pods
 create,delete core pods
 patch,update core pods/status
@@ -69,9 +69,7 @@ create,delete,get,patch,update storage.k8s.io csinodes
 read node.k8s.io runtimeclasses
 get resource.k8s.io resourceclaims
 deletecollection resource.k8s.io resourceslices
-create,delete,get,list,patch,update,watch resource.k8s.io resourceslices
-read certificates.k8s.io clustertrustbundles
-create,read certificates.k8s.io podcertificaterequests
+get core serviceaccounts
 """
 
 _EDIT = """
@@ -79,8 +77,9 @@ read core pods/attach,pods/exec,pods/portforward,pods/proxy,secrets,services/pro
 impersonate core serviceaccounts
 write core pods,pods/attach,pods/exec,pods/portforward,pods/proxy
 create core pods/eviction
-write core configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy
+write core configmaps,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy
 create core serviceaccounts/token
+write core,events.k8s.io events
 write apps daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,statefulsets/scale
 write autoscaling horizontalpodautoscalers
 write batch cronjobs,jobs
@@ -93,8 +92,9 @@ write resource.k8s.io resourceclaims,resourceclaimtemplates
 
 _VIEW = """
 read core configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,replicationcontrollers/scale,serviceaccounts,services,services/status
-read core bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status
+read core bindings,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status
 read core namespaces
+read core,events.k8s.io events
 read discovery.k8s.io endpointslices
 read apps controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,replicasets,replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status
 read autoscaling horizontalpodautoscalers,horizontalpodautoscalers/status
@@ -123,7 +123,7 @@ _SCHEDULER = f"""
 {EVENTS}
 create coordination.k8s.io leases
 get,list,update,watch coordination.k8s.io leases kube-scheduler
-create,get,list,update,watch coordination.k8s.io leasecandidates
+read,write coordination.k8s.io leasecandidates
 read core nodes
 delete,read core pods
 create core bindings,pods/binding
@@ -142,9 +142,11 @@ read storage.k8s.io csistoragecapacities
 read storage.k8s.io volumeattachments
 read resource.k8s.io deviceclasses
 patch,read,update resource.k8s.io resourceclaims
-patch,update resource.k8s.io resourceclaims/status
-patch,update resource.k8s.io resourceclaims/binding
+patch,read,update resource.k8s.io resourceclaims/status
+update core pods/finalizers
 read resource.k8s.io resourceslices
+create,delete resource.k8s.io resourceclaims
+patch,update resource.k8s.io resourceclaims/binding
 """
 
 _APPROVERS = {
@@ -163,10 +165,15 @@ create authorization.k8s.io selfsubjectaccessreviews,selfsubjectrulesreviews
 create authentication.k8s.io selfsubjectreviews
 """,
     "system:public-info-viewer": f"get url {_HEALTH}",
-    "system:monitoring": "get url /healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,"
-    "/readyz,/readyz/*",
-    "system:service-account-issuer-discovery": "get url /.well-known/openid-configuration,"
-    "/openid/v1/jwks",
+    "system:monitoring": """
+get url /flagz,/healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*,/statusz
+get core nodes/metrics
+""",
+    # With a slash at the end too, for clients made from older OpenAPI documents.
+    "system:service-account-issuer-discovery": (
+        "get url /.well-known/openid-configuration,/.well-known/openid-configuration/,"
+        "/openid/v1/jwks,/openid/v1/jwks/"
+    ),
     "system:aggregate-to-admin": f"""
 create authorization.k8s.io localsubjectaccessreviews
 read,write {GROUP} rolebindings,roles
@@ -182,12 +189,13 @@ list,watch core endpoints,services
 read core nodes
 {EVENTS}
 list,watch discovery.k8s.io endpointslices
-read networking.k8s.io servicecidrs
+list,watch networking.k8s.io servicecidrs
 """,
     "system:kubelet-api-admin": """
 read core nodes
 proxy core nodes
-* core nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,nodes/stats
+* core nodes/log,nodes/metrics,nodes/proxy,nodes/stats
+* core nodes/configz,nodes/healthz,nodes/pods
 """,
     "system:node-bootstrapper": "create,read certificates.k8s.io certificatesigningrequests",
     "system:auth-delegator": """

@@ -72,8 +72,6 @@ patch,update core pods/status
 read resource.k8s.io resourceclaims
 read resource.k8s.io resourceslices
 read resource.k8s.io deviceclasses
-read resource.k8s.io devicetaintrules
-patch,update resource.k8s.io devicetaintrules/status
 """,
         True,
     ),
@@ -231,7 +229,6 @@ read core pods
 update core pods/finalizers
 create,delete,read resource.k8s.io resourceclaims
 patch,update resource.k8s.io resourceclaims,resourceclaims/status
-read resource.k8s.io resourceclaimtemplates
 patch,update core pods/status
 patch,update resource.k8s.io resourceclaims/binding
 """,

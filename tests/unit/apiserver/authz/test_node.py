@@ -60,6 +60,11 @@ def reader() -> FakeReader:
         "volumeattachments.storage.k8s.io",
         {"metadata": {"name": "va1"}, "spec": {"nodeName": "n1"}},
     )
+    for name, node in (("own", "n1"), ("other", "n2")):
+        made.put(
+            "resourceslices.resource.k8s.io",
+            {"metadata": {"name": name}, "spec": {"nodeName": node}},
+        )
     return made
 
 
@@ -101,7 +106,16 @@ def ask(verb: str, what: str, name: str = "", namespace: str = "blue", **more: A
         (ask("get", "volumeattachments.storage.k8s.io", "va1", namespace=""), True),
         (ask("create", "serviceaccounts/token", "sa-1"), True),
         (ask("create", "serviceaccounts/token", "sa-2"), False),
-        (ask("get", "serviceaccounts", "sa-1"), False),
+        (ask("get", "serviceaccounts", "sa-1"), True),
+        (ask("get", "serviceaccounts", "sa-2"), False),
+        (ask("list", "serviceaccounts"), False),
+        (ask("get", "persistentvolumeclaims/status", "claim-1"), False),
+        (ask("create", "resourceslices.resource.k8s.io", namespace=""), True),
+        (ask("update", "resourceslices.resource.k8s.io", "own", namespace=""), True),
+        (ask("update", "resourceslices.resource.k8s.io", "other", namespace=""), False),
+        (ask("list", "resourceslices.resource.k8s.io", namespace=""), False),
+        (ask("deletecollection", "resourceslices.resource.k8s.io", namespace="",
+             field_selector="spec.nodeName=n1"), True),
         (ask("get", "nodes", "n1", namespace=""), True),
         (ask("get", "nodes", "n2", namespace=""), False),
         (ask("list", "nodes", namespace=""), False),
@@ -135,7 +149,7 @@ def test_table(authorizer: NodeAuthorizer, attributes: Attributes, allowed: bool
 
 def test_the_reason(authorizer: NodeAuthorizer) -> None:
     decision = authorizer.decide(ask("get", "secrets", "vol-2"))
-    assert decision.reason == 'no relationship found between node "n1" and this object'
+    assert decision.reason == "no relationship found between node 'n1' and this object"
 
 
 def test_it_follows_pods(authorizer: NodeAuthorizer, reader: FakeReader) -> None:
