@@ -8,10 +8,12 @@ later starts only what is missing or was weakened is written.
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
+import yaml
 
 from kutter.api.errors import ApiError, is_reason
 from kutter.apiserver.admission.priority import CLASSES, SYSTEM_CLASSES
@@ -42,6 +44,38 @@ async def bootstrap(handle: Handle, reader: Reader) -> int:
             group.create_task(writer.post(path, tree))
         policy = group.create_task(reconcile_policy(reader, writer))
     return len(missing) + len(classes) + policy.result()
+
+
+async def publish_cluster_info(
+    handle: Handle, reader: Reader, *, server_url: str, ca_pem: bytes
+) -> None:
+    """Where the cluster is and whom to trust there, for nodes that are about to join.
+
+    In kube-public; bootstrap tokens sign it (:mod:`kutter.controllers.bootstrap_tokens`). What is
+    there stays: its owner may have written another address. Raises ApiError.
+    """
+    if reader.exists("configmaps", "kube-public", "cluster-info"):
+        return
+    cluster = {
+        "certificate-authority-data": base64.b64encode(ca_pem).decode(),
+        "server": server_url,
+    }
+    kubeconfig: Tree = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"cluster": cluster, "name": ""}],
+        "contexts": None,
+        "current-context": "",
+        "preferences": {},
+        "users": None,
+    }
+    tree = {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {"name": "cluster-info", "namespace": "kube-public"},
+        "data": {"kubeconfig": yaml.safe_dump(kubeconfig)},
+    }
+    await _Writer(handle).post("/api/v1/namespaces/kube-public/configmaps", tree)
 
 
 class _Writer:

@@ -23,6 +23,7 @@ from kutter.apiserver.admission.chain import AdmissionChain
 from kutter.apiserver.admission.dynamic.plugins import DynamicAdmission
 from kutter.apiserver.admission.registry import attach_quota_store, default_chain
 from kutter.apiserver.authn.authenticator import RequestAuthenticator, TokenAuthenticator
+from kutter.apiserver.authn.bootstrap_tokens import BootstrapTokens
 from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
 from kutter.apiserver.authn.issuer_discovery import IssuerDiscovery
 from kutter.apiserver.authn.reviews import SelfSubjectReview, TokenReview
@@ -66,7 +67,7 @@ class SecurityOptions:
     audiences: tuple[str, ...] = ()
     external_url: str = ""
     extend_tokens: bool = True
-    further_tokens: tuple[TokenAuthenticator, ...] = ()
+    first_tokens: tuple[TokenAuthenticator, ...] = ()
 
 
 class LateReader:
@@ -119,7 +120,11 @@ class Security:
         self._tokens = CachedTokenVerifier(verifier, clock=clock)
         self.authenticator = RequestAuthenticator(
             certificates=CertificateAuthenticator(clock=clock),
-            tokens=[self._tokens, *options.further_tokens],
+            tokens=[
+                *options.first_tokens,
+                self._tokens,
+                BootstrapTokens(self._reader, audiences=audiences, clock=clock),
+            ],
         )
         self.rbac = RbacIndex()
         self._graph = NodeGraph()

@@ -16,7 +16,7 @@ from typing import Any
 from kutter.api.catalog import Catalog
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.authn.service_accounts import account_user
-from kutter.apiserver.bootstrap import bootstrap
+from kutter.apiserver.bootstrap import bootstrap, publish_cluster_info
 from kutter.apiserver.encryption.at_rest import EncryptionAtRest
 from kutter.apiserver.kinds.registry import KindOptions, Kinds
 from kutter.apiserver.kubernetes_service import ensure_kubernetes_service
@@ -130,6 +130,14 @@ class ControlPlane:
         self.security.reserve_in(self.api.storage_of("", "resourcequotas"))
         self.security.attach(self.api)
         await bootstrap(self.api.handle, self.api.caches)
+        if options.root_ca_pem:
+            host = f"[{options.address}]" if ":" in options.address else options.address
+            await publish_cluster_info(
+                self.api.handle,
+                self.api.caches,
+                server_url=f"https://{host}:{options.port}",
+                ca_pem=options.root_ca_pem,
+            )
         await ensure_kubernetes_service(
             self.api,
             service_cidrs=(options.service_cidr,),

@@ -10,6 +10,7 @@ from kutter.api.types.apps_v1 import ReplicaSet
 from kutter.api.types.core_v1 import ReplicationController
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.client.client import Client
+from kutter.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
 from kutter.controllers.certificates.approver import CertificateApprover
 from kutter.controllers.certificates.authority import Authority
 from kutter.controllers.certificates.cleaner import CertificateCleaner
@@ -126,6 +127,8 @@ def build_controllers(
         VolumeProtection(act_as("pv-protection-controller"), informers),
         AttributesClassProtection(act_as("volumeattributesclass-protection-controller"), informers),
         ResourceQuotaController(act_as("resourcequota-controller"), informers, catalog, clock),
+        TokenCleaner(act_as("token-cleaner"), informers, clock),
+        BootstrapSigner(act_as("bootstrap-signer"), informers, clock),
         *_certificate_controllers(act_as("certificate-controller"), informers, options),
     ]
 

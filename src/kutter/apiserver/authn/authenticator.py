@@ -4,7 +4,9 @@ Between the HTTP request and everything that trusts a :class:`User`. Laws:
 
 * Credentials that do not hold are 401 everywhere, also where none are needed.
 * The caller's token leaves the request here, so that nothing behind can pass it on.
-* Further kinds of tokens (OpenID Connect, webhooks, bootstrap) are further entries of ``tokens``.
+* Each kind of token is one entry of ``tokens``; those that ask somebody else (OpenID Connect,
+  webhooks) come after them, in ``remote``.
+* Who may come without credentials is :class:`Anonymous`' to say.
 
 https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from kutter.api.errors import unauthorized
@@ -39,19 +42,40 @@ class TokenAuthenticator(Protocol):
         ...
 
 
+class RemoteAuthenticator(Protocol):
+    """A kind of bearer token that takes asking somebody."""
+
+    async def verify(self, token: str, audiences: Sequence[str] = ()) -> Verified | None:
+        """As :meth:`TokenAuthenticator.verify`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """Where requests without credentials pass as ``system:anonymous``; ``paths`` None: anywhere."""
+
+    enabled: bool = True
+    paths: frozenset[str] | None = ANONYMOUS_PATHS
+
+    def admits(self, path: str) -> bool:
+        return self.enabled and (self.paths is None or path in self.paths)
+
+
 class RequestAuthenticator:
-    """The ``Authenticator`` of the API server."""
+    """The ``Authenticator`` of the API server. ``remote`` and ``anonymous`` may be replaced."""
 
     def __init__(
         self,
         *,
         certificates: CertificateAuthenticator,
         tokens: Sequence[TokenAuthenticator],
-        anonymous_paths: frozenset[str] = ANONYMOUS_PATHS,
+        remote: Sequence[RemoteAuthenticator] = (),
+        anonymous: Anonymous | None = None,
     ) -> None:
         self._certificates = certificates
         self._tokens = tuple(tokens)
-        self._anonymous_paths = anonymous_paths
+        self.remote = tuple(remote)
+        self.anonymous = anonymous or Anonymous()
 
     async def authenticate(self, request: Request) -> User | None:
         """The caller. Raises 401 Unauthorized."""
@@ -61,23 +85,33 @@ class RequestAuthenticator:
             if user is not None:
                 return with_authenticated(user)
         if token is not None:
-            verified = self.authenticate_token(token)
+            verified = await self.authenticate_token(token)
             if verified is None:
                 raise unauthorized()
             return with_authenticated(verified.user)
         if request.peer_certificate is not None or request.refused_certificate:
             # It named nobody, is out of date or of another authority.
             raise unauthorized()
-        return ANONYMOUS if request.path in self._anonymous_paths else None
+        return ANONYMOUS if self.anonymous.admits(request.path) else None
 
-    def authenticate_token(self, token: str, audiences: Sequence[str] = ()) -> Verified | None:
+    async def authenticate_token(
+        self, token: str, audiences: Sequence[str] = ()
+    ) -> Verified | None:
         """Whose token this is; None when it does not hold, for whatever reason."""
         for tokens in self._tokens:
             try:
                 verified = tokens.verify(token, audiences)
             except InvalidTokenError as error:
                 _log.info("token refused", reason=str(error))
-                return None
+                continue
+            if verified is not None:
+                return verified
+        for remote in self.remote:
+            try:
+                verified = await remote.verify(token, audiences)
+            except InvalidTokenError as error:
+                _log.info("token refused", reason=str(error))
+                continue
             if verified is not None:
                 return verified
         return None

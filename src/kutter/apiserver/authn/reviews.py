@@ -29,7 +29,7 @@ class TokenReview:
         if not token:
             raise bad_request(f"token is required for TokenReview in {GROUP}")
         audiences = tuple(spec.get("audiences") or ())
-        verified = self._authenticator.authenticate_token(token, audiences)
+        verified = await self._authenticator.authenticate_token(token, audiences)
         if verified is None:
             tree["status"] = {"user": {}, "error": "invalid bearer token"}
         else:
