@@ -41,3 +41,17 @@ extras=""
 [ "$what" = test ] && extras="[test,dev]"
 echo "Installing Python packages into .venv"
 .venv/bin/python -m pip install -q --disable-pip-version-check -e ".$extras"
+
+# The specification's tests of CEL come with the source distribution of cel-python (docs/adr/0015).
+spec=.venv/share/cel-spec
+if [ "$what" = test ] && [ ! -d "$spec" ]; then
+    echo "Fetching the tests of the CEL specification"
+    fetched=$(mktemp -d)
+    .venv/bin/python -m pip download -q --disable-pip-version-check --no-deps \
+        --no-binary :all: -d "$fetched" cel-python==0.5.0
+    mkdir -p "$fetched/spec" .venv/share
+    tar -xzf "$fetched"/cel_python-*.tar.gz -C "$fetched/spec" --strip-components=2 \
+        --wildcards '*/features/*.textproto'
+    mv "$fetched/spec" "$spec"
+    rm -rf "$fetched"
+fi

@@ -190,7 +190,7 @@ class _Checker:
         if target.kind == "map":
             return target.params[1] if target.params else DYN
         if target.kind == "object":
-            field = (target.fields or {}).get(node.field)
+            field = target.field(node.field)
             if field is None:
                 return self._issue(node.offset, f"undefined field '{node.field}'")
             return field.type
@@ -325,7 +325,7 @@ class _Checker:
                 given = self._unwrapped(value, given)
             if found.kind != "object":
                 continue
-            field = (found.fields or {}).get(key)
+            field = found.field(key)
             if field is None:
                 self._issue(offset, f"undefined field '{key}'")
             elif not self._fits(field.type, given):

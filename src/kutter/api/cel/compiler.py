@@ -27,6 +27,7 @@ from kutter.api.cel.syntax import (
 )
 from kutter.api.cel.types import Type
 from kutter.api.cel.values import NONE, Keyed, OptionalValue, equal, is_map, type_of
+from kutter.api.quoting import quote
 
 Frame = list[Any]
 Run = Callable[[Frame], Any]
@@ -255,12 +256,14 @@ class Compiler:
         return Code(make, cost + MAP_COST)
 
     def _object(self, node: CreateObject) -> Code:
-        fields = node.type.fields or {}
+        fields = node.type.fields
+        assert fields is not None, "object types have fields"
         parts, cost = [], OBJECT_COST
         for key, _, value, optional in node.entries:
             code = self.compile(value)
             cost += code.cost
-            parts.append((fields[key].name, code.run, optional))
+            run = _misplaced(node.name, key, value) or code.run
+            parts.append((fields[key].name, run, optional))
 
         def make(frame: Frame) -> dict[str, Any]:
             made = {}
@@ -367,6 +370,22 @@ class Compiler:
 
 
 _LAZY = frozenset(("optional_or_optional", "optional_orValue_value"))
+
+
+def _misplaced(name: str, field: str, value: Expression) -> Run | None:
+    """An object of a name that belongs to another field fails when it is made."""
+    found = value.type
+    wanted = f"{name}.{field}"
+    if found.kind != "object" or not name.startswith("Object") or found.name == wanted:
+        return None
+
+    def refuse(_: Frame) -> Any:
+        raise EvaluationError(
+            f"unexpected type name {quote(found.name)}, expected {quote(wanted)}, which matches "
+            "field name path from root Object type"
+        )
+
+    return refuse
 
 
 def _make_map(frame: Frame, runs: list[tuple[Run, Run, bool]]) -> Any:

@@ -9,6 +9,7 @@ Usual use::
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -112,7 +113,7 @@ class Environment:
         self._scope = Scope(
             variables=self.variables,
             functions=merge(libraries),
-            types={**known, **(types or {})},
+            types=known if types is None else _chain(types, known),
             constants=constants,
             container=container,
             homogeneous=homogeneous,
@@ -129,7 +130,7 @@ class Environment:
         made._scope = Scope(
             variables=made.variables,
             functions=scope.functions,
-            types={**scope.types, **(types or {})},
+            types=scope.types if types is None else _chain(types, scope.types),
             constants=scope.constants,
             container=scope.container,
             homogeneous=scope.homogeneous,
@@ -158,6 +159,11 @@ class Environment:
             limit = f"expression recursion limit exceeded: {DEPTH_LIMIT}"
             raise source.failure([Issue(0, limit)]) from None
         return Program(text, tree, compiled, self.variables)
+
+
+def _chain(first: Mapping[str, Type], rest: Mapping[str, Type]) -> Mapping[str, Type]:
+    """Both; types of a policy may be any of a family, so they are asked and not copied."""
+    return ChainMap(first, rest)  # type: ignore[arg-type]  # nothing is ever written to it
 
 
 def _fits(wanted: Type, found: Type) -> bool:

@@ -157,7 +157,7 @@ class _Estimator:
             elif name == "@keys":
                 node = node.params[0] if node.params else None
             else:
-                field = (node.fields or {}).get(name)
+                field = node.field(name)
                 node = field.type if field is not None else None
         if node is None or node.max_size is None:
             return None

@@ -159,7 +159,8 @@ def _transform(macro: str, *, two: bool, filtered: bool) -> Expand:
     return expand
 
 
-def _bind(offset: int, name: str, value: Expression, body: Expression) -> Comprehension:
+def bind(offset: int, name: str, value: Expression, body: Expression) -> Comprehension:
+    """A name for a value, in one expression."""
     return Comprehension(
         offset,
         macro="bind",
@@ -173,6 +174,13 @@ def _bind(offset: int, name: str, value: Expression, body: Expression) -> Compre
     )
 
 
+def standard_map(offset: int, target: Expression, arguments: list[Expression]) -> Expression:
+    """``target.map(…)`` spelled out."""
+    made = STANDARD["map", len(arguments), True](offset, target, arguments)
+    assert made is not None, "map is always a macro"
+    return made
+
+
 def _cel_bind(
     offset: int, target: Expression | None, arguments: list[Expression]
 ) -> Expression | None:
@@ -181,7 +189,7 @@ def _cel_bind(
     name = arguments[0]
     if not isinstance(name, Ident):
         raise MacroError(name.offset, "cel.bind() variable names must be simple identifiers")
-    return _bind(offset, name.name, arguments[1], arguments[2])
+    return bind(offset, name.name, arguments[1], arguments[2])
 
 
 def _optional_map(function: str, *, flat: bool) -> Expand:
@@ -192,7 +200,7 @@ def _optional_map(function: str, *, flat: bool) -> Expand:
             text = f"{function}() variable name must be a simple identifier"
             raise MacroError(name.offset, text)
         value = Call(offset, "value", [], target)
-        body: Expression = _bind(offset, name.name, value, arguments[1])
+        body: Expression = bind(offset, name.name, value, arguments[1])
         if not flat:
             body = Call(offset, "optional.of", [body], None)
         none = Call(offset, "optional.none", [], None)

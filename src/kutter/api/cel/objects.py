@@ -143,7 +143,7 @@ class ObjectValue(MapValue):
         return (name for name, field in fields.items() if tree.get(field.name) is not None)
 
     def find(self, key: Any, missing: Any) -> Any:
-        field = (self.type.fields or {}).get(key)
+        field = self.type.field(key)
         if field is None:
             return missing
         found = self.tree.get(field.name)

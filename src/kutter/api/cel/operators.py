@@ -41,7 +41,11 @@ _ORDERED = frozenset((int, float, UInt, str, bytes, bool))
 def _compare(one: Any, other: Any) -> int | None:
     """Negative, zero or positive; None where NaN makes it no answer."""
     kind, kind2 = type(one), type(other)
-    if (kind is kind2 and kind in _ORDERED) or (kind in _NUMBERS and kind2 in _NUMBERS):
+    if kind is not kind2 and kind in _NUMBERS and kind2 in _NUMBERS:
+        if kind is float or kind2 is float:
+            one, other = float(one), float(other)
+        kind = kind2
+    if kind is kind2 and kind in _ORDERED:
         return -1 if one < other else 1 if one > other else 0 if one == other else None
     if kind is kind2 and kind in (Timestamp, Duration):
         return int((one.nanos > other.nanos) - (one.nanos < other.nanos))

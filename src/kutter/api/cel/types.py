@@ -48,6 +48,10 @@ class Type:
         self.min_json = 0
         self.list_keys: tuple[str, ...] | None = None
 
+    def field(self, name: str) -> Field | None:
+        """An object's field; a family of fields may have no end, so it is asked and not listed."""
+        return None if self.fields is None else self.fields.get(name)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Type):
             return False
@@ -216,6 +220,8 @@ def _occurs(bindings: Bindings, variable: Type, inside: Type) -> bool:
 def _less_specific(one: Type, other: Type) -> bool:
     """Whether ``one`` equals ``other`` or says less."""
     if one.kind in ("dyn", "param", "error"):
+        return True
+    if other.kind == "null" and one.kind in _NULLABLE:
         return True
     if other.kind in ("dyn", "param") or one.kind != other.kind or one.name != other.name:
         return False

@@ -180,6 +180,8 @@ class Keyed(MapValue):
 
     def add(self, key: Any, value: Any) -> bool:
         """False when the key is there already."""
+        if type(key) is float:
+            raise EvaluationError("unsupported key type: double")
         known = _key(key)
         if known in self._entries:
             return False
@@ -236,7 +238,7 @@ def type_of(value: Any) -> Type:
 
 
 _NUMBERS = frozenset((int, float, UInt))
-_SAME = frozenset((bool, int, float, UInt, str, bytes, type(None), Timestamp, Duration, Type))
+_SAME = frozenset((bool, int, float, UInt, str, bytes, type(None), Timestamp, Duration))
 _MISSING = object()
 
 
@@ -245,8 +247,12 @@ def equal(one: Any, other: Any) -> bool:
     kind, kind2 = type(one), type(other)
     if kind is kind2 and kind in _SAME:
         return bool(one == other)
+    if kind is kind2 is Type:
+        return bool(one.kind == other.kind and one.name == other.name)
     if kind in _NUMBERS and kind2 in _NUMBERS:
-        return bool(one == other)
+        # As doubles if one of them is, though large integers are lost in that.
+        mixed = (kind is float) is not (kind2 is float)
+        return float(one) == float(other) if mixed else int(one) == int(other)
     if kind is dict or isinstance(one, MapValue):
         return (kind2 is dict or isinstance(other, MapValue)) and _equal_maps(one, other)
     if kind is list or isinstance(one, ListValue):

@@ -139,9 +139,24 @@ def estimate_sum(target: Sized | None, arguments: list[Sized]) -> CallEstimate:
     return CallEstimate(size.times(TEXT), size)
 
 
+# Types whose values compare in one step.
+_SMALL = frozenset(
+    (
+        "net.IP",
+        "net.CIDR",
+        "kubernetes.Quantity",
+        "kubernetes.Semver",
+        *(
+            f"kubernetes.authorization.{name}"
+            for name in ("Authorizer", "PathCheck", "GroupCheck", "ResourceCheck", "Decision")
+        ),
+    )
+)
+
+
 def estimate_smaller(target: Sized | None, arguments: list[Sized]) -> CallEstimate:
     one, other = arguments
-    if one.type == other.type and one.type.kind == "opaque" and one.type.fields is not None:
+    if one.type == other.type and one.type.kind == "opaque" and one.type.name in _SMALL:
         return CallEstimate(Range(1, 1))
     most = min(one.size().most, other.size().most)
     return CallEstimate(Range(1 if most else 0, most).times(TEXT))

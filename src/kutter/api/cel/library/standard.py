@@ -300,5 +300,5 @@ STANDARD = Library(
         kind.name: kind
         for kind in (BOOL, BYTES, DOUBLE, DURATION, INT, NULL, STRING, TIMESTAMP, UINT)
     }
-    | {"list": list_of(DYN), "map": map_of(DYN, DYN), "type": TYPE, "dyn": DYN},
+    | {"list": list_of(DYN), "map": map_of(DYN, DYN), "type": TYPE},
 )
