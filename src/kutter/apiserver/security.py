@@ -16,12 +16,17 @@ The parts are needed before the server's read caches exist, so they read through
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kutter.apiserver.admission.chain import AdmissionChain
+from kutter.apiserver.admission.configuration import AdmissionOptions
 from kutter.apiserver.admission.dynamic.plugins import DynamicAdmission
-from kutter.apiserver.admission.registry import attach_quota_store, default_chain
+from kutter.apiserver.admission.registry import (
+    attach_catalog,
+    attach_quota_store,
+    default_chain,
+)
 from kutter.apiserver.authn.authenticator import RequestAuthenticator, TokenAuthenticator
 from kutter.apiserver.authn.bootstrap_tokens import BootstrapTokens
 from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
@@ -68,6 +73,7 @@ class SecurityOptions:
     external_url: str = ""
     extend_tokens: bool = True
     first_tokens: tuple[TokenAuthenticator, ...] = ()
+    admission: AdmissionOptions = field(default_factory=AdmissionOptions)
 
 
 class LateReader:
@@ -136,6 +142,8 @@ class Security:
             authorizer=self.authorizer,
             escalation=EscalationCheck(self.rbac, self.authorizer),
             dynamic=self.dynamic.plugins,
+            options=options.admission,
+            clock=clock,
             rng=rng,
         )
         requests = TokenRequests(
@@ -181,3 +189,4 @@ class Security:
     def attach(self, server: ApiServer) -> None:
         """Let webhooks and policies take part. Called once, right after ``follow``."""
         self.dynamic.attach(server, self.admission.forget)
+        attach_catalog(self.admission, server.catalog)

@@ -17,6 +17,9 @@ class ApiServerOptions:
     max_requests_inflight: int = 400
     max_mutating_requests_inflight: int = 200
     request_timeout: str = "1m0s"
+    enable_admission_plugins: str = ""
+    disable_admission_plugins: str = ""
+    admission_control_config_file: str = ""
     audit_policy_file: str = ""
     audit_log_path: str = ""
     audit_log_maxage: int = 0
@@ -76,6 +79,10 @@ API_FLAGS: dict[str, str] = {
     "max_requests_inflight": "seats of requests served at once, shared out (default 400)",
     "max_mutating_requests_inflight": "added to those seats (default 200)",
     "request_timeout": "how long a request may take, watches and streams apart (default 1m0s)",
+    "enable_admission_plugins": "admission plugins to use beside those on by default, with commas",
+    "disable_admission_plugins": "admission plugins not to use although on by default, with commas",
+    "admission_control_config_file": "configuration of admission plugins"
+    " (apiserver.config.k8s.io/v1 AdmissionConfiguration)",
     "audit_policy_file": "audit policy (audit.k8s.io/v1 Policy); without one nothing is audited",
     "audit_log_path": "file audit events are appended to, - for standard output",
     "audit_log_maxage": "days audit files put aside are kept (default: for ever)",

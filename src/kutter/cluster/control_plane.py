@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kutter.api.catalog import Catalog
+from kutter.apiserver.admission.configuration import read_admission_options
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.authn.service_accounts import account_user
 from kutter.apiserver.bootstrap import bootstrap, publish_cluster_info
@@ -87,6 +88,11 @@ class ControlPlane:
             SecurityOptions(
                 token_key_pem=options.token_key_pem,
                 issuer=f"https://kubernetes.default.svc.{options.cluster_domain}",
+                admission=read_admission_options(
+                    options.api.enable_admission_plugins,
+                    options.api.disable_admission_plugins,
+                    options.api.admission_control_config_file,
+                ),
             ),
             clock=clock,
             rng=rng,

@@ -72,7 +72,7 @@ def _set_defaults(pod: Tree, limit_range: Tree) -> None:
     for title, field in (("container", "containers"), ("init container", "initContainers")):
         for container in spec.get(field) or ():
             resources: Tree = container.get("resources") or {}
-            for kind, defaults in (("limits", limits), ("requests", requests)):
+            for kind, defaults in (("requests", requests), ("limits", limits)):
                 lacking = [
                     name for name in sorted(defaults) if name not in (resources.get(kind) or {})
                 ]
@@ -104,10 +104,11 @@ def _check_pod(pod: Tree, limit: Tree) -> Iterator[str]:
             requests = _amounts(resources.get("requests"))
             yield from _check(limit, requests, _amounts(resources.get("limits")))
     elif limit["type"] == "Pod":
+        level = spec.get("resources") or {}
         yield from _check(
             limit,
-            _of_pod(containers, inits, "requests"),
-            _of_pod(containers, inits, "limits"),
+            _of_pod(containers, inits, "requests") | _pod_level(level.get("requests")),
+            _of_pod(containers, inits, "limits") | _pod_level(level.get("limits")),
         )
 
 
@@ -185,6 +186,12 @@ def _of_pod(containers: list[Tree], inits: list[Tree], kind: str) -> Amounts:
             if name in total and total[name] < amount:
                 total[name] = amount
     return total
+
+
+def _pod_level(tree: Tree | None) -> Amounts:
+    """What a pod says for itself as a whole counts instead of the sum."""
+    amounts = _amounts(tree).items()
+    return {n: a for n, a in amounts if n in ("cpu", "memory") or n.startswith("hugepages-")}
 
 
 def _sum(containers: list[Tree], kind: str) -> Amounts:

@@ -22,7 +22,7 @@ class NamespaceLifecycle(Plugin):
         if resource.startswith("namespaces/"):
             return False
         # Deletion is always fine: a namespace on its way out is emptied by it.
-        return operation != "DELETE" and resource not in _REVIEWS
+        return operation in ("CREATE", "UPDATE") and resource not in _REVIEWS
 
     async def mutate(self, request: AdmissionRequest) -> None:
         if request.resource.plural == "namespaces" and not request.resource.group:

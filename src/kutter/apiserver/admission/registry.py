@@ -7,8 +7,9 @@ reserves what nobody may refuse any more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from kutter.api.catalog import Catalog
 from kutter.apiserver.admission.certificates import (
     CertificateApproval,
     CertificateSigning,
@@ -16,14 +17,27 @@ from kutter.apiserver.admission.certificates import (
 )
 from kutter.apiserver.admission.chain import AdmissionChain
 from kutter.apiserver.admission.claim_resize import PersistentVolumeClaimResize
+from kutter.apiserver.admission.configuration import AdmissionOptions
 from kutter.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from kutter.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
+from kutter.apiserver.admission.event_rate_limit import EventRateLimit
 from kutter.apiserver.admission.limit_ranger import LimitRanger
 from kutter.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from kutter.apiserver.admission.node_restriction import NodeRestriction
 from kutter.apiserver.admission.node_taints import TaintNodesByCondition
+from kutter.apiserver.admission.optional import (
+    AlwaysDeny,
+    AlwaysPullImages,
+    DenyServiceExternalIPs,
+    ExtendedResourceToleration,
+    LimitPodHardAntiAffinityTopology,
+    NamespaceExists,
+)
+from kutter.apiserver.admission.owner_references import OwnerReferencesPermissionEnforcement
 from kutter.apiserver.admission.plugin import Plugin
+from kutter.apiserver.admission.pod_resize import PodResizeValidator
 from kutter.apiserver.admission.pod_security import PodSecurity
+from kutter.apiserver.admission.pod_topology_labels import PodTopologyLabels
 from kutter.apiserver.admission.priority import Priority
 from kutter.apiserver.admission.rbac_escalation import RbacEscalation
 from kutter.apiserver.admission.resource_quota import QuotaStore, ResourceQuota
@@ -31,8 +45,72 @@ from kutter.apiserver.admission.runtime_class import RuntimeClass
 from kutter.apiserver.admission.service_account import ServiceAccount
 from kutter.apiserver.admission.storage_protection import StorageObjectInUseProtection
 from kutter.apiserver.authz.escalation import EscalationCheck
+from kutter.apiserver.configuration_file import ConfigurationError
 from kutter.apiserver.ports import Authorizer
+from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.rng import SYSTEM_RNG, Rng
+
+# Off unless asked for; everything else is on. NodeRestriction is off upstream, where every
+# installer turns it on. AlwaysAdmit does nothing, so there is nothing of it here.
+DEFAULT_OFF = frozenset(
+    {
+        AlwaysDeny.name,
+        AlwaysPullImages.name,
+        DenyServiceExternalIPs.name,
+        EventRateLimit.name,
+        ExtendedResourceToleration.name,
+        LimitPodHardAntiAffinityTopology.name,
+        NamespaceExists.name,
+        OwnerReferencesPermissionEnforcement.name,
+    }
+)
+
+
+def all_plugins(
+    *,
+    authorizer: Authorizer | None = None,
+    dynamic: Iterable[Plugin] = (),
+    options: AdmissionOptions | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    rng: Rng = SYSTEM_RNG,
+) -> list[Plugin]:
+    """Every plugin there is, in upstream's order. Without an ``authorizer`` nobody is asked who
+    may approve certificates. ``dynamic``: those that webhooks and policies stand behind.
+    """
+    options = options or AdmissionOptions()
+    plugins: list[Plugin] = [
+        NamespaceLifecycle(),
+        NamespaceExists(),
+        LimitPodHardAntiAffinityTopology(),
+        LimitRanger(),
+        ServiceAccount(rng, clock),
+        NodeRestriction(),
+        TaintNodesByCondition(),
+        AlwaysPullImages(),
+        PodSecurity(options.pod_security),
+        Priority(),
+        DefaultTolerationSeconds(),
+        EventRateLimit(options.event_limits, clock),
+        ExtendedResourceToleration(),
+        DefaultStorageClass(),
+        StorageObjectInUseProtection(),
+    ]
+    if authorizer is not None:
+        plugins.append(OwnerReferencesPermissionEnforcement(authorizer))
+    plugins += [PersistentVolumeClaimResize(), RuntimeClass()]
+    if authorizer is not None:
+        plugins += [CertificateApproval(authorizer), CertificateSigning(authorizer)]
+    plugins += [
+        CertificateSubjectRestriction(),
+        DefaultIngressClass(),
+        DenyServiceExternalIPs(),
+        PodTopologyLabels(),
+        PodResizeValidator(),
+    ]
+    plugins.append(AlwaysDeny())
+    plugins += dynamic
+    plugins.append(ResourceQuota(options.limited))
+    return plugins
 
 
 def default_plugins(
@@ -40,34 +118,24 @@ def default_plugins(
     authorizer: Authorizer | None = None,
     escalation: EscalationCheck | None = None,
     dynamic: Sequence[Plugin] = (),
+    options: AdmissionOptions | None = None,
+    clock: Clock = SYSTEM_CLOCK,
     rng: Rng = SYSTEM_RNG,
 ) -> list[Plugin]:
-    """Every plugin that is on by default. Without ``authorizer`` and ``escalation`` nobody is
-    asked who may approve certificates and grant roles (authorization is off). ``dynamic``: those
-    that webhooks and policies stand behind.
-    """
-    plugins: list[Plugin] = [
-        NamespaceLifecycle(),
-        LimitRanger(),
-        ServiceAccount(rng),
-        NodeRestriction(),
-        TaintNodesByCondition(),
-        PodSecurity(),
-        Priority(),
-        DefaultTolerationSeconds(),
-        DefaultStorageClass(),
-        StorageObjectInUseProtection(),
-        PersistentVolumeClaimResize(),
-        RuntimeClass(),
-    ]
-    if authorizer is not None:
-        plugins += [CertificateApproval(authorizer), CertificateSigning(authorizer)]
-    plugins += [CertificateSubjectRestriction(), DefaultIngressClass()]
+    """The plugins ``options`` leave on. Raises ConfigurationError for a name that is none."""
+    options = options or AdmissionOptions()
+    plugins = all_plugins(
+        authorizer=authorizer, dynamic=dynamic, options=options, clock=clock, rng=rng
+    )
+    unknown = (options.enable | options.disable) - {plugin.name for plugin in plugins}
+    if unknown:
+        raise ConfigurationError(f"admission plugin {', '.join(sorted(unknown))} is unknown")
+    off = (DEFAULT_OFF - options.enable) | options.disable
+    chosen = [plugin for plugin in plugins if plugin.name not in off]
     if escalation is not None:
-        plugins.append(RbacEscalation(escalation))
-    plugins += dynamic
-    plugins.append(ResourceQuota())
-    return plugins
+        # No plugin of upstream's, where it is part of the role kinds: it cannot be turned off.
+        chosen.insert(0, RbacEscalation(escalation))
+    return chosen
 
 
 def attach_quota_store(chain: AdmissionChain, store: QuotaStore) -> None:
@@ -77,14 +145,30 @@ def attach_quota_store(chain: AdmissionChain, store: QuotaStore) -> None:
             plugin.store = store
 
 
+def attach_catalog(chain: AdmissionChain, catalog: Catalog) -> None:
+    """Let the plugins that look up kinds know what is served."""
+    for plugin in chain.plugins:
+        if isinstance(plugin, OwnerReferencesPermissionEnforcement):
+            plugin.catalog = catalog
+
+
 def default_chain(
     *,
     authorizer: Authorizer | None = None,
     escalation: EscalationCheck | None = None,
     dynamic: Sequence[Plugin] = (),
+    options: AdmissionOptions | None = None,
+    clock: Clock = SYSTEM_CLOCK,
     rng: Rng = SYSTEM_RNG,
 ) -> AdmissionChain:
     """The chain a server starts with."""
     return AdmissionChain(
-        default_plugins(authorizer=authorizer, escalation=escalation, dynamic=dynamic, rng=rng)
+        default_plugins(
+            authorizer=authorizer,
+            escalation=escalation,
+            dynamic=dynamic,
+            options=options,
+            clock=clock,
+            rng=rng,
+        )
     )

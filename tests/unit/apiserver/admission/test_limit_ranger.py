@@ -98,3 +98,19 @@ async def test_within_bounds_and_claims() -> None:
     assert "minimum storage usage per PersistentVolumeClaim is 2Gi, but request is 1Gi" in (
         error.message
     )
+
+
+async def test_what_a_pod_says_for_itself_counts_instead_of_the_sum() -> None:
+    ranges = reader(type="Pod", max={"cpu": "1"})
+    given = sized({"cpu": "100m"}, {"cpu": "200m"})
+    given["spec"]["resources"] = {"limits": {"cpu": "2"}}
+    error = await refused(LimitRanger(), request("pods", given, ranges))
+    assert "maximum cpu usage per Pod is 1, but limit is 2" in error.message
+
+
+async def test_the_note_names_requests_before_limits() -> None:
+    ranges = reader(type="Container", default={"cpu": "1"}, defaultRequest={"cpu": "1"})
+    made = await admit(LimitRanger(), request("pods", pod(), ranges))
+    assert made["metadata"]["annotations"]["kubernetes.io/limit-ranger"] == (
+        "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
+    )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.unit.apiserver.admission.admission_kit import admit, pod, refused, request
 from tests.unit.apiserver.fake_reader import FakeReader
 
@@ -85,3 +86,76 @@ async def test_mirror_pods_use_no_account() -> None:
     mirror["spec"]["serviceAccountName"] = "default"
     error = await refused(plugin(), request("pods", mirror, reader()))
     assert error.message.endswith("a mirror pod may not reference service accounts")
+
+
+class Hurrying:
+    """A clock whose waits make something happen."""
+
+    def __init__(self, happens: Any = None) -> None:
+        self.slept = 0.0
+        self._happens = happens
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        if self._happens is not None:
+            self._happens()
+
+
+async def test_a_pod_of_a_new_namespace_waits_for_its_account() -> None:
+    empty = FakeReader()
+    account = {"metadata": {"name": "default", "namespace": "blue"}}
+    clock: Any = Hurrying(lambda: empty.put("serviceaccounts", account))
+    await admit(ServiceAccount(Rng(1), clock), request("pods", pod(), empty))
+    assert clock.slept == 0.1
+    clock = Hurrying()
+    error = await refused(ServiceAccount(Rng(1), clock), request("pods", pod(), FakeReader()))
+    assert 'serviceaccount "default" not found' in error.message
+    assert 0.8 < clock.slept < 1.0
+
+
+def enforcing() -> FakeReader:
+    made = FakeReader()
+    note = {"kubernetes.io/enforce-mountable-secrets": "true"}
+    metadata = {"name": "default", "namespace": "blue", "annotations": note}
+    account = {"metadata": metadata, "secrets": [{"name": "mine"}]}
+    made.put("serviceaccounts", {**account, "imagePullSecrets": [{"name": "registry"}]})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("spec", "fault"),
+    [
+        (
+            {"volumes": [{"name": "v", "secret": {"secretName": "other"}}]},
+            'volume with secret.secretName="other" is not allowed',
+        ),
+        (
+            {
+                "containers": [
+                    {
+                        "name": "c",
+                        "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "x"}}}],
+                    }
+                ]
+            },
+            'container c with envVar E referencing secret.secretName="x" is not allowed',
+        ),
+        (
+            {"initContainers": [{"name": "i", "envFrom": [{"secretRef": {"name": "x"}}]}]},
+            'init container i with envFrom referencing secret.secretName="x" is not allowed',
+        ),
+        (
+            {"imagePullSecrets": [{"name": "x"}]},
+            'imagePullSecrets[0].name="x" is not allowed',
+        ),
+    ],
+)
+async def test_secrets_an_account_does_not_name(spec: dict[str, Any], fault: str) -> None:
+    error = await refused(plugin(), request("pods", pod(**spec), enforcing()))
+    assert fault in error.message
+    assert "because service account default does not reference that" in error.message
+
+
+async def test_secrets_an_account_names() -> None:
+    volume = {"name": "v", "secret": {"secretName": "mine"}}
+    await admit(plugin(), request("pods", pod(volumes=[volume]), enforcing()))

@@ -1,0 +1,30 @@
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from kutter.apiserver.configuration_file import ConfigurationError
+from kutter.cluster.api_options import ApiServerOptions
+from kutter.cluster.control_plane import ControlPlane, ControlPlaneOptions
+from kutter.store.memory import MemoryStore
+
+
+def plane(**api: str) -> ControlPlane:
+    key = generate_private_key(SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    options = ControlPlaneOptions(token_key_pem=pem, api=ApiServerOptions(**api))
+    return ControlPlane(MemoryStore(), options)
+
+
+async def test_flags_choose_admission_plugins() -> None:
+    made = plane(
+        enable_admission_plugins="AlwaysPullImages", disable_admission_plugins="PodSecurity"
+    )
+    names = {plugin.name for plugin in made.security.admission.plugins}
+    assert "AlwaysPullImages" in names
+    assert "PodSecurity" not in names
+    with pytest.raises(ConfigurationError, match="PodPreset is unknown"):
+        plane(enable_admission_plugins="PodPreset")
