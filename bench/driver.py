@@ -162,6 +162,7 @@ class _Call(asyncio.Protocol):
     def __init__(self, request: bytes, on_body: Callable[[bytes], None]) -> None:
         self._request = request
         self.on_body = on_body
+        self._raw = False
         self._parser = httptools.HttpResponseParser(self)
         loop = asyncio.get_running_loop()
         self.answered: asyncio.Future[int] = loop.create_future()
@@ -173,7 +174,16 @@ class _Call(asyncio.Protocol):
         self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
+        if self._raw:
+            self.on_body(data)
+        else:
+            self._parser.feed_data(data)
+
+    def stay_raw(self) -> None:
+        """From now on hand over what comes as it is, framing and all: parsing a thousand
+        streams would cost more than the server's sending them.
+        """
+        self._raw = True
 
     def on_headers_complete(self) -> None:
         if not self.answered.done():
@@ -220,7 +230,9 @@ class Stream:
         self._protocol = protocol
 
     @classmethod
-    async def open(cls, target: Target, path: str, on_body: Callable[[bytes], None]) -> Stream:
+    async def open(
+        cls, target: Target, path: str, on_body: Callable[[bytes], None], *, raw: bool = False
+    ) -> Stream:
         request = target.request("GET", path)
         _, protocol = await asyncio.get_running_loop().create_connection(
             lambda: _Call(request, on_body), target.host, target.port, ssl=target.tls
@@ -228,6 +240,8 @@ class Stream:
         status = await protocol.answered
         if status != 200:
             raise RuntimeError(f"{target.name}: watch {path}: {status}")
+        if raw:
+            protocol.stay_raw()
         return cls(protocol)
 
     def close(self) -> None:

@@ -53,7 +53,7 @@ async def bench_watch(
         try:
             for start in range(0, watchers, 50):
                 opening = (
-                    Stream.open(target, path, arrivals.take)
+                    Stream.open(target, path, arrivals.take, raw=True)
                     for _ in range(start, min(watchers, start + 50))
                 )
                 streams += await asyncio.gather(*opening)

@@ -80,6 +80,11 @@ class ObjectEncoder(_JsonFrames):
         # Upstream's built-in lists leave kind and apiVersion out of their items.
         self._separator = b",{"
 
+    @property
+    def splices(self) -> bool:
+        """Whether answers are put together from the cache's bytes, nothing converted."""
+        return self._convert is None
+
     def _tail(self, entry: Entry) -> bytes:
         if self._convert is None:
             return entry.tail

@@ -24,6 +24,7 @@ from kutter.apiserver.fairness.metrics import FairnessMetrics
 from kutter.apiserver.fairness.width import Width
 from kutter.apiserver.health import Health
 from kutter.apiserver.kinds.strategy import Strategy, StrategyFor
+from kutter.apiserver.list_bodies import ListBodies
 from kutter.apiserver.openapi import OpenApi
 from kutter.apiserver.pipeline import Pipeline
 from kutter.apiserver.ports import (
@@ -103,6 +104,7 @@ class ApiServer:
                 self.catalog.add(resource)
         self.caches = Caches(self.store, (r for r in self.catalog if r.storage_prefix))
         self._messages = MessageCache()
+        self.list_bodies = ListBodies()
         self.metrics = ServerMetrics(parts.metrics or Registry())
         self._served: dict[tuple[str, str, str], Served] = {}
         self._storages: dict[str, tuple[ObjectStorage, Broadcaster]] = {}
@@ -136,6 +138,7 @@ class ApiServer:
             broadcaster.close()
         self.fairness.close()
         self.definitions.stop()
+        self.list_bodies.stop()
         self.caches.stop()
         await self.webhooks.close()
 

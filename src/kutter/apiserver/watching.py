@@ -18,6 +18,7 @@ from kutter.apiserver.encoders import Encoder
 from kutter.apiserver.selection import Selection
 from kutter.base.clock import Clock
 from kutter.base.log import get_logger
+from kutter.http.messages import Push
 
 # A watcher may have this many bytes waiting; the initial state does not count.
 BUFFER_LIMIT_BYTES = 16 << 20
@@ -43,6 +44,7 @@ class Watcher:
         "_waiter",
         "closed",
         "encoder",
+        "hand_over",
         "revision",
         "selection",
     )
@@ -56,6 +58,8 @@ class Watcher:
         self._buffered = 0
         self._waiter: asyncio.Future[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
+        # Where frames go while the stream's reader waits; None: they wait for the reader.
+        self.hand_over: Push | None = None
 
     @property
     def behind(self) -> bool:
@@ -80,6 +84,11 @@ class Watcher:
             self._buffer.append(b"".join(chunks))
 
     def push(self, encoded: bytes) -> None:
+        """Hand a frame over, at once if its reader has everything before it and keeps up."""
+        hand_over, waiter = self.hand_over, self._waiter
+        waits = waiter is not None and not waiter.done() and not self._buffer
+        if waits and hand_over is not None and hand_over(encoded):
+            return
         self._buffer.append(encoded)
         self._buffered += len(encoded)
         if self._buffered > BUFFER_LIMIT_BYTES:
@@ -289,6 +298,10 @@ class WatchStream:
                     yield encoder.frame("BOOKMARK", encoder.bookmark(revision, None))
         finally:
             self.close()
+
+    def attach(self, push: Push | None) -> None:
+        """See :class:`kutter.http.messages.PushStream`."""
+        self._watcher.hand_over = push
 
     async def aclose(self) -> None:
         self.close()

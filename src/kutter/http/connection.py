@@ -32,6 +32,7 @@ _PIPELINE_LIMIT = 32  # requests read ahead of the one being answered
 _EARLY_LIMIT_BYTES = 256 * 1024  # bytes read before an upgrade is decided
 _JOIN_LIMIT_BYTES = 64 * 1024  # bigger bodies are not copied behind their head
 _WRITE_HIGH_BYTES = 256 * 1024
+_PIECE_BYTES = 128 * 1024  # of a large body
 _LINGER_S = 1.0
 _EOF_GRACE_S = 1.0
 _NEVER = float("inf")
@@ -498,7 +499,7 @@ class ServerConnection(asyncio.Protocol):
             if response.stream is not None:
                 keep_alive = await self._send_stream(item, response, keep_alive)
             else:
-                self._send_body(item, response, keep_alive)
+                await self._send_body(item, response, keep_alive)
             if self._drain is not None:
                 await self._wait_drained()
             if not keep_alive:
@@ -511,7 +512,7 @@ class ServerConnection(asyncio.Protocol):
                 self._transport.resume_reading()
         return False
 
-    def _send_body(self, item: _Pending, response: Response, keep_alive: bool) -> None:
+    async def _send_body(self, item: _Pending, response: Response, keep_alive: bool) -> None:
         status, body = response.status, response.body
         framing = "" if status in BODILESS else f"Content-Length: {len(body)}\r\n"
         head_only = item.request.method == "HEAD"
@@ -529,7 +530,26 @@ class ServerConnection(asyncio.Protocol):
         elif len(body) <= _JOIN_LIMIT_BYTES:
             self._transport.write(head + body)
         else:
-            self._transport.writelines((head, body))
+            self._transport.write(head)
+            await self._send_large(body)
+
+    async def _send_large(self, body: bytes) -> None:
+        """Piece by piece, as fast as the client reads: TLS and the transport copy what they are
+        given, and pieces stay in the processor's cache; others get their turn in between.
+        """
+        view = memoryview(body)
+        transport = self._transport
+        for start in range(0, len(body), _PIECE_BYTES):
+            transport.write(view[start : start + _PIECE_BYTES])
+            if self._drain is not None:
+                await self._wait_drained()
+
+    def _push(self, data: bytes) -> bool:
+        """Send one item of a stream at once; False when the client is behind."""
+        if self._drain is not None or self._lost or self._eof or not data:
+            return False
+        self._transport.write(_chunk_of(data))
+        return True
 
     async def _send_stream(self, item: _Pending, response: Response, keep_alive: bool) -> bool:
         """Send chunks as they come; answers whether the connection can be used again."""
@@ -554,14 +574,17 @@ class ServerConnection(asyncio.Protocol):
         left = int(declared[16:]) if declared else 0
         transport = self._transport
         self._streaming = True
+        attach = getattr(stream, "attach", None) if chunked else None
         try:
             if self._eof:
                 raise asyncio.CancelledError
+            if attach is not None:
+                attach(self._push)
             async for data in stream:
                 if not data:
                     continue
                 if chunked:
-                    data = b"%x\r\n%b\r\n" % (len(data), data)
+                    data = _chunk_of(data)
                 elif declared:
                     left -= len(data)
                     if left < 0:
@@ -585,6 +608,8 @@ class ServerConnection(asyncio.Protocol):
             return False
         finally:
             self._streaming = False
+            if attach is not None:
+                attach(None)
             await _close_stream(response)
         if left:
             transport.abort()
@@ -691,6 +716,20 @@ def plain_error(status: int, message: str) -> Response:
     """An answer for a peer that may not speak our protocol at all."""
     headers = [("Content-Type", "text/plain; charset=utf-8")]
     return Response(status, headers, f"{status} {message}\n".encode())
+
+
+# One item goes out on many connections one after the other: it is framed for the first.
+_last_chunk: tuple[bytes, bytes] = (b"", b"")
+
+
+def _chunk_of(data: bytes) -> bytes:
+    global _last_chunk  # noqa: PLW0603
+    known, chunk = _last_chunk
+    if known is not data:
+        chunk = b"%x\r\n%b\r\n" % (len(data), data)
+        if len(data) <= _JOIN_LIMIT_BYTES:
+            _last_chunk = (data, chunk)
+    return chunk
 
 
 def _declared_length(response: Response) -> str:

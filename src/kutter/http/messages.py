@@ -74,6 +74,18 @@ class Request:
 
 
 UpgradeHandler = Callable[[ByteStream], Awaitable[None]]
+Push = Callable[[bytes], bool]
+
+
+class PushStream(Protocol):
+    """A stream that can hand over its items as they come, without anybody being woken."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def attach(self, push: Push | None) -> None:
+        """While its reader waits for an item, the stream may give it to ``push`` instead; False
+        from there means: not taken, wake the reader. None: no more.
+        """
 
 
 @dataclass(slots=True)
@@ -84,6 +96,7 @@ class Response:
     * ``stream``: sent chunked (or whole, if ``headers`` have its Content-Length); each item
       flushed at once; ``aclose()``d when the client goes - perhaps before its first item, when
       a generator's ``finally`` does not run: acquire inside, or give an object with ``aclose``.
+      One with ``attach`` (:class:`PushStream`) may push.
     * ``upgrade``: status 101 is sent with ``headers``, then the handler owns the connection.
     """
 

@@ -34,7 +34,7 @@ from kutter.apiserver.request_info import RequestInfo
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.log import get_logger
 from kutter.base.metrics import Counter, Registry
-from kutter.http.messages import ByteStream, Request, Response
+from kutter.http.messages import ByteStream, Push, Request, Response
 
 _DECISION = "authorization.k8s.io/decision"
 _REASON = "authorization.k8s.io/reason"
@@ -238,6 +238,12 @@ class _AuditedStream:
         except BaseException:
             self._end()
             raise
+
+    def attach(self, push: Push | None) -> None:
+        """What is pushed need not come by here: only the end is of interest."""
+        attach = getattr(self._stream, "attach", None)
+        if attach is not None:
+            attach(push)
 
     async def aclose(self) -> None:
         self._end()

@@ -12,7 +12,7 @@ from kutter.apiserver.answers import answer
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
 from kutter.apiserver.converting import Converter
-from kutter.apiserver.encoders import ListMeta
+from kutter.apiserver.encoders import Encoder, ListMeta, ObjectEncoder
 from kutter.apiserver.paging import Continue, ListOptions, parse_list_options
 from kutter.apiserver.protobuf_encoders import ProtobufEncoder
 from kutter.apiserver.selection import Selection, parse_selection
@@ -73,11 +73,29 @@ async def list_(call: Call) -> Response:
     )
     if options.revision:
         await wait_fresh(call, options.revision)
-    entries, meta = await select(call, options, selection)
     encoder = served.encoder_for(accepted, query.get("includeObject", ""))
+    bodies, newest = call.server.list_bodies, call.server.caches.newest
+    key = (encoder.key, info.namespace, info.label_selector, info.field_selector)
+    shared = _is_shared(call, options, encoder)
+    held = bodies.get(newest, key) if shared else None
+    if held is not None:
+        return await answer(call, held, accepted)
+    entries, meta = await select(call, options, selection)
     if isinstance(encoder, ProtobufEncoder):
         await encoder.prepare(entries)
-    return await answer(call, encoder.encode_list(entries, meta), accepted)
+    body = encoder.encode_list(entries, meta)
+    if shared and newest == call.server.caches.newest:
+        bodies.put(newest, key, body)
+    return await answer(call, body, accepted)
+
+
+def _is_shared(call: Call, options: ListOptions, encoder: Encoder) -> bool:
+    """Whether another caller's equal list of this very moment would be the same bytes."""
+    if options.limit or call.served.converter is not None:
+        return False
+    if not isinstance(encoder, ObjectEncoder) or not encoder.splices:
+        return False
+    return _position(call, options) == (0, "")
 
 
 async def select(
