@@ -169,13 +169,13 @@ class NodeLifecycleController:
 
     async def _taint(self, node: Node) -> float | None:
         """Bring the taints in line; answers seconds to wait for the pace of evictions."""
-        others_up = any(
+        now = self._clock.monotonic()
+        # Only of a node that is down the others are of interest: asking costs a look at each.
+        wants_evict = ready_status(node) != "True" and any(
             ready_status(n) == "True"
             for n in self._nodes.items()
             if n.metadata.name != node.metadata.name
         )
-        now = self._clock.monotonic()
-        wants_evict = ready_status(node) != "True" and others_up
         evict = wants_evict and now >= self._next_eviction
         taints = plan_taints(node, evict=evict, now=render_time(self._clock.now()))
         if taints is not None:
