@@ -17,18 +17,20 @@ UNSET = "<unset>"
 def columns(text: str) -> list[Tree]:
     """Column definitions from ``Name Ready Restarts:integer IP+ Port(s)``.
 
-    Spaces in names are written ``_``, a type follows ``:`` (string by default), ``+`` marks a
-    column shown only with ``-o wide``.
+    Spaces in names are written ``_``, a type follows ``:`` (string by default; ``name`` is a
+    string in the format of a name), ``+`` marks a column shown only with ``-o wide``.
     """
     made = []
     for word in text.split():
         name, _, kind = word.rstrip("+").partition(":")
         name = name.replace("_", " ")
+        if name == "Name":
+            kind = "name"
         made.append(
             {
                 "name": name,
-                "type": kind or "string",
-                "format": "name" if name == "Name" else "",
+                "type": "string" if kind in ("", "name") else kind,
+                "format": "name" if kind == "name" else "",
                 "description": _DESCRIPTIONS.get(name, f"{name} of the object"),
                 "priority": 1 if word.endswith("+") else 0,
             }
@@ -39,7 +41,6 @@ def columns(text: str) -> list[Tree]:
 _DESCRIPTIONS = {
     "Name": "Unique within its namespace",
     "Age": "Time since creation",
-    "Created At": "When it was created",
     "Containers": "Names of the containers of the template",
     "Images": "Images of the containers of the template",
     "Selector": "Labels of the pods it stands for",
@@ -70,10 +71,6 @@ def name_of(tree: Tree) -> str:
 
 def age_of(tree: Tree, now: datetime) -> str:
     return age((tree.get("metadata") or {}).get("creationTimestamp"), now)
-
-
-def created_at(tree: Tree) -> str:
-    return (tree.get("metadata") or {}).get("creationTimestamp") or ""
 
 
 def labels_text(labels: Tree | None) -> str:

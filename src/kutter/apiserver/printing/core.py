@@ -11,17 +11,13 @@ from kutter.apiserver.printing.columns import (
     UNSET,
     Tree,
     age_of,
-    created_at,
     labels_text,
     name_of,
     with_more,
 )
 
 _ROLE_PREFIX = "node-role.kubernetes.io/"
-
-
-def name_created_cells(tree: Tree, now: datetime) -> list[Any]:
-    return [name_of(tree), created_at(tree)]
+UNKNOWN_STATUS = "Unknown"
 
 
 def name_age_cells(tree: Tree, now: datetime) -> list[Any]:
@@ -47,9 +43,14 @@ def node_cells(tree: Tree, now: datetime) -> list[Any]:
         found.get("InternalIP", NONE),
         found.get("ExternalIP", NONE),
         info.get("osImage") or UNKNOWN,
-        info.get("kernelVersion") or UNKNOWN,
+        _kernel(info),
         info.get("containerRuntimeVersion") or UNKNOWN,
     ]
+
+
+def _kernel(info: Tree) -> str:
+    version, architecture = info.get("kernelVersion") or UNKNOWN, info.get("architecture")
+    return f"{version} ({architecture})" if architecture else version
 
 
 def _roles(labels: Tree) -> str:
@@ -74,10 +75,6 @@ def config_map_cells(tree: Tree, now: datetime) -> list[Any]:
 
 def secret_cells(tree: Tree, now: datetime) -> list[Any]:
     return [name_of(tree), tree.get("type") or "", len(tree.get("data") or ()), age_of(tree, now)]
-
-
-def service_account_cells(tree: Tree, now: datetime) -> list[Any]:
-    return [name_of(tree), len(tree.get("secrets") or ()), age_of(tree, now)]
 
 
 def service_cells(tree: Tree, now: datetime) -> list[Any]:
@@ -184,6 +181,19 @@ def priority_class_cells(tree: Tree, now: datetime) -> list[Any]:
         age_of(tree, now),
         tree.get("preemptionPolicy") or "PreemptLowerPriority",
     ]
+
+
+def api_service_cells(tree: Tree, now: datetime) -> list[Any]:
+    service = (tree.get("spec") or {}).get("service")
+    place = f"{service.get('namespace', '')}/{service.get('name', '')}" if service else "Local"
+    word = UNKNOWN_STATUS
+    for condition in (tree.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "Available":
+            word = condition.get("status") or ""
+            if word != "True" and condition.get("reason"):
+                word += f" ({condition['reason']})"
+            break
+    return [name_of(tree), place, word, age_of(tree, now)]
 
 
 def component_status_cells(tree: Tree, now: datetime) -> list[Any]:

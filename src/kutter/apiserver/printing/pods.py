@@ -119,22 +119,24 @@ def _summary(tree: Tree, spec: Tree, status: Tree) -> tuple[str, int, int, _Rest
         word = starting
     if not starting or _is_true(status, "Initialized"):
         restarts = sidecar_restarts
-        running = False
+        running, error = False, ""
         for container in reversed(status.get("containerStatuses") or ()):
             restarts.add(container)
             state = container.get("state") or {}
             waiting, ended = state.get("waiting"), state.get("terminated")
             if waiting is not None and waiting.get("reason"):
                 word = waiting["reason"]
-            elif ended is not None and ended.get("reason"):
-                word = ended["reason"]
-            elif ended is not None and not ended.get("reason"):
-                word = _exit_word(ended)
+            elif ended is not None:
+                word = ended.get("reason") or _exit_word(ended)
+                error = word if ended.get("exitCode") else error
             elif container.get("ready") and state.get("running") is not None:
                 running = True
                 ready += 1
-        if word == "Completed" and running:
-            word = "Running" if _is_true(status, "Ready") else "NotReady"
+        if word == "Completed":
+            if running and _is_true(status, "Ready"):
+                word = "Running"
+            else:
+                word = error or ("NotReady" if running else word)
     if (tree.get("metadata") or {}).get("deletionTimestamp"):
         if status.get("reason") == "NodeLost":
             word = "Unknown"
@@ -172,14 +174,14 @@ def event_cells(tree: Tree, now: datetime) -> list[Any]:
     last = tree.get("lastTimestamp") or tree.get("deprecatedLastTimestamp")
     count = tree.get("count") or tree.get("deprecatedCount") or 1
     series = tree.get("series")
-    first, last = first or tree.get("eventTime"), last or tree.get("eventTime")
+    first = first or tree.get("eventTime")
+    last = last or first
     if series:
         last, count = series.get("lastObservedTime") or last, series.get("count") or count
     kind, name = (about.get("kind") or "").lower(), about.get("name")
-    component, host = source.get("component") or "", source.get("host") or ""
-    if not component:
-        component = tree.get("reportingComponent") or tree.get("reportingController") or ""
-        host = tree.get("reportingInstance") or ""
+    reporter = tree.get("reportingComponent") or tree.get("reportingController") or ""
+    component = source.get("component") or reporter
+    host = source.get("host") or tree.get("reportingInstance") or ""
     return [
         age(last, now),
         tree.get("type") or "",

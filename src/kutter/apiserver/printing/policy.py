@@ -39,7 +39,10 @@ def ingress_class_cells(tree: Tree, now: datetime) -> list[Any]:
         if parameters.get("apiGroup"):
             text += f".{parameters['apiGroup']}"
         text += f"/{parameters.get('name', '')}"
-    return [name_of(tree), spec.get("controller") or "", text, age_of(tree, now)]
+    annotations = (tree.get("metadata") or {}).get("annotations") or {}
+    default = annotations.get("ingressclass.kubernetes.io/is-default-class") == "true"
+    name = name_of(tree) + " (default)" * default
+    return [name, spec.get("controller") or "", text, age_of(tree, now)]
 
 
 def network_policy_cells(tree: Tree, now: datetime) -> list[Any]:
@@ -65,7 +68,7 @@ def ip_address_cells(tree: Tree, now: datetime) -> list[Any]:
         )
         if v
     )
-    return [name_of(tree), text or NONE, age_of(tree, now)]
+    return [name_of(tree), text or NONE]
 
 
 def signing_request_cells(tree: Tree, now: datetime) -> list[Any]:
@@ -108,9 +111,11 @@ def admission_binding_cells(tree: Tree, now: datetime) -> list[Any]:
     reference = spec.get("paramRef")
     text = UNSET
     if reference:
-        namespace = reference.get("namespace")
-        name = reference.get("name") or "*"
-        text = f"{namespace}/{name}" if namespace else name
+        # Whether a parameter is namespaced cannot be told from here.
+        if reference.get("name"):
+            text = f"{reference.get('namespace') or '*'}/{reference['name']}"
+        elif reference.get("selector") is not None:
+            text = selector_text(reference["selector"])
     return [name_of(tree), spec.get("policyName") or "", text, age_of(tree, now)]
 
 
@@ -130,7 +135,7 @@ def flow_schema_cells(tree: Tree, now: datetime) -> list[Any]:
 
 def priority_level_cells(tree: Tree, now: datetime) -> list[Any]:
     spec = tree.get("spec") or {}
-    limits = spec.get("limited") or spec.get("exempt") or {}
+    limits = spec.get("limited") or {}
     queuing = (limits.get("limitResponse") or {}).get("queuing") or {}
     shares = limits.get("nominalConcurrencyShares")
     return [
@@ -151,7 +156,7 @@ def resource_claim_cells(tree: Tree, now: datetime) -> list[Any]:
         words.append("allocated")
         if status.get("reservedFor"):
             words.append("reserved")
-    else:
+    elif not words:
         words.append("pending")
     return [name_of(tree), ",".join(words), age_of(tree, now)]
 
@@ -160,7 +165,7 @@ def resource_slice_cells(tree: Tree, now: datetime) -> list[Any]:
     spec = tree.get("spec") or {}
     return [
         name_of(tree),
-        spec.get("nodeName") or UNSET,
+        spec.get("nodeName") or "",
         spec.get("driver") or "",
         (spec.get("pool") or {}).get("name") or "",
         age_of(tree, now),

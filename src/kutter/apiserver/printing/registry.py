@@ -24,7 +24,7 @@ _NETWORKING = "networking.k8s.io"
 _ADMISSION = "admissionregistration.k8s.io"
 _FLOW = "flowcontrol.apiserver.k8s.io"
 _DRA = "resource.k8s.io"
-_CLASS = "Name Provisioner ReclaimPolicy VolumeBindingMode AllowVolumeExpansion:boolean Age"
+_CLASS = "Name Provisioner ReclaimPolicy VolumeBindingMode AllowVolumeExpansion Age"
 _VOLUME = (
     "Name Capacity Access_Modes Reclaim_Policy Status Claim StorageClass VolumeAttributesClass "
     "Reason Age VolumeMode+"
@@ -53,7 +53,7 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
     ("", "namespaces"): ("Name Status Age", core.namespace_cells),
     ("", "configmaps"): ("Name Data Age", core.config_map_cells),
     ("", "secrets"): ("Name Type Data Age", core.secret_cells),
-    ("", "serviceaccounts"): ("Name Secrets Age", core.service_account_cells),
+    ("", "serviceaccounts"): ("Name Age", core.name_age_cells),
     ("", "services"): (
         "Name Type Cluster-IP External-IP Port(s) Age Selector+",
         core.service_cells,
@@ -62,7 +62,6 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
     ("", "persistentvolumes"): (_VOLUME, storage.persistent_volume_cells),
     ("", "persistentvolumeclaims"): (_CLAIM, storage.persistent_volume_claim_cells),
     ("", "resourcequotas"): ("Name Request Limit Age", core.resource_quota_cells),
-    ("", "limitranges"): ("Name Created_At", core.name_created_cells),
     ("", "componentstatuses"): ("Name Status Message Error", core.component_status_cells),
     ("", "replicationcontrollers"): (_REPLICAS, workloads.replica_set_cells),
     ("apps", "replicasets"): (_REPLICAS, workloads.replica_set_cells),
@@ -97,13 +96,11 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
         core.endpoint_slice_cells,
     ),
     ("coordination.k8s.io", "leases"): ("Name Holder Age", core.lease_cells),
-    (_RBAC, "roles"): ("Name Created_At", core.name_created_cells),
-    (_RBAC, "clusterroles"): ("Name Created_At", core.name_created_cells),
     (_RBAC, "rolebindings"): (_BINDING, core.binding_cells),
     (_RBAC, "clusterrolebindings"): (_BINDING, core.binding_cells),
     (_STORAGE, "storageclasses"): (_CLASS, storage.storage_class_cells),
     (_STORAGE, "volumeattachments"): (
-        "Name Attacher PV Node Attached:boolean Age",
+        "Name Attacher:name PV Node Attached:boolean Age",
         storage.volume_attachment_cells,
     ),
     (_STORAGE, "csidrivers"): (_DRIVER, storage.csi_driver_cells),
@@ -128,7 +125,7 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
     ),
     (_NETWORKING, "networkpolicies"): ("Name Pod-Selector Age", policy.network_policy_cells),
     (_NETWORKING, "servicecidrs"): ("Name CIDRs Age", policy.service_cidr_cells),
-    (_NETWORKING, "ipaddresses"): ("Name ParentRef Age", policy.ip_address_cells),
+    (_NETWORKING, "ipaddresses"): ("Name ParentRef", policy.ip_address_cells),
     ("certificates.k8s.io", "certificatesigningrequests"): (
         "Name Age SignerName Requestor RequestedDuration Condition",
         policy.signing_request_cells,
@@ -157,19 +154,16 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
         "Name PolicyName ParamRef Age",
         policy.admission_binding_cells,
     ),
-    ("apiextensions.k8s.io", "customresourcedefinitions"): (
-        "Name Created_At",
-        core.name_created_cells,
+    ("apiregistration.k8s.io", "apiservices"): (
+        "Name Service Available Age",
+        core.api_service_cells,
     ),
     (_FLOW, "flowschemas"): (
-        "Name PriorityLevel MatchingPrecedence:integer DistinguisherMethod Age MissingPL",
+        "Name PriorityLevel MatchingPrecedence DistinguisherMethod Age MissingPL",
         policy.flow_schema_cells,
     ),
     (_FLOW, "prioritylevelconfigurations"): (
-        (
-            "Name Type NominalConcurrencyShares:integer Queues:integer HandSize:integer "
-            "QueueLengthLimit:integer Age"
-        ),
+        ("Name Type NominalConcurrencyShares Queues HandSize QueueLengthLimit Age"),
         policy.priority_level_cells,
     ),
     (_DRA, "deviceclasses"): ("Name Age", core.name_age_cells),

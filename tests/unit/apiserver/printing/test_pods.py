@@ -94,6 +94,26 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
         },
         {},
     ),
+    (
+        "ExitCode:3",
+        "1/2",
+        {
+            "phase": "Running",
+            "containerStatuses": statuses(_RUNS, {"terminated": {"exitCode": 3}}),
+        },
+        {},
+    ),
+    (
+        "Error",
+        "0/2",
+        {
+            "phase": "Failed",
+            "containerStatuses": statuses(
+                _ENDED, {"terminated": {"exitCode": 3, "reason": "Error"}}
+            ),
+        },
+        {},
+    ),
     ("Evicted", "0/2", {"phase": "Failed", "reason": "Evicted"}, {}),
     (
         "Init:0/2",

@@ -10,6 +10,7 @@ from tests.unit.apiserver.kinds.samples import BODIES, resource, stored
 
 from kutter.api.catalog import BUILTIN
 from kutter.api.resources import Resource
+from kutter.apiserver.encoders import PlainPrinter
 from kutter.apiserver.printing import registry
 from kutter.apiserver.printing.registry import printer_for
 
@@ -45,10 +46,11 @@ def test_empty_objects_fill_all_columns(of: Resource) -> None:
 
 @pytest.mark.parametrize("plural", BODIES)
 def test_samples_are_printed(plural: str) -> None:
-    printer = printer_for(resource(plural))
-    assert printer is not None
-    cells = printer.cells(stored(plural), NOW)
-    types = {"integer": int, "boolean": bool, "string": (str, int)}
+    printer = printer_for(resource(plural)) or PlainPrinter()
+    tree = stored(plural)
+    tree["metadata"]["creationTimestamp"] = _SINCE
+    cells = printer.cells(tree, NOW)
+    types = {"integer": int, "boolean": bool, "string": (str, int), "date": str}
     for column, cell in zip(printer.columns, cells, strict=True):
         # Upstream prints a pointer to a boolean as text, whatever the column says.
         text = cell in {"<none>", "False"}
@@ -95,14 +97,20 @@ def test_nodes() -> None:
         "status": {
             "conditions": [{"type": "Ready", "status": "True"}],
             "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
-            "nodeInfo": {"kubeletVersion": "v1.36.0", "osImage": "Debian"},
+            "nodeInfo": {
+                "kubeletVersion": "v1.36.0",
+                "osImage": "Debian",
+                "kernelVersion": "6.1.0",
+                "architecture": "amd64",
+            },
         },
     }
     row = shown("nodes", tree)
     assert row["Status"] == "Ready,SchedulingDisabled"
     assert (row["Roles"], row["Version"]) == ("control-plane", "v1.36.0")
     assert (row["Internal-IP"], row["External-IP"]) == ("10.0.0.1", "<none>")
-    assert (row["OS-Image"], row["Kernel-Version"]) == ("Debian", "<unknown>")
+    assert (row["OS-Image"], row["Kernel-Version"]) == ("Debian", "6.1.0 (amd64)")
+    assert shown("nodes", {})["Kernel-Version"] == "<unknown>"
     assert shown("nodes", {})["Status"] == "Unknown"
 
 
@@ -198,3 +206,63 @@ def test_quota_shows_requests_and_limits_apart() -> None:
 def test_bindings() -> None:
     row = shown("rolebindings", stored("rolebindings"))
     assert (row["Role"], row["Users"], row["Groups"]) == ("ClusterRole/view", "ann", "")
+
+
+def test_the_default_ingress_class_is_marked() -> None:
+    tree = {
+        "metadata": {
+            "name": "inside",
+            "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"},
+        }
+    }
+    assert shown("ingressclasses", tree)["Name"] == "inside (default)"
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        (None, "<unset>"),
+        ({"name": "limits"}, "*/limits"),
+        ({"name": "limits", "namespace": "blue"}, "blue/limits"),
+        ({"selector": {"matchLabels": {"a": "b"}}}, "a=b"),
+    ],
+)
+def test_parameters_of_admission_bindings(reference: dict[str, Any] | None, text: str) -> None:
+    tree = {"spec": {"policyName": "p", **({"paramRef": reference} if reference else {})}}
+    assert shown("validatingadmissionpolicybindings", tree)["ParamRef"] == text
+
+
+def test_claims_of_devices_say_their_state() -> None:
+    deleted = {"metadata": {"deletionTimestamp": _SINCE}}
+    assert shown("resourceclaims", {})["State"] == "pending"
+    assert shown("resourceclaims", deleted)["State"] == "deleted"
+    used = {"status": {"allocation": {}, "reservedFor": [{}]}}
+    assert shown("resourceclaims", used)["State"] == "pending"
+    used["status"]["allocation"] = {"devices": {}}
+    assert shown("resourceclaims", used)["State"] == "allocated,reserved"
+
+
+def test_exempt_levels_have_no_shares() -> None:
+    tree = {"spec": {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0}}}
+    row = shown("prioritylevelconfigurations", tree)
+    assert (row["Type"], row["NominalConcurrencyShares"]) == ("Exempt", "<none>")
+
+
+@pytest.mark.parametrize(
+    ("spec", "conditions", "service", "available"),
+    [
+        ({}, [], "Local", "Unknown"),
+        ({}, [{"type": "Available", "status": "True", "reason": "Local"}], "Local", "True"),
+        (
+            {"service": {"namespace": "kube-system", "name": "metrics"}},
+            [{"type": "Available", "status": "False", "reason": "MissingEndpoints"}],
+            "kube-system/metrics",
+            "False (MissingEndpoints)",
+        ),
+    ],
+)
+def test_api_services(
+    spec: dict[str, Any], conditions: list[dict[str, Any]], service: str, available: str
+) -> None:
+    row = shown("apiservices", {"spec": spec, "status": {"conditions": conditions}})
+    assert (row["Service"], row["Available"]) == (service, available)
