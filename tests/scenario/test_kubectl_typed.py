@@ -89,7 +89,7 @@ def test_it_is_protobuf_that_is_spoken(kubectl: Kubectl) -> None:
         (("create secret docker-registry r --docker-server=x --docker-username=u "
           "--docker-password=p"), "secret/r created"),
         ("create configmap cm --from-literal=a=b", "configmap/cm created"),
-        ("create quota q --hard=cpu=1,count/widgets=3", "resourcequota/q created"),
+        ("create quota q --hard=pods=90,count/widgets=3", "resourcequota/q created"),
         ("create pdb p --selector=app=web --min-available=50%",
          "poddisruptionbudget.policy/p created"),
         ("create priorityclass typed --value=1000",
@@ -121,6 +121,7 @@ def test_values_arrive_as_they_were_meant(kubectl: Kubectl) -> None:
     assert kubectl.ok("get quota kept -o jsonpath={.spec.hard}") == (
         '{"cpu":"1500m","memory":"1Gi"}'
     )
+    kubectl.ok("delete quota kept")  # it would be kept indeed, by every pod after it
     kubectl.ok("create pdb kept --selector=app=none --max-unavailable=0")
     assert kubectl.ok("get pdb kept -o jsonpath={.spec.maxUnavailable}") == "0"
     kubectl.ok("create deployment kept --image=a --image=b --replicas=0")
