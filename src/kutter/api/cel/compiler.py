@@ -537,6 +537,11 @@ def _equality(wanted: bool, operands: list[Expression], codes: list[Code]) -> Co
 
     def compare(frame: Frame) -> bool:
         left, right = one(frame), other(frame)
+        if type(left) is str and type(right) is str:
+            frame[0] -= (min(len(left), len(right)) + 9) // 10
+            if frame[0] < 0:
+                raise BudgetExceeded
+            return (left == right) is wanted
         smaller = min(actual_size(left), actual_size(right))
         frame[0] -= -(-smaller // 10)
         if frame[0] < 0:

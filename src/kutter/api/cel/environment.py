@@ -36,9 +36,11 @@ PER_CALL_LIMIT = 1_000_000
 
 
 class Program:
-    """A compiled expression. ``result`` is the type it answers with; ``names`` what it reads."""
+    """A compiled expression. ``result`` is the type it answers with, ``names`` what it reads of the
+    ``variables`` it was compiled for.
+    """
 
-    __slots__ = ("_compiled", "_inputs", "_tree", "_variables", "names", "result", "text")
+    __slots__ = ("_compiled", "_inputs", "_tree", "names", "result", "text", "variables")
 
     def __init__(
         self, text: str, tree: Expression, compiled: Compiled, variables: Mapping[str, Type]
@@ -49,7 +51,7 @@ class Program:
         self._compiled = compiled
         self._inputs = compiled.inputs
         self._tree = tree
-        self._variables = variables
+        self.variables = variables
 
     def evaluate(self, bindings: Mapping[str, Any], budget: int = PER_CALL_LIMIT) -> Any:
         """The value. Raises EvaluationError; BudgetExceeded if it would cost more than it may."""
@@ -83,7 +85,7 @@ class Program:
 
     def estimated_cost(self) -> Range:
         """From the least to the most it may cost, by the sizes its variables' types allow."""
-        return estimate(self._tree, self._variables)
+        return estimate(self._tree, self.variables)
 
 
 class Environment:

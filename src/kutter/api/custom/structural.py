@@ -14,9 +14,11 @@ import orjson
 
 from kutter.api.custom.defaults import compile_defaults
 from kutter.api.custom.embedded import find_embedded_errors
+from kutter.api.custom.field_paths import FieldPathError, read_field_path
 from kutter.api.custom.formats import FORMATS
 from kutter.api.custom.patterns import PatternError, compile_pattern
 from kutter.api.custom.prune import compile_prune
+from kutter.api.custom.rule_gate import has_rules
 from kutter.api.custom.values import UNRELATED, compile_values
 from kutter.api.errors import FieldError, forbidden_field, invalid, not_supported, required
 from kutter.api.schema.walk import Mismatch
@@ -372,7 +374,7 @@ def _map_rules(items: Any, keys: list[str], path: str, errors: Errors) -> None:
 
 
 def _rule_forms(schema: Schema, path: str, errors: Errors) -> None:
-    """The form of ``x-kubernetes-validations``; the rules themselves are CEL's."""
+    """The form of ``x-kubernetes-validations``; the expressions are compiled later."""
     for index, rule in enumerate(schema.get("x-kubernetes-validations") or ()):
         at = f"{path}.x-kubernetes-validations[{index}]"
         text, message = (rule.get("rule") or "").strip(), rule.get("message") or ""
@@ -387,9 +389,39 @@ def _rule_forms(schema: Schema, path: str, errors: Errors) -> None:
         elif "\n" in text and not message.strip():
             detail = "message must be specified if rule contains line breaks"
             errors.append(required(f"{at}.message", detail))
+        said = rule.get("messageExpression") or ""
+        if said and not said.strip():
+            detail = "messageExpression must be non-empty if specified"
+            errors.append(required(f"{at}.messageExpression", detail))
         reason = rule.get("reason")
         if reason is not None and reason not in _RULE_REASONS:
             errors.append(not_supported(f"{at}.reason", reason, list(_RULE_REASONS)))
+        _rule_path(rule.get("fieldPath") or "", schema, f"{at}.fieldPath", errors)
+
+
+def _rule_path(path: str, schema: Schema, at: str, errors: Errors) -> None:
+    if not path:
+        return
+    if not path.strip():
+        errors.append(invalid(at, path, "must be non-empty if specified"))
+    if "\n" in path:
+        errors.append(invalid(at, path, "must not contain line breaks"))
+    try:
+        read_field_path(path, schema)
+    except FieldPathError:
+        errors.append(invalid(at, path, "must be a valid path"))
+
+
+def _default_rule_errors(schema: Schema, default: Any, path: str) -> Errors:
+    """What a default's own rules say to it, as a value that stays and as one that is new."""
+    if not has_rules(schema):
+        return []
+    from kutter.api.custom.expressions import compile_rules, find_rule_errors
+
+    rules = compile_rules(schema, root=bool(schema.get("x-kubernetes-embedded-resource")))
+    assert rules is not None, "a schema with rules makes some"
+    errors, _, _ = find_rule_errors(rules, default, default, path=path, ratchet=False)
+    return errors or find_rule_errors(rules, default, None, path=path)[0]
 
 
 # -- defaults ------------------------------------------------------------------
@@ -414,7 +446,7 @@ def find_default_errors(schema: Schema, path: str) -> Errors:
         found = find_embedded_errors(schema, filled, at)
         if not found:
             compile_values(schema)(filled, UNRELATED, at, found)
-        errors += found
+        errors += found or _default_rule_errors(schema, filled, at)
     if isinstance(schema.get("items"), dict):
         errors += find_default_errors(schema["items"], f"{path}.items")
     for name, below in (schema.get("properties") or {}).items():

@@ -1,24 +1,27 @@
 """The strategy of a custom kind in one version: its definition's schema is the law.
 
 Order and texts follow upstream's ``registry/customresource/strategy.go`` and ``validator.go``.
-``x-kubernetes-validations`` are kept in the schema and not evaluated here yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kutter.api.custom.defaults import compile_defaults
 from kutter.api.custom.definition import DefinedVersion, path_keys
 from kutter.api.custom.embedded import find_embedded_errors
 from kutter.api.custom.lists import find_list_errors
+from kutter.api.custom.rule_gate import blocks_rules, has_rules, unchecked_rules
 from kutter.api.custom.values import UNRELATED, compile_values
 from kutter.api.errors import ApiError, FieldError, invalid
 from kutter.api.jsonpath import value_text
 from kutter.apiserver.kinds.standard import Standard
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
+
+if TYPE_CHECKING:
+    from kutter.api.custom.expressions import Rules
 
 _INT32_MAX = (1 << 31) - 1
 
@@ -37,6 +40,11 @@ class CustomKind(Standard):
         self.field_labels = frozenset(self._selectable)  # type: ignore[misc]
         self._fill = compile_defaults(version.schema)
         self._check_values = compile_values(version.schema)
+        self._rules: Rules | None = None
+        if has_rules(version.schema):
+            from kutter.api.custom.expressions import compile_rules
+
+            self._rules = compile_rules(version.schema, root=True)
 
     def default(self, tree: Tree) -> None:
         self._fill(tree)
@@ -72,15 +80,35 @@ class CustomKind(Standard):
 
     # -- what is wrong ---------------------------------------------------------
 
-    def check(self, tree: Tree) -> list[FieldError]:
-        return self._values(tree, None) + self._structure(tree)
+    def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
+        errors = self.check_metadata(tree) + self._values(tree, None) + self._structure(tree)
+        return errors if self._rules is None else self._expressions(context, errors, tree, None)
 
     def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
         errors = self.check_metadata_change(new, old) + self._values(new, old)
-        return errors + self._changed_structure(new, old)
+        errors += self._changed_structure(new, old)
+        return errors if self._rules is None else self._expressions(context, errors, new, old)
 
-    def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
-        return self._values(new, old) + self._changed_structure(new, old)
+    def validate_status_update(
+        self, context: StrategyContext, new: Tree, old: Tree
+    ) -> list[FieldError]:
+        return self.validate_update(context, new, old)
+
+    def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
+        return context.warnings
+
+    def _expressions(
+        self, context: StrategyContext, errors: list[FieldError], new: Tree, old: Tree | None
+    ) -> list[FieldError]:
+        """Run the rules, unless the document is too broken for them to mean anything."""
+        assert self._rules is not None, "kinds without rules do not come here"
+        if blocks_rules(errors):
+            return [*errors, unchecked_rules()]
+        from kutter.api.custom.expressions import find_rule_errors
+
+        found, warnings, _ = find_rule_errors(self._rules, new, old)
+        context.warnings += warnings
+        return errors + found
 
     def _values(self, new: Tree, old: Tree | None) -> list[FieldError]:
         errors: list[FieldError] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from kutter.api.custom.rule_gate import has_rules
 from kutter.api.custom.structural import (
     find_default_errors,
     find_schema_errors,
@@ -173,7 +174,12 @@ def _schema(schema: Tree, path: str) -> Errors:
         return [forbidden_field(f"{path}.nullable", "nullable cannot be true at the root")]
     errors = find_schema_errors(schema, path)
     errors += find_structural_errors(schema, path)
-    return errors or find_default_errors(schema, path)
+    errors = errors or find_default_errors(schema, path)
+    if errors or not has_rules(schema):
+        return errors
+    from kutter.api.custom.expression_limits import find_expression_errors
+
+    return find_expression_errors(schema, path)
 
 
 def _deprecation(version: Tree, path: str) -> Errors:

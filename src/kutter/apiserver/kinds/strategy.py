@@ -14,7 +14,7 @@ name → ``validate_create`` → ``canonicalize`` → admission validates → ``
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -37,6 +37,8 @@ class StrategyContext:
     now: datetime
     reader: Reader
     dry_run: bool = False
+    # What validation found that is not to stop the write.
+    warnings: list[str] = field(default_factory=list)
 
 
 class Strategy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 from kutter.api.cel.errors import EvaluationError, no_overload
@@ -29,11 +29,12 @@ _float_form = re.compile(
     re.ASCII | re.IGNORECASE,
 ).fullmatch
 _time_form = re.compile(
-    r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:[.,](\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))",
+    re.ASCII,
 ).fullmatch
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
-_EPOCH_ORDINAL = datetime(1970, 1, 1).toordinal()  # noqa: DTZ001  (a count of days)
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 def to_bool(value: Any) -> bool:
@@ -176,17 +177,18 @@ def parse_timestamp(text: str) -> Timestamp:
     match = _time_form(text)
     if match is None:
         raise _no_time(text)
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    if hour > 23 or minute > 59 or second > 59:
+        raise _no_time(text)
     try:
-        moment = datetime.strptime(match[1].upper(), "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007
+        days = date(year, month, day).toordinal() - _EPOCH_ORDINAL
     except ValueError:
         raise _no_time(text) from None
-    days = moment.toordinal() - _EPOCH_ORDINAL
-    seconds = days * 86400 + moment.hour * 3600 + moment.minute * 60 + moment.second
-    zone = match[3]
-    if zone not in ("Z", "z"):
-        shift = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
-        seconds += shift if zone[0] == "-" else -shift
-    fraction = int((match[2] or "0")[:9].ljust(9, "0"))
+    seconds = days * 86400 + hour * 3600 + minute * 60 + second
+    if match[8]:
+        shift = int(match[9]) * 3600 + int(match[10]) * 60
+        seconds += shift if match[8] == "-" else -shift
+    fraction = int((match[7] or "0")[:9].ljust(9, "0"))
     return _in_range(seconds * SECOND + fraction, text)
 
 
