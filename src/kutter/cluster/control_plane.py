@@ -153,6 +153,8 @@ class ControlPlane:
         scope.start(fairness, "priority-and-fairness")
         definitions = supervise("custom-resources", self.api.definitions.run)
         scope.start(definitions, "custom-resources")
+        policies = supervise("admission-policies", self.security.dynamic.run)
+        scope.start(policies, "admission-policies")
         if self._encryption is not None:
             encryption = self._encryption
             work = supervise("encryption", lambda: encryption.run(self._clock))

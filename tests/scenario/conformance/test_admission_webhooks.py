@@ -398,6 +398,69 @@ def test_time_is_kept(rest, webhook, marked, register):
     assert time.monotonic() - began < 60
 
 
+# -- match conditions --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("collection", [MUTATING, VALIDATING])
+def test_match_conditions_are_kept_and_updated(rest, webhook, marked, register, collection):
+    first = [{"name": "expression-1", "expression": "object.metadata.namespace == 'production'"}]
+    made = register(collection, hook(webhook, "/configmaps", marked, matchConditions=first))
+    path = f"{collection}/{made['metadata']['name']}"
+    assert rest.get(path)["webhooks"][0]["matchConditions"] == first
+    second = [{"name": "expression-2", "expression": "object.metadata.namespace == 'staging'"}]
+    made["webhooks"][0]["matchConditions"] = second
+    rest.put(path, made)
+    assert rest.get(path)["webhooks"][0]["matchConditions"] == second
+
+
+@pytest.mark.parametrize("collection", [MUTATING, VALIDATING])
+def test_match_conditions_that_do_not_compile_are_refused(rest, webhook, collection):
+    wrong = [{"name": "invalid-expression-1", "expression": "... [] bad expression"}]
+    body = {
+        "metadata": {"name": "bad"},
+        "webhooks": [hook(webhook, "/configmaps", "x", matchConditions=wrong)],
+    }
+    found = rest.fails(422, "Invalid", "POST", collection, body)
+    assert "webhooks[0].matchConditions[0].expression" in found["message"]
+    assert "compilation failed" in found["message"]
+
+
+def test_everything_is_mutated_but_what_a_condition_spares(rest, webhook, marked, register):
+    spared = [{"name": "skip-me", "expression": "object.metadata.name != 'skip-me'"}]
+    register(MUTATING, hook(webhook, "/mutating-configmaps", marked, matchConditions=spared))
+    start = {"mutation-start": "yes"}
+    assert rest.post(maps(marked), config_map("skip-me", **start))["data"] == start
+    made = rest.post(maps(marked), config_map("other", **start))
+    assert made["data"]["mutation-stage-1"] == "yes"
+
+
+def test_a_condition_that_fails_is_a_failure_of_the_webhook(rest, webhook, marked, register):
+    odd = [{"name": "odd", "expression": "object.data.missing == 'x'"}]
+    register(VALIDATING, hook(webhook, "/always-deny", marked, matchConditions=odd), name="odd")
+    found = rest.fails(403, "Forbidden", "POST", maps(marked), config_map("c", a="b"))
+    assert found["message"] == (
+        "configmaps \"c\" is forbidden: expression 'object.data.missing == 'x'' resulted in error: "
+        "no such key: missing"
+    )
+    rest.delete(f"{VALIDATING}/odd")
+    # One that says no wins over one that fails, and Ignore spares the webhook.
+    no = [*odd, {"name": "no", "expression": "false"}]
+    register(VALIDATING, hook(webhook, "/always-deny", marked, matchConditions=no))
+    ignored = hook(webhook, "/always-deny", marked, matchConditions=odd, failurePolicy="Ignore")
+    register(VALIDATING, ignored)
+    rest.post(maps(marked), config_map("c", a="b"))
+
+
+def test_conditions_may_ask_for_rights(rest, webhook, marked, register):
+    may = "authorizer.group('').resource('configmaps').namespace('x').check('create').allowed()"
+    conditions = [
+        {"name": "user", "expression": f"!({may})"},
+        {"name": "own", "expression": "!authorizer.requestResource.check('breakglass').allowed()"},
+    ]
+    register(VALIDATING, hook(webhook, "/always-deny", marked, matchConditions=conditions))
+    rest.post(maps(marked), config_map("c"))
+
+
 # -- custom resources --------------------------------------------------------------------
 
 GROUP = "webhook.example.com"

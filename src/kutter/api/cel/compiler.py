@@ -26,7 +26,7 @@ from kutter.api.cel.syntax import (
     Select,
 )
 from kutter.api.cel.types import Type
-from kutter.api.cel.values import NONE, Keyed, OptionalValue, equal, is_map, type_of
+from kutter.api.cel.values import NONE, Keyed, MapValue, OptionalValue, equal, is_map, type_of
 from kutter.api.quoting import quote
 
 Frame = list[Any]
@@ -447,7 +447,8 @@ def _read_wrapped(run: Run, field: str, name: str, wrap: Callable[[Any], Any]) -
 
 def _read_slowly(value: Any, field: str) -> Any:
     found = ops.select(value, field)
-    if found is None:
+    # A map that makes its values says itself what is absent; a null it answers is meant.
+    if found is None and not isinstance(value, MapValue):
         raise ops.no_such_key(field)
     return found
 

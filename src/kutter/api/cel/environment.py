@@ -83,6 +83,11 @@ class Program:
             text = f"expression recursion limit exceeded: {DEPTH_LIMIT}"
             raise EvaluationError(text) from error
 
+    @property
+    def tree(self) -> Expression:
+        """The checked expression; not to be changed."""
+        return self._tree
+
     def estimated_cost(self) -> Range:
         """From the least to the most it may cost, by the sizes its variables' types allow."""
         return estimate(self._tree, self.variables)

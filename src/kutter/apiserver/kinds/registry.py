@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kutter.api.resources import Resource
 from kutter.apiserver.custom.definition_kind import CustomResourceDefinitionKind
+from kutter.apiserver.kinds import admission_policies as policies
 from kutter.apiserver.kinds import (
     batch,
     certificates,
@@ -95,6 +96,12 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     ("networking.k8s.io", "ipaddresses"): networking.IPAddressKind,
     (_ADMISSION, "mutatingwebhookconfigurations"): webhooks.WebhookConfigurationKind,
     (_ADMISSION, "validatingwebhookconfigurations"): webhooks.WebhookConfigurationKind,
+    (_ADMISSION, "validatingadmissionpolicies"): policies.ValidatingAdmissionPolicyKind,
+    (_ADMISSION, "validatingadmissionpolicybindings"): (
+        policies.ValidatingAdmissionPolicyBindingKind
+    ),
+    (_ADMISSION, "mutatingadmissionpolicies"): policies.MutatingAdmissionPolicyKind,
+    (_ADMISSION, "mutatingadmissionpolicybindings"): policies.MutatingAdmissionPolicyBindingKind,
     ("apiextensions.k8s.io", "customresourcedefinitions"): CustomResourceDefinitionKind,
     (_FLOW, "flowschemas"): flowcontrol.FlowSchemaKind,
     (_FLOW, "prioritylevelconfigurations"): flowcontrol.PriorityLevelKind,

@@ -32,6 +32,12 @@ _CSR = base64.b64encode(
     .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     .public_bytes(serialization.Encoding.PEM)
 ).decode()
+_POLICY_RULE = {
+    "apiGroups": ["apps"],
+    "apiVersions": ["v1"],
+    "operations": ["CREATE"],
+    "resources": ["deployments"],
+}
 _HOOK = {
     "name": "a.example.com",
     "sideEffects": "None",
@@ -131,6 +137,28 @@ BODIES: dict[str, dict[str, Any]] = {
     "ipaddresses": {"spec": {"parentRef": {"resource": "services", "name": "web"}}},
     "mutatingwebhookconfigurations": {"webhooks": [_HOOK]},
     "validatingwebhookconfigurations": {"webhooks": [_HOOK]},
+    "validatingadmissionpolicies": {
+        "spec": {
+            "matchConstraints": {"resourceRules": [_POLICY_RULE]},
+            "validations": [{"expression": "object.spec.replicas > 1"}],
+        }
+    },
+    "validatingadmissionpolicybindings": {
+        "spec": {"policyName": "p", "validationActions": ["Deny"]}
+    },
+    "mutatingadmissionpolicies": {
+        "spec": {
+            "matchConstraints": {"resourceRules": [_POLICY_RULE]},
+            "mutations": [
+                {
+                    "patchType": "ApplyConfiguration",
+                    "applyConfiguration": {"expression": "Object{}"},
+                }
+            ],
+            "reinvocationPolicy": "Never",
+        }
+    },
+    "mutatingadmissionpolicybindings": {"spec": {"policyName": "p"}},
     "customresourcedefinitions": {
         "spec": {
             "group": "a.example.com",

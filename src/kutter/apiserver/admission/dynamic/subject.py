@@ -135,8 +135,11 @@ class Subject:
             tree = await self._versions.convert(tree, request.resource, resource)
         return {**tree, **head}
 
-    async def replace(self, tree: Tree, resource: Resource) -> None:
-        """The object is now ``tree``, which is of the version of ``resource``. Raises ApiError."""
+    async def replace(self, tree: Tree, resource: Resource, *, strict: bool = False) -> None:
+        """The object is now ``tree``, which is of the version of ``resource``. Raises ApiError.
+
+        With ``strict`` fields a built-in kind does not have are an error.
+        """
         request = self.request
         group, version, kind = self.kind_of(resource)
         check_unchanged_kind(tree, f"{group}/{version}" if group else version, kind)
@@ -146,7 +149,9 @@ class Subject:
         elif request.operation == "CONNECT":
             request.object = tree
         else:
-            request.object = await self._versions.settle(tree, resource, request.resource)
+            request.object = await self._versions.settle(
+                tree, resource, request.resource, strict=strict
+            )
         self._new = {}
 
     def state(self, key: str, make: Any) -> Any:

@@ -12,7 +12,7 @@ import orjson
 
 from kutter.api.errors import internal
 from kutter.api.resources import Resource
-from kutter.api.schema import Misfit
+from kutter.api.schema import KindSchema, Misfit, schema_for
 from kutter.apiserver.ports import Tree
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ class Versions:
         tree = served.to_stored(tree)
         return self._server.served_for(target).to_served(tree)
 
-    async def settle(self, tree: Tree, changed: Resource, target: Resource) -> Tree:
+    async def settle(
+        self, tree: Tree, changed: Resource, target: Resource, *, strict: bool = False
+    ) -> Tree:
         """What admission has changed in version ``changed``, pruned and checked by its schema,
         then in version ``target`` with the defaults of what is new in it. Raises ApiError.
         """
@@ -52,12 +54,26 @@ class Versions:
         metadata.pop("managedFields", None)
         if served.schema is not None:
             try:
-                served.schema.read(tree)
+                unknown = served.schema.read(tree, report=strict)
             except Misfit as misfit:
                 raise internal(str(misfit)) from None
+            if unknown and self._server.definitions.version_of(changed) is None:
+                raise internal(f"strict decoding error: {', '.join(unknown)}")
         tree = await self.convert(tree, changed, target)
         self._server.served_for(target).storage.strategy.default(tree)
         return tree
+
+    def stored(self, resource: Resource) -> Resource:
+        """The version the read cache holds a resource's objects in."""
+        return self._server.served_for(resource).storage.cache.resource
+
+    def schema_of(
+        self, resource: Resource, group: str, version: str, kind: str
+    ) -> KindSchema | None:
+        """The schema of an object of ``resource``, or of a subresource's own kind."""
+        if kind != resource.kind:
+            return schema_for(group, version, kind)
+        return self._server.served_for(resource).schema
 
     def resource_of_kind(self, group: str, version: str, kind: str) -> Resource | None:
         return self._server.catalog.find_kind(group, version, kind)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import orjson
 
@@ -20,6 +19,7 @@ from kutter.api.resources import Resource
 from kutter.apiserver.admission.dynamic.conditions import ConditionError
 from kutter.apiserver.admission.dynamic.hooks import Hook, Hooks
 from kutter.apiserver.admission.dynamic.matching import is_exempt
+from kutter.apiserver.admission.dynamic.outside import Outside
 from kutter.apiserver.admission.dynamic.review import (
     Answer,
     ReviewError,
@@ -29,13 +29,12 @@ from kutter.apiserver.admission.dynamic.review import (
     read_answer,
     render_review,
 )
+from kutter.apiserver.admission.dynamic.rounds import Rounds, fingerprint
 from kutter.apiserver.admission.dynamic.subject import Subject
-from kutter.apiserver.admission.dynamic.versions import Versions
 from kutter.apiserver.admission.plugin import Plugin, refusal
 from kutter.apiserver.ports import AdmissionRequest, Operation, Reader
-from kutter.apiserver.webhooks import WebhookCaller, WebhookCallError
+from kutter.apiserver.webhooks import WebhookCallError
 from kutter.base.log import get_logger
-from kutter.base.rng import Rng
 
 _log = get_logger("admission")
 _GROUP = "admissionregistration.k8s.io"
@@ -49,28 +48,6 @@ def call_error(text: str) -> ApiError:
 
 class _CallFailedError(Exception):
     """The webhook could not be asked; its failure policy decides."""
-
-
-@dataclass(slots=True)
-class _Rounds:
-    """What the mutating webhooks of one request need for being called again."""
-
-    called: set[str] = field(default_factory=set)
-    again: set[str] = field(default_factory=set)
-    last: bytes = b""
-
-    def require(self) -> None:
-        """Something changed: whoever was called before and wants it is called once more."""
-        self.again |= self.called
-        self.called = set()
-
-
-class Outside(NamedTuple):
-    """What of the server a webhook's call needs."""
-
-    caller: WebhookCaller
-    versions: Versions
-    rng: Rng
 
 
 class WebhookPlugin(Plugin):
@@ -112,7 +89,10 @@ class WebhookPlugin(Plugin):
             return matched
         try:
             holds = await hook.conditions.hold(
-                subject, matched, ignores_failure=hook.ignores_failure
+                subject,
+                matched,
+                self._outside().decisions(subject),
+                ignores_failure=hook.ignores_failure,
             )
         except ConditionError as error:
             raise refusal(subject.request, str(error)) from error
@@ -169,20 +149,19 @@ class MutatingAdmissionWebhook(WebhookPlugin):
 
     async def mutate(self, request: AdmissionRequest) -> None:
         subject = self._subject(request)
-        rounds: _Rounds = subject.state(self.name, _Rounds)
+        rounds: Rounds = subject.state(self.name, Rounds)
         again = request.round > 0
-        if again and rounds.last != _print(request.object):
-            rounds.require()
+        rounds.begin(request.object, again=again)
         for index, hook in enumerate(self._hooks.all):
             matched = await self._match(hook, subject)
-            if matched is None or (again and hook.key not in rounds.again):
+            if matched is None or rounds.skips(hook.key, again=again):
                 continue
             if await self._call(hook, subject, matched, index):
-                rounds.require()
+                rounds.changed()
                 request.reinvoke = not again
             if hook.reinvocable:
-                rounds.called.add(hook.key)
-        rounds.last = _print(request.object) if request.reinvoke or rounds.called else b""
+                rounds.called(hook.key)
+        rounds.end(request.object)
 
     async def _call(self, hook: Hook, subject: Subject, matched: Resource, index: int) -> bool:
         """Whether the object changed."""
@@ -218,14 +197,9 @@ class MutatingAdmissionWebhook(WebhookPlugin):
             raise call_error(error.message) from error
         if not isinstance(patched, dict):
             raise call_error("the patch leaves no object")
-        was = _print(before)
+        was = fingerprint(before)
         await subject.replace(patched, matched)
-        return _print(await subject.new_in(matched)) != was
-
-
-def _print(tree: Any) -> bytes:
-    """What two equal objects have in common."""
-    return orjson.dumps(tree, option=orjson.OPT_SORT_KEYS)
+        return fingerprint(await subject.new_in(matched)) != was
 
 
 class ValidatingAdmissionWebhook(WebhookPlugin):
