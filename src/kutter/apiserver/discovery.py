@@ -33,14 +33,14 @@ class Discovery:
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
-        self._generation = -1
+        self._generation = (-1, -1)
         self._answers: dict[tuple[str, bool], tuple[bytes, str]] = {}
 
     def paths(self) -> list[str]:
         """Discovery's own paths."""
         catalog = self._server.catalog
         found = ["/", "/version", "/api", "/apis"]
-        for group, version in catalog.group_versions():
+        for group, version in (*catalog.group_versions(), *self._server.aggregator.remotes):
             found += (
                 [f"/apis/{group}", f"/apis/{group}/{version}"] if group else [f"/api/{version}"]
             )
@@ -52,9 +52,9 @@ class Discovery:
             return None
         accept = request.headers.get("accept", "")
         aggregated = path in ("/api", "/apis") and wants_aggregated_discovery(accept) == "v2"
-        catalog = self._server.catalog
-        if self._generation != catalog.generation:
-            self._generation = catalog.generation
+        generation = (self._server.catalog.generation, self._server.aggregator.generation)
+        if self._generation != generation:
+            self._generation = generation
             self._answers.clear()
         key = (path, aggregated)
         found = self._answers.get(key)
@@ -90,7 +90,7 @@ class Discovery:
         if path == "/api":
             return self._core_versions()
         if path == "/apis":
-            groups = [self._group(g) for g in self._server.catalog.groups() if g]
+            groups = [self._group(g) for g in self._server.aggregator.groups() if g]
             return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
         parts = path.strip("/").split("/")
         if parts[0] == "api" and len(parts) == 2:
@@ -99,7 +99,7 @@ class Discovery:
             return None
         if len(parts) == 3:
             return self._resource_list(parts[1], parts[2])
-        if not parts[1] or not self._server.catalog.versions(parts[1]):
+        if not parts[1] or not self._server.aggregator.versions(parts[1]):
             return None
         return {"kind": "APIGroup", "apiVersion": "v1", **self._group(parts[1])}
 
@@ -115,7 +115,7 @@ class Discovery:
     def _group(self, group: str) -> Tree:
         versions = [
             {"groupVersion": f"{group}/{version}", "version": version}
-            for version in self._server.catalog.versions(group)
+            for version in self._server.aggregator.versions(group)
         ]
         return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
@@ -137,21 +137,12 @@ class Discovery:
         }
 
     def _aggregated(self, path: str) -> Tree:
-        catalog = self._server.catalog
-        groups = [g for g in catalog.groups() if bool(g) is (path == "/apis")]
+        aggregator = self._server.aggregator
+        groups = [g for g in aggregator.groups() if bool(g) is (path == "/apis")]
         items = []
         for group in groups:
             metadata: Tree = {"name": group} if group else {}
-            versions = [
-                {
-                    "version": version,
-                    "resources": [
-                        _aggregated_resource(r) for r in catalog.resources(group, version)
-                    ],
-                    "freshness": "Current",
-                }
-                for version in catalog.versions(group)
-            ]
+            versions = [self._version(group, version) for version in aggregator.versions(group)]
             items.append({"metadata": metadata, "versions": versions})
         return {
             "kind": "APIGroupDiscoveryList",
@@ -159,6 +150,20 @@ class Discovery:
             "metadata": {},
             "items": items,
         }
+
+    def _version(self, group: str, version: str) -> Tree:
+        """One entry of the aggregated form: our own, or what another server says of itself."""
+        remote = self._server.aggregator.remotes.get((group, version))
+        if remote is None:
+            resources = self._server.catalog.resources(group, version)
+            entries = [_aggregated_resource(r) for r in resources]
+            return {"version": version, "resources": entries, "freshness": "Current"}
+        known = remote.documents.version
+        if known is not None and remote.available:
+            return known
+        # Not to be reached now: what is known may be out of date.
+        known = known or {"version": version, "resources": []}
+        return {**known, "freshness": "Stale"}
 
 
 def version_info() -> Tree:

@@ -16,6 +16,7 @@ from kutter.api.custom.publishing import publish_schema
 from kutter.api.resources import Resource
 from kutter.api.schema import Node, schema_for
 from kutter.api.schema.loader import type_node
+from kutter.apiserver.aggregation.documents import merge
 from kutter.apiserver.negotiation import JSON
 from kutter.apiserver.openapi_protobuf import MEDIA, encode_document, wants_protobuf
 from kutter.apiserver.ports import Tree
@@ -54,7 +55,7 @@ class OpenApi:
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
-        self._generation = -1
+        self._generation = (-1, -1)
         self._documents: dict[tuple[str, str], bytes] = {}
 
     def paths(self) -> list[str]:
@@ -67,8 +68,9 @@ class OpenApi:
         """The answer to an OpenAPI path, None for other paths."""
         if not path.startswith("/openapi/") or request.method != "GET":
             return None
-        if self._generation != self._server.catalog.generation:
-            self._generation = self._server.catalog.generation
+        generation = (self._server.catalog.generation, self._server.aggregator.generation)
+        if self._generation != generation:
+            self._generation = generation
             self._documents.clear()
         protobuf = path == "/openapi/v2" and wants_protobuf(request.headers.get("accept", ""))
         media = MEDIA if protobuf else JSON
@@ -104,6 +106,13 @@ class OpenApi:
             mark = self._server.definitions.mark_of(group, version)
             relative = f"/openapi/v3/{path}?hash={_hash(seed.encode() + mark)}"
             paths[path] = {"serverRelativeURL": relative}
+        for (group, version), remote in self._server.aggregator.remotes.items():
+            # The document itself is asked of its server, by whoever wants it.
+            path = _path_of(group, version)
+            paths.pop(path, None)
+            if remote.available and remote.documents.hash:
+                url = f"/openapi/v3/{path}?hash={remote.documents.hash}"
+                paths[path] = {"serverRelativeURL": url}
         return {"paths": paths}
 
     def _version_3(self, group: str, version: str) -> Tree:
@@ -123,12 +132,16 @@ class OpenApi:
         paths: Tree = {}
         for resource in self._server.catalog:
             _add_paths(paths, resource, definitions, version=2)
-        return {
+        document = {
             "swagger": "2.0",
             "info": {"title": "Kubernetes", "version": "v1.36.0"},
             "paths": paths,
             "definitions": definitions.made,
         }
+        for remote in self._server.aggregator.remotes.values():
+            if remote.available:
+                merge(document, remote.documents)
+        return document
 
     def _custom_schema(self, resource: Resource) -> Tree | None:
         return self._server.definitions.schema_of(resource)

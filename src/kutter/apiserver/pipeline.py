@@ -186,6 +186,11 @@ class Pipeline:
             server.auditor.note_decision(record, attributes, decision)
         if not decision.allowed:
             raise refusal(attributes, decision.reason)
+        if server.aggregator.remotes:
+            remote = server.aggregator.remote_of(info)
+            if remote is not None:
+                limit_s = server.request_timeout_s - waited_s
+                return await remote.forward(request, user, audit_id, timeout_s=limit_s)
         if not info.is_resource:
             return await server.answer_path(request, info)
         resource = server.catalog.find(info.group, info.version, info.resource)

@@ -31,6 +31,7 @@ from kutter.apiserver.authn.authenticator import RequestAuthenticator, TokenAuth
 from kutter.apiserver.authn.bootstrap_tokens import BootstrapTokens
 from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
 from kutter.apiserver.authn.issuer_discovery import IssuerDiscovery
+from kutter.apiserver.authn.request_header import RequestHeaderAuthenticator
 from kutter.apiserver.authn.reviews import SelfSubjectReview, TokenReview
 from kutter.apiserver.authn.service_accounts import TokenIssuer, TokenVerifier
 from kutter.apiserver.authn.token_cache import CachedTokenVerifier
@@ -126,6 +127,7 @@ class Security:
         self._tokens = CachedTokenVerifier(verifier, clock=clock)
         self.authenticator = RequestAuthenticator(
             certificates=CertificateAuthenticator(clock=clock),
+            proxies=RequestHeaderAuthenticator(),
             tokens=[
                 *options.first_tokens,
                 self._tokens,

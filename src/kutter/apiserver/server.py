@@ -12,6 +12,9 @@ from typing import Any
 from kutter.api.catalog import Catalog
 from kutter.api.errors import path_not_found
 from kutter.api.resources import Resource
+from kutter.apiserver.aggregation.aggregator import Aggregator
+from kutter.apiserver.aggregation.front_proxy import FrontProxy
+from kutter.apiserver.aggregation.registration import Registration
 from kutter.apiserver.audit.auditor import Auditor
 from kutter.apiserver.caches import Caches
 from kutter.apiserver.custom.definitions import Definitions
@@ -79,6 +82,7 @@ class ServerParts:
     metrics: Registry | None = None
     # As upstream's --max-requests-inflight and --max-mutating-requests-inflight together.
     seats: int = 600
+    front_proxy: FrontProxy | None = None
     request_timeout_s: float = 60.0
 
 
@@ -115,6 +119,8 @@ class ApiServer:
         self.fairness.observe_wait = self._fairness_metrics.waits.observe
         self.fairness.wait_limit_s = parts.request_timeout_s / 4
         self.fairness_configuration = Configuration(self)
+        self.aggregator = Aggregator(self, parts.front_proxy)
+        self.registration = Registration(self, self.aggregator)
         self.definitions = Definitions(self)
         self.health = Health(self)
         # Set by the composition when there is a policy; without one audit costs nothing.
@@ -128,6 +134,8 @@ class ApiServer:
         """Fill the read caches; from then on the server is ready."""
         await self.caches.start()
         self.fairness_configuration.start()
+        self.aggregator.start()
+        self.registration.start()
         await self.definitions.load()
         self.health.started = True
 
@@ -137,6 +145,8 @@ class ApiServer:
         for _, broadcaster in self._storages.values():
             broadcaster.close()
         self.fairness.close()
+        self.aggregator.stop()
+        self.registration.stop()
         self.definitions.stop()
         self.list_bodies.stop()
         self.caches.stop()

@@ -15,6 +15,8 @@ from typing import Any
 
 from kutter.api.catalog import Catalog
 from kutter.apiserver.admission.configuration import read_admission_options
+from kutter.apiserver.aggregation.authentication_config import ensure_authentication_config
+from kutter.apiserver.aggregation.front_proxy import FrontProxy
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.authn.service_accounts import account_user
 from kutter.apiserver.bootstrap import bootstrap, publish_cluster_info
@@ -51,6 +53,8 @@ class ControlPlaneOptions:
     root_ca_pem: bytes = b""
     # The key of the root CA, to sign certificate requests; empty: nobody here signs any.
     root_ca_key_pem: bytes = field(default=b"", repr=False)
+    front_proxy: FrontProxy | None = None
+    front_proxy_ca_pem: bytes = b""
     cluster_cidr: str = "10.42.0.0/16"
     service_cidr: str = "10.43.0.0/16"
     node_ports: str = "30000-32767"
@@ -110,13 +114,13 @@ class ControlPlane:
                 clock=clock,
                 rng=rng,
                 metrics=self.metrics,
+                front_proxy=options.front_proxy,
                 seats=options.api.max_requests_inflight
                 + options.api.max_mutating_requests_inflight,
                 request_timeout_s=seconds_of(options.api, "request_timeout"),
                 **self.security.parts(),
             )
         )
-
         self.api.auditor = build_auditor(
             options.api, explain=self.security.rbac.explain, clock=clock, metrics=self.metrics
         )
@@ -149,6 +153,12 @@ class ControlPlane:
             service_cidrs=(options.service_cidr,),
             advertised=(options.address, options.port),
         )
+        await ensure_authentication_config(
+            self.api,
+            client_ca_pem=options.root_ca_pem,
+            front_proxy_ca_pem=options.front_proxy_ca_pem,
+        )
+        scope.start(supervise("aggregation", self.api.registration.run), "aggregation")
         fairness = supervise("priority-and-fairness", self.api.fairness_configuration.run)
         scope.start(fairness, "priority-and-fairness")
         definitions = supervise("custom-resources", self.api.definitions.run)

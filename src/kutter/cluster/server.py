@@ -11,6 +11,7 @@ import orjson
 import uvloop
 
 from kutter.api.errors import ApiError
+from kutter.apiserver.aggregation.front_proxy import FrontProxy
 from kutter.apiserver.encryption.configuration import ensure_encryption_file
 from kutter.base.clock import SYSTEM_CLOCK
 from kutter.base.collector import settle
@@ -38,6 +39,12 @@ def render_status(code: int, message: str) -> Response:
     error = ApiError(code, _REASONS.get(code, "InternalError"), message)
     body = orjson.dumps(error.to_status())
     return Response(code, [("Content-Type", "application/json")], body)
+
+
+def front_proxy_of(certificates: Certificates) -> FrontProxy:
+    """The certificate this cluster's API server speaks for its callers with."""
+    pair = certificates.pair("front-proxy-client")
+    return FrontProxy(pair.certificate, pair.key)
 
 
 def run_server(config: ClusterConfig, *, verbose: bool = False) -> int:
@@ -74,6 +81,8 @@ async def _serve(config: ClusterConfig) -> None:
             token_key_pem=certificates.token_key_file.read_bytes(),
             root_ca_pem=certificates.ca_pem,
             root_ca_key_pem=certificates.pair("ca").key.read_bytes(),
+            front_proxy=front_proxy_of(certificates),
+            front_proxy_ca_pem=certificates.front_proxy_ca_file.read_bytes(),
             cluster_cidr=config.cluster_cidr,
             service_cidr=config.service_cidr,
             node_ports=f"{config.node_port_first}-{config.node_port_last}",
@@ -85,7 +94,12 @@ async def _serve(config: ClusterConfig) -> None:
         node_client=node_client,
     )
     pair = certificates.pair("apiserver")
-    tls = ServerTls(pair.certificate, pair.key, client_ca_file=certificates.ca_file)
+    tls = ServerTls(
+        pair.certificate,
+        pair.key,
+        client_ca_file=certificates.ca_file,
+        proxy_ca_file=certificates.front_proxy_ca_file,
+    )
     everywhere = "0.0.0.0"  # noqa: S104  (the API is the cluster's, TLS guards it)
     server = await serve(
         plane.api.handle, everywhere, config.api_port, tls=tls, render_error=render_status

@@ -75,6 +75,16 @@ def _header_line(pair: tuple[str, str]) -> str:
     return line
 
 
+def header_text(value: str) -> str:
+    """A header's value as the text its sender meant: UTF-8 where its bytes are that."""
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except (UnicodeDecodeError, UnicodeEncodeError):
+        return value
+
+
 def render_request_head(method: str, target: str, headers: Iterable[tuple[str, str]]) -> bytes:
     """A request's head. Raises ValueError for line breaks or spaces where they do not belong."""
     if any(c in target or c in method for c in " \r\n"):

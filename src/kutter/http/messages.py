@@ -26,9 +26,15 @@ class ByteStream(Protocol):
 
 @dataclass(slots=True)
 class PeerCertificate:
-    """The verified client certificate, DER."""
+    """The verified client certificate, DER.
+
+    ``for_client``: an authority of clients vouches for it; ``for_proxy``: one of proxies that may
+    speak for others does. One of them at least.
+    """
 
     der: bytes
+    for_client: bool = True
+    for_proxy: bool = False
 
 
 @dataclass(slots=True)

@@ -30,6 +30,8 @@ class ServerContext(ssl.SSLContext):
 
     #: None: the handshake does.
     trust: ClientTrust | None = None
+    #: Whose certificates may speak for others.
+    proxy_trust: ClientTrust | None = None
 
 
 def read_peer(connection: ssl.SSLObject) -> tuple[PeerCertificate | None, str]:
@@ -43,14 +45,19 @@ def read_peer(connection: ssl.SSLObject) -> tuple[PeerCertificate | None, str]:
     if not chain:
         return None, ""
     problem = trust.problem_of(chain)
-    return (None, problem) if problem else (PeerCertificate(chain[0]), "")
+    proxies = context.proxy_trust if isinstance(context, ServerContext) else None
+    for_proxy = proxies is not None and not proxies.problem_of(chain)
+    if problem and not for_proxy:
+        return None, problem
+    return PeerCertificate(chain[0], for_client=not problem, for_proxy=for_proxy), ""
 
 
 class ServerTls:
     """A server's identity and whom it trusts; hand ``context`` to :func:`kutter.http.serve`.
 
     Client certificates are optional and verified when given, if ``client_ca_file`` is set; one
-    that does not hold is told to the requests (``refused_certificate``).
+    that does not hold is told to the requests (``refused_certificate``). ``proxy_ca_file``: whose
+    certificates are proxies' that may speak for others.
     Raises OSError or ValueError at construction if the files cannot be used.
     """
 
@@ -60,11 +67,13 @@ class ServerTls:
         key_file: Path,
         *,
         client_ca_file: Path | None = None,
+        proxy_ca_file: Path | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._cert_file = cert_file
         self._key_file = key_file
         self._client_ca_file = client_ca_file
+        self._proxy_ca_file = proxy_ca_file
         self._clock = clock
         self._state = self._look()
         self._current = self._build()
@@ -100,8 +109,7 @@ class ServerTls:
 
     def _look(self) -> list[tuple[int, int, int]]:
         files = [self._cert_file, self._key_file]
-        if self._client_ca_file is not None:
-            files.append(self._client_ca_file)
+        files += [f for f in (self._client_ca_file, self._proxy_ca_file) if f is not None]
         stats = [os.stat(f) for f in files]
         return [(s.st_ino, s.st_mtime_ns, s.st_size) for s in stats]
 
@@ -118,6 +126,9 @@ class ServerTls:
             trust = ClientTrust(self._client_ca_file.read_bytes(), clock=self._clock)
             if accept_any_client(context):
                 context.trust = trust
+                if self._proxy_ca_file is not None:
+                    proxies = self._proxy_ca_file.read_bytes()
+                    context.proxy_trust = ClientTrust(proxies, clock=self._clock)
         return context
 
 

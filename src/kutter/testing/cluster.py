@@ -30,7 +30,7 @@ from kutter.cluster.admin_kubeconfig import build_kubeconfig
 from kutter.cluster.api_options import ApiServerOptions
 from kutter.cluster.certificates import Certificates
 from kutter.cluster.control_plane import ControlPlane, ControlPlaneOptions
-from kutter.cluster.server import render_status
+from kutter.cluster.server import front_proxy_of, render_status
 from kutter.http.server import serve
 from kutter.http.tls import ServerTls
 from kutter.store.durable import SqliteStore
@@ -120,13 +120,20 @@ class LocalCluster:
         self._stopping = asyncio.Event()
         self._certificates.ensure()
         pair = self._certificates.pair("apiserver")
-        tls = ServerTls(pair.certificate, pair.key, client_ca_file=self._certificates.ca_file)
+        tls = ServerTls(
+            pair.certificate,
+            pair.key,
+            client_ca_file=self._certificates.ca_file,
+            proxy_ca_file=self._certificates.front_proxy_ca_file,
+        )
         self.plane = ControlPlane(
             await SqliteStore.open(self._store_file) if self._store_file else MemoryStore(),
             ControlPlaneOptions(
                 token_key_pem=self._certificates.token_key_file.read_bytes(),
                 root_ca_pem=self._certificates.ca_pem,
                 root_ca_key_pem=self._certificates.pair("ca").key.read_bytes(),
+                front_proxy=front_proxy_of(self._certificates),
+                front_proxy_ca_pem=self._certificates.front_proxy_ca_file.read_bytes(),
                 api=self._api,
                 with_controllers=self._controllers,
                 with_scheduler=self._scheduler,

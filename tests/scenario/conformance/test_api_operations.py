@@ -30,6 +30,9 @@ def numbered(plural, number):
         names = {"plural": f"widgets{number}", "kind": f"Widget{number}"}
         tree["spec"]["names"] = names
         meta["name"] = f"{names['plural']}.a.example.com"
+    elif plural == "apiservices":
+        tree["spec"]["group"] = f"{chr(97 + number)}.example.com"
+        meta["name"] = f"v1.{tree['spec']['group']}"
     elif plural in NAMES:
         meta["name"] = f"{chr(97 + number)}.example.com"
     else:

@@ -1,4 +1,4 @@
-"""Who calls: client certificate, then bearer token, then nobody where nobody may look.
+"""Who calls: a proxy's word, client certificate, bearer token, or nobody where nobody may look.
 
 Between the HTTP request and everything that trusts a :class:`User`. Laws:
 
@@ -22,6 +22,7 @@ from typing import Protocol
 from kutter.api.errors import unauthorized
 from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
 from kutter.apiserver.authn.identity import ANONYMOUS, User, with_authenticated
+from kutter.apiserver.authn.request_header import RequestHeaderAuthenticator
 from kutter.apiserver.authn.service_accounts import Verified
 from kutter.apiserver.authn.token_keys import InvalidTokenError
 from kutter.base.log import get_logger
@@ -69,19 +70,26 @@ class RequestAuthenticator:
         *,
         certificates: CertificateAuthenticator,
         tokens: Sequence[TokenAuthenticator],
+        proxies: RequestHeaderAuthenticator | None = None,
         remote: Sequence[RemoteAuthenticator] = (),
         anonymous: Anonymous | None = None,
     ) -> None:
         self._certificates = certificates
         self._tokens = tuple(tokens)
+        self._proxies = proxies
         self.remote = tuple(remote)
         self.anonymous = anonymous or Anonymous()
 
     async def authenticate(self, request: Request) -> User | None:
         """The caller. Raises 401 Unauthorized."""
         token = take_bearer_token(request)
-        if request.peer_certificate is not None:
-            user = self._certificates.authenticate(request.peer_certificate.der)
+        peer = request.peer_certificate
+        if peer is not None:
+            user = None
+            if peer.for_proxy and self._proxies is not None:
+                user = self._proxies.authenticate(request, peer.der)
+            if user is None and peer.for_client:
+                user = self._certificates.authenticate(peer.der)
             if user is not None:
                 return with_authenticated(user)
         if token is not None:
@@ -89,7 +97,7 @@ class RequestAuthenticator:
             if verified is None:
                 raise unauthorized()
             return with_authenticated(verified.user)
-        if request.peer_certificate is not None or request.refused_certificate:
+        if peer is not None or request.refused_certificate:
             # It named nobody, is out of date or of another authority.
             raise unauthorized()
         return ANONYMOUS if self.anonymous.admits(request.path) else None

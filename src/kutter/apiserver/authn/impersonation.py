@@ -19,6 +19,7 @@ from kutter.apiserver.authn.identity import (
 from kutter.apiserver.authn.service_accounts import ALL_ACCOUNTS, split_username
 from kutter.apiserver.authz.messages import refusal
 from kutter.apiserver.ports import Attributes, Authorizer
+from kutter.http.heads import header_text
 from kutter.http.messages import Request
 
 _PREFIX = "impersonate-"
@@ -52,7 +53,7 @@ async def impersonate(request: Request, user: User, authorizer: Authorizer) -> U
 
 def _take_headers(request: Request) -> list[tuple[str, str]]:
     pairs = request.header_list or list(request.headers.items())
-    found = [(k.lower(), v) for k, v in pairs if k.lower().startswith(_PREFIX)]
+    found = [(k.lower(), header_text(v)) for k, v in pairs if k.lower().startswith(_PREFIX)]
     request.headers = {k: v for k, v in request.headers.items() if not k.startswith(_PREFIX)}
     request.header_list = [
         (k, v) for k, v in request.header_list if not k.lower().startswith(_PREFIX)

@@ -13,6 +13,7 @@ from kutter.api.resources import Resource
 from kutter.apiserver.custom.definition_kind import CustomResourceDefinitionKind
 from kutter.apiserver.kinds import admission_policies as policies
 from kutter.apiserver.kinds import (
+    apiregistration,
     batch,
     certificates,
     core,
@@ -103,6 +104,7 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     (_ADMISSION, "mutatingadmissionpolicies"): policies.MutatingAdmissionPolicyKind,
     (_ADMISSION, "mutatingadmissionpolicybindings"): policies.MutatingAdmissionPolicyBindingKind,
     ("apiextensions.k8s.io", "customresourcedefinitions"): CustomResourceDefinitionKind,
+    ("apiregistration.k8s.io", "apiservices"): apiregistration.APIServiceKind,
     (_FLOW, "flowschemas"): flowcontrol.FlowSchemaKind,
     (_FLOW, "prioritylevelconfigurations"): flowcontrol.PriorityLevelKind,
 }

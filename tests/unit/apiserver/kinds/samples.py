@@ -174,12 +174,21 @@ BODIES: dict[str, dict[str, Any]] = {
             ],
         }
     },
+    "apiservices": {
+        "spec": {
+            "group": "a.example.com",
+            "version": "v1",
+            "groupPriorityMinimum": 2000,
+            "versionPriority": 200,
+        }
+    },
     "flowschemas": {"spec": {"priorityLevelConfiguration": {"name": "x"}}},
     "prioritylevelconfigurations": {
         "spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}
     },
 }
 NAMES = {
+    "apiservices": "v1.a.example.com",
     "ipaddresses": "10.43.0.7",
     "csidrivers": "a.example.com",
     "customresourcedefinitions": "widgets.a.example.com",

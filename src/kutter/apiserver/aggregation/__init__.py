@@ -1,0 +1,1 @@
+"""Aggregation: group-versions served by other API servers in the cluster."""

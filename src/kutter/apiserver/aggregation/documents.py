@@ -1,0 +1,181 @@
+"""What an aggregated server publishes about itself, brought into this server's forms.
+
+Between its discovery and OpenAPI documents and ours. Pure but for the asking; what it publishes
+outside its own group-version is left out, so that no server describes another's kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from kutter.apiserver.ports import Tree
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_ACCEPT = f"{AGGREGATED},application/json"
+_DEFINITIONS = "#/definitions/"
+
+
+class Answer(Protocol):
+    status: int
+    body: bytes
+
+
+Get = Callable[..., Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class Documents:
+    """``version``: an entry of the aggregated discovery; ``hash``: of its OpenAPI v3 document;
+    ``paths`` and ``definitions``: its part of OpenAPI v2. Empty until they are known.
+    """
+
+    version: Tree | None = None
+    hash: str = ""
+    paths: Tree = field(default_factory=dict)
+    definitions: Tree = field(default_factory=dict)
+
+
+async def fetch(get: Get, group: str, version: str) -> Documents:
+    """Ask a server for its documents. What it does not have stays empty. Raises OSError."""
+    root = f"/apis/{group}" if group else "/api"
+    found = Documents(version=await _fetch_discovery(get, group, version))
+    index = _tree(await get("/openapi/v3"))
+    entry = ((index or {}).get("paths") or {}).get(f"{root[1:]}/{version}")
+    if isinstance(entry, dict):
+        found.hash = str(entry.get("serverRelativeURL", "")).partition("hash=")[2]
+    document = _tree(await get("/openapi/v2"))
+    if document is not None:
+        found.paths, found.definitions = own_part(document, f"{root}/{version}")
+    return found
+
+
+def _tree(answer: Any) -> Tree | None:
+    if answer.status != 200:
+        return None
+    try:
+        tree = orjson.loads(answer.body)
+    except ValueError:
+        return None
+    return tree if isinstance(tree, dict) else None
+
+
+async def _fetch_discovery(get: Get, group: str, version: str) -> Tree | None:
+    answer = _tree(await get("/apis" if group else "/api", _ACCEPT))
+    if answer is not None and answer.get("kind") == "APIGroupDiscoveryList":
+        for item in answer.get("items") or ():
+            if (item.get("metadata") or {}).get("name", "") == group:
+                for entry in item.get("versions") or ():
+                    if entry.get("version") == version:
+                        return {**entry, "freshness": "Current"}
+    listed = _tree(await get(f"/apis/{group}/{version}" if group else f"/api/{version}"))
+    if listed is None or listed.get("kind") != "APIResourceList":
+        return None
+    return version_entry(listed, group, version)
+
+
+def version_entry(listed: Tree, group: str, version: str) -> Tree:
+    """An older ``APIResourceList`` as an entry of the aggregated discovery."""
+    made: dict[str, Tree] = {}
+    parts: list[tuple[str, str, Tree]] = []
+    for resource in listed.get("resources") or ():
+        plural, _, part = str(resource.get("name", "")).partition("/")
+        if part:
+            parts.append((plural, part, resource))
+            continue
+        entry: Tree = {
+            "resource": plural,
+            "responseKind": _kind(resource, group, version),
+            "scope": "Namespaced" if resource.get("namespaced") else "Cluster",
+            "singularResource": resource.get("singularName") or "",
+            "verbs": resource.get("verbs") or [],
+        }
+        for name in ("shortNames", "categories"):
+            if resource.get(name):
+                entry[name] = resource[name]
+        made[plural] = entry
+    for plural, part, resource in parts:
+        if plural in made:
+            made[plural].setdefault("subresources", []).append(
+                {
+                    "subresource": part,
+                    "responseKind": _kind(resource, group, version),
+                    "verbs": resource.get("verbs") or [],
+                }
+            )
+    return {"version": version, "resources": list(made.values()), "freshness": "Current"}
+
+
+def _kind(resource: Tree, group: str, version: str) -> Tree:
+    return {
+        "group": resource.get("group") or group,
+        "version": resource.get("version") or version,
+        "kind": resource.get("kind") or "",
+    }
+
+
+# -- OpenAPI v2 -------------------------------------------------------------------
+
+
+def own_part(document: Tree, root: str) -> tuple[Tree, Tree]:
+    """Paths below ``root``, and the definitions they need."""
+    paths = {
+        path: item
+        for path, item in (document.get("paths") or {}).items()
+        if path.rstrip("/") == root or path.startswith(f"{root}/")
+    }
+    known = document.get("definitions") or {}
+    needed: Tree = {}
+    pending = list(_references(paths))
+    while pending:
+        name = pending.pop()
+        if name in known and name not in needed:
+            needed[name] = known[name]
+            pending += _references(known[name])
+    return paths, needed
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Names of the definitions that are referred to."""
+    pending = [value]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, dict):
+            target = found.get("$ref")
+            if isinstance(target, str) and target.startswith(_DEFINITIONS):
+                yield target.removeprefix(_DEFINITIONS)
+            pending += found.values()
+        elif isinstance(found, list):
+            pending += found
+
+
+def merge(document: Tree, documents: Documents) -> None:
+    """Add a server's part to ours; what it defines otherwise than we do gets another name."""
+    own = document["definitions"]
+    names: dict[str, str] = {}
+    for name, definition in documents.definitions.items():
+        chosen, number = name, 2
+        while chosen in own and own[chosen] != definition:
+            chosen, number = f"{name}_v{number}", number + 1
+        names[name] = chosen
+    renamed = any(name != chosen for name, chosen in names.items())
+    for name, definition in documents.definitions.items():
+        own[names[name]] = _renamed(definition, names) if renamed else definition
+    for path, item in documents.paths.items():
+        document["paths"].setdefault(path, _renamed(item, names) if renamed else item)
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        made = {key: _renamed(part, names) for key, part in value.items()}
+        target = made.get("$ref")
+        if isinstance(target, str) and target.startswith(_DEFINITIONS):
+            name = target.removeprefix(_DEFINITIONS)
+            made["$ref"] = _DEFINITIONS + names.get(name, name)
+        return made
+    if isinstance(value, list):
+        return [_renamed(part, names) for part in value]
+    return value
