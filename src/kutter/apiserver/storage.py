@@ -82,6 +82,7 @@ class ObjectStorage:
         self._begins_create = kind.begin_create is not Strategy.begin_create
         self._encrypted = store if isinstance(store, EncryptedStore) else None
         self._begins_update = kind.begin_update is not Strategy.begin_update
+        self._ends_delete = kind.end_delete is not Strategy.end_delete
 
     # -- reading --------------------------------------------------------------
 
@@ -179,9 +180,9 @@ class ObjectStorage:
         name = tree["metadata"]["name"]
         if context.dry_run:
             if finish is not None:
-                finish(False)
+                await finish(False)
             return self._entry(namespace, name, tree, 0)
-        stored = False
+        stored: bool | None = None
         try:
             if self.converter is None:
                 value = self._encode(tree)
@@ -190,11 +191,14 @@ class ObjectStorage:
             key = self._key(namespace, name)
             record = await self.store.put(key, value, expected=0, ttl_s=self.strategy.ttl_s(tree))
             stored = True
-        except WriteConflictError:
+        except (ApiError, WriteConflictError) as error:
+            stored = False
+            if isinstance(error, ApiError):
+                raise
             raise self._exists(tree["metadata"], self.cache.get(namespace, name)) from None
         finally:
             if finish is not None:
-                finish(stored)
+                await finish(stored)
         entry = self._entry_of(namespace, name, value, record.mod_revision, owners)
         self.strategy.after_create(look, tree)
         return entry if self.converter is None else await converted(self.converter, entry)
@@ -361,13 +365,16 @@ class ObjectStorage:
         if self._begins_update and not context.subresource:
             finish = await strategy.begin_update(look, new, old)
         _attach(new, owners)
-        done = False
+        done: bool | None = None
         try:
             answer = await self._store_changed(context, look, entry, new, owners, ends=ends)
             done = not context.dry_run
+        except (ApiError, WriteConflictError):
+            done = False
+            raise
         finally:
             if finish is not None:
-                finish(done)
+                await finish(done)
         return answer
 
     def _shown(self, context: WriteContext, entry: Entry) -> Tree:
@@ -390,6 +397,8 @@ class ObjectStorage:
             gone = await self.store.delete(key, expected=entry.revision)
             revision = gone[1] if gone else entry.revision
             self.strategy.after_delete(look, new)
+            if self._ends_delete:
+                await self.strategy.end_delete(look, new)
             return self._entry(entry.namespace, entry.name, new, revision)
         if self.converter is None:
             value = self._encode(new)
@@ -507,6 +516,8 @@ class ObjectStorage:
         if gone is None:
             raise self.not_found(entry.name)
         strategy.after_delete(look, new)
+        if self._ends_delete:
+            await strategy.end_delete(look, new)
         return self._entry(entry.namespace, entry.name, new, gone[1]), True
 
     async def _put(self, entry: Entry, tree: Tree, owners: bytes) -> Entry:

@@ -26,6 +26,7 @@ from kutter.apiserver.kubernetes_service import ensure_kubernetes_service
 from kutter.apiserver.printing.registry import printer_for
 from kutter.apiserver.security import Security, SecurityOptions
 from kutter.apiserver.server import ApiServer, ServerParts
+from kutter.apiserver.service_addresses import ServiceAddresses
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.metrics import Registry
 from kutter.base.rng import SYSTEM_RNG, Rng
@@ -101,7 +102,7 @@ class ControlPlane:
             clock=clock,
             rng=rng,
         )
-        kinds = Kinds(
+        self._kinds = kinds = Kinds(
             KindOptions(service_cidrs=(options.service_cidr,), node_ports=options.node_ports)
         )
         self.api = ApiServer(
@@ -148,6 +149,10 @@ class ControlPlane:
                 server_url=f"https://{host}:{options.port}",
                 ca_pem=options.root_ca_pem,
             )
+        ranges = self._kinds.service_ranges
+        addresses = ServiceAddresses(self.api, ranges, (options.service_cidr,))
+        await addresses.start()
+        scope.start(supervise("service-addresses", addresses.run), "service-addresses")
         await ensure_kubernetes_service(
             self.api,
             service_cidrs=(options.service_cidr,),

@@ -29,6 +29,7 @@ from kutter.controllers.pod_gc import PodGarbageCollector
 from kutter.controllers.replicas import ReplicaController
 from kutter.controllers.resource_quota import ResourceQuotaController
 from kutter.controllers.service_accounts import RootCaPublisher, ServiceAccountController
+from kutter.controllers.service_cidrs import ServiceCIDRController
 from kutter.controllers.service_lb import ServiceLoadBalancer
 from kutter.controllers.storage_protection import (
     AttributesClassProtection,
@@ -127,6 +128,7 @@ def build_controllers(
         VolumeProtection(act_as("pv-protection-controller"), informers),
         AttributesClassProtection(act_as("volumeattributesclass-protection-controller"), informers),
         ResourceQuotaController(act_as("resourcequota-controller"), informers, catalog, clock),
+        ServiceCIDRController(act_as("service-cidrs-controller"), informers, clock),
         TokenCleaner(act_as("token-cleaner"), informers, clock),
         BootstrapSigner(act_as("bootstrap-signer"), informers, clock),
         *_certificate_controllers(act_as("certificate-controller"), informers, options),

@@ -36,7 +36,7 @@ async def _stored(tree: dict[str, Any], plural: str) -> dict[str, Any]:
     kind.canonicalize(tree)
     finish = await kind.begin_create(look, tree)
     if finish is not None:
-        finish(True)
+        await finish(True)
     return tree
 
 

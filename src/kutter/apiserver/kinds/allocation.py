@@ -1,10 +1,10 @@
 """Which cluster addresses and node ports are taken, and which to hand out next.
 
-Between the service kind and its ranges. In memory, rebuilt from the services themselves and
-kept right by their changes, so there is nothing stored that could disagree with them. Laws: an
-address has one owner; what ``take`` answers is held until ``release``; a range is searched
-from a random place, its upper part first, so that the lower part stays free for addresses asked
-for by hand (KEP-3070, KEP-3668). All methods are synchronous: no race within one server.
+Between the service kind and its ranges. In memory, rebuilt from what is stored and kept right by
+its changes. Laws: an address has one owner, whichever of the ranges that contain it handed it
+out; what ``take`` answers is held until ``release``; a range is searched from a random place, its
+upper part first, so that the lower part stays free for addresses asked for by hand (KEP-3070,
+KEP-3668). All methods are synchronous: no race within one server.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from kutter.base.rng import SYSTEM_RNG, Rng
 
 TAKEN_ADDRESS = "provided IP is already allocated"
 TAKEN_PORT = "provided port is already allocated"
+NO_RANGE = "the provided network does not match the current range"
+FULL = "range is full"
+
+Owners = dict[int, str]
+"""Who has which number."""
 
 
 class AllocationError(Exception):
@@ -24,9 +29,9 @@ class AllocationError(Exception):
 class _Range:
     """``size`` numbers from ``first``, the lowest ``static`` of them kept for explicit use."""
 
-    def __init__(self, first: int, size: int, static: int, rng: Rng) -> None:
+    def __init__(self, first: int, size: int, static: int, owners: Owners, rng: Rng) -> None:
         self.first, self.size, self.static = first, size, static
-        self._owners: dict[int, str] = {}
+        self._owners = owners
         self._rng = rng
 
     def __contains__(self, number: int) -> bool:
@@ -58,13 +63,18 @@ class _Range:
 
     @property
     def used(self) -> int:
-        return len(self._owners)
+        return sum(1 for number in self._owners if number in self)
 
 
 class AddressRange:
-    """A range of cluster addresses; network and broadcast address excluded."""
+    """A range of cluster addresses; network and broadcast address excluded.
 
-    def __init__(self, cidr: str, rng: Rng | None = None) -> None:
+    Ranges may overlap: those of one family share their ``owners``. One that is not ``ready``
+    hands nothing out.
+    """
+
+    def __init__(self, cidr: str, owners: Owners | None = None, rng: Rng | None = None) -> None:
+        self.ready = True
         self.network = ipaddress.ip_network(cidr)
         self.family = "IPv4" if self.network.version == 4 else "IPv6"
         # IPv6 ranges are huge: upstream uses the first 2**16 addresses as well.
@@ -73,13 +83,18 @@ class AddressRange:
         size = max(size - last, 0)
         static = 0 if size < 16 else min(max(16, size // 16), 256)
         first = int(self.network.network_address) + 1
-        self._range = _Range(first, size, static, rng or SYSTEM_RNG)
+        owners = {} if owners is None else owners
+        self._range = _Range(first, size, static, owners, rng or SYSTEM_RNG)
+
+    def __contains__(self, address: str) -> bool:
+        """Whether it lies in the network, also one of the two that are never handed out."""
+        return ipaddress.ip_address(address) in self.network
 
     def take(self, owner: str) -> str:
         """A free address, held for ``owner``."""
         number = self._range.next_free()
         if number is None:
-            raise AllocationError("range is full")
+            raise AllocationError(FULL)
         self._range.hold(number, owner)
         return str(self._text(number))
 
@@ -92,18 +107,6 @@ class AddressRange:
             )
         if not self._range.hold(int(parsed), owner):
             raise AllocationError(TAKEN_ADDRESS)
-
-    def hold(self, address: str, owner: str) -> None:
-        """Note what is stored, whoever wrote it."""
-        number = int(ipaddress.ip_address(address))
-        if number in self._range:
-            self._range.hold(number, owner)
-
-    def release(self, address: str, owner: str) -> None:
-        self._range.release(int(ipaddress.ip_address(address)), owner)
-
-    def owner(self, address: str) -> str | None:
-        return self._range.owner(int(ipaddress.ip_address(address)))
 
     @property
     def used(self) -> int:
@@ -123,12 +126,12 @@ class PortRange:
         self.text = text
         size = int(high) - int(low) + 1
         static = 0 if size < 16 else min(max(16, size // 32), 128)
-        self._range = _Range(int(low), size, static, rng or SYSTEM_RNG)
+        self._range = _Range(int(low), size, static, {}, rng or SYSTEM_RNG)
 
     def take(self, owner: str) -> int:
         number = self._range.next_free()
         if number is None:
-            raise AllocationError("range is full")
+            raise AllocationError(FULL)
         self._range.hold(number, owner)
         return number
 

@@ -1,16 +1,16 @@
 """Services: defaults, addresses and ports, and what follows from a change of type.
 
 Addresses and node ports are taken in ``begin_create`` and ``begin_update``, right before the
-write, from ranges shared by all requests (:mod:`kutter.apiserver.kinds.allocation`); a write that
-does not happen gives them back. Upstream: ``pkg/registry/core/service/storage``.
+write, from ranges shared by all requests (:mod:`kutter.apiserver.kinds.service_ranges`); a write
+that does not happen gives them back. Upstream: ``pkg/registry/core/service/storage``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from kutter.api.errors import ApiError, FieldError, internal, invalid, invalid_object
+from kutter.api.errors import FieldError, internal, invalid, invalid_object
 from kutter.api.resources import Resource
 from kutter.apiserver.kinds.allocation import AllocationError
 from kutter.apiserver.kinds.service_ranges import (
@@ -95,13 +95,17 @@ class ServiceKind(Standard):
         return validate_load_balancer_status(balancer, kind, "status.loadBalancer")
 
     async def begin_create(self, context: StrategyContext, tree: Tree) -> Finish | None:
-        return self._allocate(context, tree, None)
+        return await self._allocate(context, tree, None)
 
     async def begin_update(self, context: StrategyContext, new: Tree, old: Tree) -> Finish | None:
-        return self._allocate(context, new, old)
+        return await self._allocate(context, new, old)
 
     def after_delete(self, context: StrategyContext, tree: Tree) -> None:
         self.ranges.release_all(tree)
+
+    async def end_delete(self, context: StrategyContext, tree: Tree) -> None:
+        for address in addresses_of(tree):
+            await self.ranges.store.remove(address, owner_of(tree))
 
     def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
         spec = tree.get("spec") or {}
@@ -110,34 +114,33 @@ class ServiceKind(Standard):
             "spec.type": spec.get("type") or "",
         }
 
-    def _allocate(self, context: StrategyContext, tree: Tree, old: Tree | None) -> Finish:
+    async def _allocate(self, context: StrategyContext, tree: Tree, old: Tree | None) -> Finish:
         self.ranges.follow(context.reader)
-        attempt = Attempt(self.ranges, owner_of(tree))
+        attempt = Attempt(self.ranges, owner_of(tree), dry=context.dry_run)
         try:
-            if (errors := self._families(tree)) or (errors := self._take(tree, attempt)):
+            if (errors := self._families(tree)) or (errors := await self._take(tree, attempt)):
                 name = (tree.get("metadata") or {}).get("name") or ""
                 raise invalid_object("Service", name, errors)
-        except ApiError:
-            attempt.finish(False)
+        except BaseException as error:
+            # Nothing is taken for a service that is not stored.
+            await attempt.finish(False if isinstance(error, Exception) else None)
             raise
         if context.dry_run:
             # Nothing is stored, so nothing stays taken.
-            attempt.finish(False)
+            await attempt.finish(False)
             return _keep_nothing
-        if old is None:
-            return attempt.finish
-        return self._finish_update(attempt, old, tree)
+        return attempt.finish if old is None else self._finish_update(attempt, old, tree)
 
-    def _finish_update(self, attempt: Attempt, old: Tree, new: Tree) -> Callable[[bool], None]:
-        def finish(stored: bool) -> None:
-            if stored:
-                self.ranges.release(
-                    attempt.owner,
-                    addresses_of(old) - addresses_of(new),
-                    node_ports_of(old) - node_ports_of(new),
-                )
-            else:
-                attempt.finish(False)
+    def _finish_update(self, attempt: Attempt, old: Tree, new: Tree) -> Finish:
+        async def finish(stored: bool | None) -> None:
+            await attempt.finish(stored)
+            if not stored:
+                return
+            gone = addresses_of(old) - addresses_of(new)
+            ports = node_ports_of(old) - node_ports_of(new)
+            self.ranges.release(attempt.owner, gone, ports)
+            for address in gone:
+                await self.ranges.store.remove(address, attempt.owner)
 
         return finish
 
@@ -194,10 +197,10 @@ class ServiceKind(Standard):
             spec["ipFamilies"], spec["ipFamilyPolicy"] = families, policy
         return errors
 
-    def _take(self, tree: Tree, attempt: Attempt) -> list[FieldError]:
+    async def _take(self, tree: Tree, attempt: Attempt) -> list[FieldError]:
         spec = tree["spec"]
         if spec["type"] != "ExternalName" and not is_headless(spec):
-            errors = self._take_addresses(spec, attempt)
+            errors = await self._take_addresses(spec, attempt)
             if errors:
                 return errors
         for i, port in enumerate(spec.get("ports") or ()):
@@ -223,13 +226,13 @@ class ServiceKind(Standard):
                 raise internal(detail) from error
         return []
 
-    def _take_addresses(self, spec: Tree, attempt: Attempt) -> list[FieldError]:
+    async def _take_addresses(self, spec: Tree, attempt: Attempt) -> list[FieldError]:
         wanted: list[str] = list(spec.get("clusterIPs") or ())
         taken: list[str] = []
         for i, family in enumerate(spec["ipFamilies"]):
             address = wanted[i] if i < len(wanted) else ""
             try:
-                taken.append(attempt.address(family, address))
+                taken.append(await attempt.address(family, address))
             except AllocationError as error:
                 if address:
                     detail = f"failed to allocate IP {address}: {error}"
@@ -239,7 +242,7 @@ class ServiceKind(Standard):
         return []
 
 
-def _keep_nothing(stored: bool) -> None:
+async def _keep_nothing(stored: bool | None) -> None:
     """The end of a dry run."""
 
 

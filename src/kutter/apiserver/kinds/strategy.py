@@ -13,7 +13,7 @@ name → ``validate_create`` → ``canonicalize`` → admission validates → ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -25,8 +25,8 @@ from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.ports import Reader, Tree
 
-Finish = Callable[[bool], None]
-"""Called once with whether the write took place."""
+Finish = Callable[[bool | None], Awaitable[None]]
+"""Called once with whether the write took place; None when nobody knows."""
 
 
 @dataclass(slots=True)
@@ -194,6 +194,9 @@ class Strategy:
 
     def after_delete(self, context: StrategyContext, tree: Tree) -> None:
         """The object is gone from the store (also when a finalizer's removal ended it)."""
+
+    async def end_delete(self, context: StrategyContext, tree: Tree) -> None:
+        """As ``after_delete``, for what has to be waited for before the deletion is answered."""
 
 
 def _restore(new: Tree, old: Tree, field: str) -> None:

@@ -41,7 +41,7 @@ class Cluster:
         if stored:
             self.reader.put("services", tree)
         assert finish is not None
-        finish(stored)
+        await finish(stored)
         return tree
 
     async def update(self, new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Cluster:
         finish = await self.kind.begin_update(look, new, old)
         self.reader.put("services", new)
         assert finish is not None
-        finish(True)
+        await finish(True)
         return new
 
 
@@ -83,8 +83,10 @@ async def test_a_taken_address_is_refused() -> None:
 
 
 async def test_an_address_outside_the_range_is_refused() -> None:
-    with pytest.raises(ApiError, match=r"The range of valid IPs is 10\.43\.0\.0/16"):
+    with pytest.raises(ApiError, match="the provided network does not match the current range"):
         await Cluster().create(service(clusterIP="10.44.0.10"))
+    with pytest.raises(ApiError, match=r"The range of valid IPs is 10\.43\.0\.0/16"):
+        await Cluster().create(service(clusterIP="10.43.255.255"))
 
 
 async def test_node_ports_are_taken_and_refused() -> None:
@@ -142,7 +144,7 @@ async def test_dry_run_takes_nothing() -> None:
     finish = await cluster.kind.begin_create(look, tree)
     assert tree["spec"]["clusterIP"]
     assert finish is not None
-    finish(False)
+    await finish(False)
     assert cluster.ranges.addresses[0].used == 0
 
 
