@@ -87,7 +87,9 @@ async def test_sidecar_runs_beside_and_stops_last(kernel_node: KernelNode) -> No
     mount = [{"name": "s", "mountPath": "/s"}]
 
     def tells(name: str, **more: object) -> dict[str, object]:
-        script = f"trap 'echo {name} >> /s/log; exit 0' TERM; sleep 1000 & wait $!"
+        script = (
+            f"trap 'echo {name} >> /s/log; exit 0' TERM; echo > /s/{name}; sleep 1000 & wait $!"
+        )
         return kernel_node.container(name, command=["sh", "-c", script], volumeMounts=mount, **more)
 
     await kernel_node.add_pod(
@@ -100,6 +102,10 @@ async def test_sidecar_runs_beside_and_stops_last(kernel_node: KernelNode) -> No
         containers=[tells("app")],
     )
     await kernel_node.wait_ready()
+    async with asyncio.timeout(30):
+        # Running is not listening yet: a shell without its trap would end without a word.
+        while not all((shared / name).exists() for name in ("first", "second", "app")):
+            await asyncio.sleep(0.01)
     await kernel_node.client.delete(Pod, "web", "default")
     await kernel_node.wait_gone()
     assert (shared / "log").read_text().split() == ["app", "second", "first"]

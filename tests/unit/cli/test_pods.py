@@ -227,7 +227,7 @@ def test_port_forward_carries_and_reports(pods, agent):
         said = process.stderr.readline().decode()
         assert said.startswith(f"an error occurred forwarding {ports[1]} -> 81: ")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=45)
         assert process.returncode == 130
     finally:
         process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from pathlib import Path
@@ -240,8 +241,12 @@ async def test_truncated_upstream_is_asked_over_tcp(start) -> None:
         await writer.drain()
         writer.close()
 
-    _, address = await start.upstream(lambda q: [Message(q.id, 0x8380, q.questions)])
-    listener = await asyncio.start_server(serve, *address)
+    listener = None
+    while listener is None:
+        # A port that is free for datagrams may be taken for streams.
+        _, address = await start.upstream(lambda q: [Message(q.id, 0x8380, q.questions)])
+        with contextlib.suppress(OSError):
+            listener = await asyncio.start_server(serve, *address)
     port = await start([address])
     (whole,) = await ask_tcp(port, query("big.example"))
     assert len(whole.answers) == 200
