@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from kutter.api.resources import Resource
-from kutter.api.selectors import Selector, from_tree
+from kutter.api.selectors import Selector, SelectorError, from_tree
 from kutter.apiserver.ports import Operation, Tree
 
 _ADMISSION = "admissionregistration.k8s.io"
@@ -101,7 +101,15 @@ class Matcher:
     ``open``: without any rule everything matches (bindings, policies), not nothing.
     """
 
-    __slots__ = ("_equivalent", "_excluded", "_namespaces", "_objects", "_open", "_rules")
+    __slots__ = (
+        "_equivalent",
+        "_excluded",
+        "_namespaces",
+        "_objects",
+        "_open",
+        "_rules",
+        "broken",
+    )
 
     def __init__(
         self,
@@ -116,9 +124,19 @@ class Matcher:
         self._rules = tuple(map(read_rule, rules))
         self._excluded = tuple(map(read_rule, excluded))
         self._equivalent = match_policy != "Exact"
-        self._namespaces = _selector(namespace_selector)
-        self._objects = _selector(object_selector)
+        # Selectors older servers let through: whoever matches the rules is told.
+        self.broken = ""
+        self._namespaces = self._selector(namespace_selector)
+        self._objects = self._selector(object_selector)
         self._open = open
+
+    def _selector(self, tree: Tree | None) -> Selector:
+        """Here an absent selector is an empty one, which selects everything."""
+        try:
+            return from_tree(tree or {})
+        except SelectorError as error:
+            self.broken = str(error)
+            return from_tree({})
 
     def might(self, plural: str, subresource: str, operation: Operation) -> bool:
         """Whether a request of this sort can match at all."""
@@ -162,8 +180,3 @@ class Matcher:
 
     def selects_object(self, labels: Mapping[str, str]) -> bool:
         return self._objects.matches(labels)
-
-
-def _selector(tree: Tree | None) -> Selector:
-    # Here an absent selector is an empty one, which selects everything.
-    return from_tree(tree or {})

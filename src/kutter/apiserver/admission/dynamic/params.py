@@ -52,8 +52,7 @@ async def collect_params(
                 "no params found for policy binding with `Deny` parameterNotFoundAction"
             )
         return []
-    stored = versions.stored(resource)
-    return [await versions.convert(tree, stored, resource) for tree in found]
+    return [await versions.from_cache(tree, resource) for tree in found]
 
 
 def _namespace(resource: Resource, reference: Tree, subject: Subject) -> str:

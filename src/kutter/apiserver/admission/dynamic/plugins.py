@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kutter.apiserver.admission.dynamic.metrics import AdmissionMetrics
 from kutter.apiserver.admission.dynamic.mutating_policy import MutatingAdmissionPolicy
 from kutter.apiserver.admission.dynamic.outside import Outside
 from kutter.apiserver.admission.dynamic.param_rights import PolicyParamRights
@@ -37,7 +38,14 @@ class DynamicAdmission:
 
     def attach(self, server: ApiServer, on_change: Callable[[], None]) -> None:
         """``on_change``: what plugins want may have changed."""
-        outside = Outside(server.webhooks, Versions(server), server.authorizer, server.rng)
+        outside = Outside(
+            caller=server.webhooks,
+            versions=Versions(server),
+            authorizer=server.authorizer,
+            metrics=AdmissionMetrics(server.metrics.registry),
+            clock=server.clock,
+            rng=server.rng,
+        )
         self._status.follow(server)
         self._rights.attach(outside)
         for plugin in self._attachable:

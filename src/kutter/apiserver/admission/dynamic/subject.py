@@ -6,9 +6,10 @@ are worked out once for all of them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from kutter.api.errors import not_found
+from kutter.api.errors import internal, not_found
 from kutter.api.resources import Resource
 from kutter.apiserver.admission.dynamic.matching import Matcher, Place
 from kutter.apiserver.admission.dynamic.versions import Versions, check_unchanged_kind
@@ -50,8 +51,11 @@ class Subject:
         return found
 
     def begin(self) -> None:
-        """Another plugin looks: others may have changed the object since."""
+        """Another plugin looks: others may have changed the object since, or it got its name."""
         self._new = {}
+        if not self.place.name:
+            name = self.request.name or _name_of(self.request.object)
+            self.place = replace(self.place, name=name)
 
     def _equivalents(self) -> list[Resource]:
         if self._others is None:
@@ -63,11 +67,13 @@ class Subject:
     def match(self, matcher: Matcher) -> Resource | None:
         """The resource in the version to be shown, None when this is not its business.
 
-        Raises 404 when the namespace that selects is not there.
+        Raises 404 when the namespace that selects is not there, 500 for selectors that are none.
         """
         found = matcher.find(self.place)
         if found is None:
             return None
+        if matcher.broken:
+            raise internal(matcher.broken)
         if matcher.looks_at_object and not self._selects_object(matcher):
             return None
         if matcher.looks_at_namespace and not self._selects_namespace(matcher):
@@ -164,9 +170,9 @@ class Subject:
 
 
 def _own_name(request: AdmissionRequest, resource: Resource) -> str:
-    """A request for an existing namespace is in the namespace of its name."""
-    if resource.plural == "namespaces" and not resource.group and request.operation != "CREATE":
-        return request.name
+    """A request for a namespace is in the namespace of its name."""
+    if resource.plural == "namespaces" and not resource.group:
+        return request.name or _name_of(request.object)
     return ""
 
 

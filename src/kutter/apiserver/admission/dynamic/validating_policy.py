@@ -79,6 +79,14 @@ class ValidatingAdmissionPolicy(PolicyPlugin[ValidatingPolicy]):
         noted: dict[str, list[str]] = {}
         for invocation in invocations:
             verdict = await self._judge(subject, invocation)
+            for decision in verdict.decisions:
+                for action in invocation.binding.actions:
+                    self.outside().metrics.checked(
+                        invocation.policy.name,
+                        invocation.binding.name,
+                        error=not decision.reason,
+                        action=action.lower(),
+                    )
             refusals += _act(request, invocation, verdict)
             for key, value in verdict.annotations:
                 values = noted.setdefault(f"{invocation.policy.name}/{key}", [])

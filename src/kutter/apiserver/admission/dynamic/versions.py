@@ -36,10 +36,26 @@ class Versions:
         """``tree`` in another version; a copy, unless nothing changes. Raises ApiError."""
         if source.api_version == target.api_version:
             return tree
-        tree = orjson.loads(orjson.dumps(tree))
-        served = self._server.served_for(source)
-        tree = served.to_stored(tree)
-        return self._server.served_for(target).to_served(tree)
+        here, there = self._server.served_for(source), self._server.served_for(target)
+        converter = here.converter or there.converter
+        if converter is not None:
+            # Custom kinds, perhaps by webhook; either version's converter knows all of them.
+            wanted = target.api_version
+            return await converter.run(lambda: converter.translate(tree, wanted))
+        return there.to_served(here.to_stored(orjson.loads(orjson.dumps(tree))))
+
+    async def from_cache(self, tree: Tree, target: Resource) -> Tree:
+        """What the read cache holds, which is of the version it is stored in. Raises ApiError."""
+        found = str(tree.get("apiVersion") or "")
+        for resource in (target, *self.equivalents(target)):
+            if resource.api_version == found:
+                return await self.convert(tree, resource, target)
+        # Stored in a version that is served no more.
+        converter = self._server.served_for(target).converter
+        if converter is None:
+            return tree
+        wanted = target.api_version
+        return await converter.run(lambda: converter.translate(tree, wanted))
 
     async def settle(
         self, tree: Tree, changed: Resource, target: Resource, *, strict: bool = False
@@ -62,10 +78,6 @@ class Versions:
         tree = await self.convert(tree, changed, target)
         self._server.served_for(target).storage.strategy.default(tree)
         return tree
-
-    def stored(self, resource: Resource) -> Resource:
-        """The version the read cache holds a resource's objects in."""
-        return self._server.served_for(resource).storage.cache.resource
 
     def schema_of(
         self, resource: Resource, group: str, version: str, kind: str

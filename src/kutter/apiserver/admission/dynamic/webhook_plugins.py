@@ -115,7 +115,7 @@ class WebhookPlugin(Plugin):
         except WebhookCallError as error:
             raise _CallFailedError(f"failed to call webhook: {error}") from error
         try:
-            answer = read_answer(found, version=version, uid=uid, mutating=self.step == "mutate")
+            answer = read_answer(found, version=version, uid=uid, mutating=self.step == "admit")
         except ReviewError as error:
             text = str(error)
             if not text.startswith(("received undecodable", "unsupported patch")):
@@ -126,15 +126,51 @@ class WebhookPlugin(Plugin):
         request.warnings += answer.warnings
         return answer
 
-    def _failed(self, hook: Hook, request: AdmissionRequest, error: Exception, index: int) -> None:
-        """Raises 500 unless the webhook's failure is to be ignored."""
-        text = f'failed calling webhook "{hook.name}": {error}'
-        if not hook.ignores_failure:
-            raise call_error(text) from error
-        _log.warning("webhook failed, request goes on", webhook=hook.name, error=text)
-        name = "mutation" if self.step == "mutate" else "validating"
+    async def _judge(
+        self, hook: Hook, subject: Subject, matched: Resource, index: int
+    ) -> Answer | None:
+        """The webhook's consent; None when it failed and that is to be ignored.
+
+        Raises ApiError for a refusal, or a failure that counts.
+        """
+        outside = self._outside()
+        started = outside.clock.monotonic()
+        code, fault = 200, ""
+        try:
+            answer = await self._ask(hook, subject, matched)
+            if not answer.allowed:
+                fault = "no_error"
+                error = denial(hook.name, answer.status)
+                code = error.code
+                raise error
+            return answer
+        except _CallFailedError as error:
+            code = 503
+            if not hook.ignores_failure:
+                fault = "calling_webhook_error"
+                raise call_error(_failure(hook, error)) from error
+            self._ignore(hook, subject.request, error, index)
+            return None
+        finally:
+            outside.metrics.called(
+                hook.name,
+                self.step,
+                subject.place.operation,
+                duration_s=outside.clock.monotonic() - started,
+                code=code,
+                error=fault,
+            )
+
+    def _ignore(self, hook: Hook, request: AdmissionRequest, error: Exception, index: int) -> None:
+        _log.warning("webhook failed, request goes on", error=_failure(hook, error))
+        self._outside().metrics.ignored(hook.name, self.step)
+        name = "mutation" if self.step == "admit" else "validating"
         key = f"failed-open.{name}.webhook.admission.k8s.io/round_{request.round}_index_{index}"
         _annotate(request, key, hook.name)
+
+
+def _failure(hook: Hook, error: Exception) -> str:
+    return f'failed calling webhook "{hook.name}": {error}'
 
 
 def _annotate(request: AdmissionRequest, key: str, value: str) -> None:
@@ -145,7 +181,7 @@ def _annotate(request: AdmissionRequest, key: str, value: str) -> None:
 class MutatingAdmissionWebhook(WebhookPlugin):
     name = "MutatingAdmissionWebhook"
     plural = "mutatingwebhookconfigurations"
-    step = "mutate"
+    step = "admit"
 
     async def mutate(self, request: AdmissionRequest) -> None:
         subject = self._subject(request)
@@ -166,15 +202,10 @@ class MutatingAdmissionWebhook(WebhookPlugin):
     async def _call(self, hook: Hook, subject: Subject, matched: Resource, index: int) -> bool:
         """Whether the object changed."""
         request = subject.request
+        answer = await self._judge(hook, subject, matched, index)
         changed = False
-        try:
-            answer = await self._ask(hook, subject, matched)
-            if not answer.allowed:
-                raise denial(hook.name, answer.status)
-            if answer.patch:
-                changed = await self._patch(hook, subject, matched, answer.patch)
-        except _CallFailedError as error:
-            self._failed(hook, request, error, index)
+        if answer is not None and answer.patch:
+            changed = await self._patch(hook, subject, matched, answer.patch)
         if request.annotate is not None:
             note = {"configuration": hook.configuration, "webhook": hook.name, "mutated": changed}
             key = f"mutation.webhook.admission.k8s.io/round_{request.round}_index_{index}"
@@ -205,7 +236,7 @@ class MutatingAdmissionWebhook(WebhookPlugin):
 class ValidatingAdmissionWebhook(WebhookPlugin):
     name = "ValidatingAdmissionWebhook"
     plural = "validatingwebhookconfigurations"
-    step = "validate"
+    step = "validating"
 
     async def validate(self, request: AdmissionRequest) -> None:
         subject = self._subject(request)
@@ -237,14 +268,7 @@ class ValidatingAdmissionWebhook(WebhookPlugin):
         self, hook: Hook, matched: Resource, subject: Subject, index: int
     ) -> ApiError | None:
         try:
-            answer = await self._ask(hook, subject, matched)
-            if not answer.allowed:
-                return denial(hook.name, answer.status)
-        except _CallFailedError as error:
-            try:
-                self._failed(hook, subject.request, error, index)
-            except ApiError as failure:
-                return failure
+            await self._judge(hook, subject, matched, index)
         except ApiError as error:
             return error
         return None
