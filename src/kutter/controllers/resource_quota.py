@@ -79,6 +79,8 @@ class ResourceQuotaController:
         # Informers of what is only counted, by group resource; those of custom kinds end.
         self._counted: dict[str, Informer[Any]] = {}
         self._enqueue: Callable[[str], None] | None = None
+        # What :meth:`_known` answered for which state of the catalog.
+        self._countable: tuple[int, dict[str, Resource]] = (-1, {})
 
     def sources(self) -> Sequence[Source]:
         return [
@@ -163,10 +165,13 @@ class ResourceQuotaController:
 
     def _known(self) -> dict[str, Resource]:
         """Everything that can be counted, each in its preferred version."""
-        found: dict[str, Resource] = {}
-        for resource in self._catalog:
-            if resource.namespaced and {"create", "list", "watch"} <= set(resource.verbs):
-                found.setdefault(resource.group_resource, resource)
+        generation, found = self._countable
+        if generation != self._catalog.generation:
+            found = {}
+            for resource in self._catalog:
+                if resource.namespaced and {"create", "list", "watch"} <= set(resource.verbs):
+                    found.setdefault(resource.group_resource, resource)
+            self._countable = (self._catalog.generation, found)
         return found
 
     # -- recounting ----------------------------------------------------------------
@@ -210,6 +215,9 @@ class ResourceQuotaController:
         tree["status"] = {"hard": write_amounts(hard), "used": write_amounts(used)}
         written = await self._client.update(ResourceQuota, tree, subresource="status")
         due.version = written["metadata"]["resourceVersion"]
+        if quota.status.hard != quota.spec.hard:
+            # What was on its way while the quota did not limit it yet reserved nothing.
+            next_s = min(next_s, VERIFY_S)
         return "counted anew", next_s
 
     async def _read(self, key: str) -> Tree | None:

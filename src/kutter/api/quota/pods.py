@@ -120,27 +120,38 @@ def missing_names(pod: Pod, names: Collection[str]) -> str:
 
 
 def _requests(pod: Pod) -> Amounts:
-    given_up = _resize_given_up(pod)
-    sums = [_sum(pod, _allocated, given_up=given_up), _sum(pod, _actuated, given_up=given_up)]
-    if not given_up:
-        sums.append(_sum(pod, _asked_requests, given_up=False))
-    total = highest(*sums)
+    if _is_new(pod):
+        total = _sum(pod, _asked_requests, given_up=False)
+    else:
+        given_up = _resize_given_up(pod)
+        sums = [_sum(pod, _allocated, given_up=given_up), _sum(pod, _actuated, given_up=given_up)]
+        if not given_up:
+            sums.append(_sum(pod, _asked_requests, given_up=False))
+        total = highest(*sums)
     if pod.spec.resources is not None:
         total.update(_pod_level(read_amounts(pod.spec.resources.requests)))
     return add(total, read_amounts(pod.spec.overhead))
 
 
 def _limits(pod: Pod) -> Amounts:
-    given_up = _resize_given_up(pod)
-    sums = [_sum(pod, _actuated_limits, given_up=given_up)]
-    if not given_up:
-        sums.append(_sum(pod, _asked_limits, given_up=False))
-    total = highest(*sums)
+    if _is_new(pod):
+        total = _sum(pod, _asked_limits, given_up=False)
+    else:
+        given_up = _resize_given_up(pod)
+        sums = [_sum(pod, _actuated_limits, given_up=given_up)]
+        if not given_up:
+            sums.append(_sum(pod, _asked_limits, given_up=False))
+        total = highest(*sums)
     if pod.spec.resources is not None:
         total.update(_pod_level(read_amounts(pod.spec.resources.limits)))
     # Overhead counts where there is a limit at all.
     overhead = read_amounts(pod.spec.overhead)
     return add(total, {name: overhead[name] for name in overhead if total.get(name)})
+
+
+def _is_new(pod: Pod) -> bool:
+    """Whether no node has given its containers anything yet."""
+    return not (pod.status.container_statuses or pod.status.init_container_statuses)
 
 
 def _pod_level(amounts: Amounts) -> Amounts:
