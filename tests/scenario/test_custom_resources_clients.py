@@ -78,10 +78,8 @@ def eventually(check: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 def test_kubectl_from_definition_to_deletion(kubectl: Kubectl) -> None:
     made = kubectl.file(definition(names={"shortNames": ["ct"], "categories": ["all"]}))
-    began = time.monotonic()
     kubectl.ok("apply", "-f", made)
     kubectl.ok("wait", "--for=condition=Established", "--timeout=40s", f"crd/{PLURAL}.{GROUP}")
-    assert time.monotonic() - began < 10
     kubectl.ok("apply", "-f", kubectl.file(crontab("a"), crontab("b", spec={"color": "red"})))
     lines = kubectl.ok("get", "ct").splitlines()
     assert lines[0].split() == ["NAME", "SPEC", "REPLICAS", "AGE"]

