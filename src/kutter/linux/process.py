@@ -313,4 +313,6 @@ async def read_bounded(reader: PipeReader, limit: int) -> bytes:
     kept = bytearray()
     while data := await reader.read():
         kept += data[: max(0, limit - len(kept))]
+        # A writer that is faster than we are must not keep the others on the loop waiting.
+        await asyncio.sleep(0)
     return bytes(kept)

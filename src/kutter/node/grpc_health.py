@@ -1,14 +1,17 @@
 """One unary gRPC call over clear-text HTTP/2: ``grpc.health.v1.Health/Check``.
 
 A probe needs a single request per connection, so this speaks only that much of HTTP/2
-(RFC 9113) and HPACK (RFC 7541): literal headers out, no dynamic table (its size is announced as
-0), enough decoding in to read ``grpc-status``. https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+(RFC 9113): literal headers out, no dynamic table (its size is announced as 0). Reasons are worded
+as upstream's prober words them. https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
+from urllib.parse import unquote
+
+from kutter.http.hpack import HpackError, decode_fields
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
@@ -16,6 +19,25 @@ END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY = 1, 1, 4, 8, 32
 FRAME_LIMIT = 1 << 20
 
 SERVING = 1
+UNKNOWN, UNIMPLEMENTED = 2, 12
+CODE_NAMES = {
+    1: "Canceled",
+    2: "Unknown",
+    3: "InvalidArgument",
+    4: "DeadlineExceeded",
+    5: "NotFound",
+    6: "AlreadyExists",
+    7: "PermissionDenied",
+    8: "ResourceExhausted",
+    9: "FailedPrecondition",
+    10: "Aborted",
+    11: "OutOfRange",
+    12: "Unimplemented",
+    13: "Internal",
+    14: "Unavailable",
+    15: "DataLoss",
+    16: "Unauthenticated",
+}
 STATUS_NAMES = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 
 
@@ -100,46 +122,105 @@ def parse_message(data: bytes) -> int:
 
 async def check_health(host: str, port: int, service: str, timeout_s: float) -> None:
     """Ask once. Raises HealthError, OSError, TimeoutError."""
-    async with asyncio.timeout(timeout_s):
-        reader, writer = await asyncio.open_connection(host, port)
-        try:
-            writer.write(render_request(f"{host}:{port}", service))
-            body = await _read_answer(reader, writer)
-        except asyncio.IncompleteReadError as error:
-            raise HealthError("the connection was closed before an answer") from error
-        finally:
-            writer.close()
-    status = parse_message(body)
+    connected = False
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(host, port)
+            connected = True
+            try:
+                writer.write(render_request(f"{host}:{port}", service))
+                answer = await _read_answer(reader, writer)
+            finally:
+                writer.close()
+    except TimeoutError:
+        if not connected:
+            raise
+        text = f"timeout: health rpc did not complete within {timeout_s:g}s"
+        raise HealthError(text) from None
+    except asyncio.IncompleteReadError as error:
+        raise _failed("Unavailable", "the connection was closed before an answer") from error
+    except HpackError as error:
+        raise _failed("Internal", str(error)) from error
+    code, message = answer.outcome()
+    if code == UNIMPLEMENTED:
+        raise HealthError(
+            "error: this server does not implement the grpc health protocol "
+            f"(grpc.health.v1.Health): {message}"
+        )
+    if code:
+        raise _failed(CODE_NAMES.get(code, f"Code({code})"), message)
+    status = parse_message(answer.body)
     if status != SERVING:
-        name = STATUS_NAMES.get(status, str(status))
-        raise HealthError(f"service unhealthy (responded with {name!r})".replace("'", '"'))
+        raise HealthError(
+            f'service unhealthy (responded with "{STATUS_NAMES.get(status, str(status))}")'
+        )
 
 
-async def _read_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    body = b""
+def _failed(code: str, message: str) -> HealthError:
+    return HealthError(f"error: health rpc probe failed: rpc error: code = {code} desc = {message}")
+
+
+class _Answer:
+    """Header blocks and body of one answer."""
+
+    def __init__(self) -> None:
+        self.body = b""
+        self._block = b""
+        self._fields: dict[bytes, bytes] = {}
+
+    def add_block(self, part: bytes, *, ended: bool) -> None:
+        self._block += part
+        if len(self._block) > FRAME_LIMIT:
+            raise HealthError("the answer's headers are too large")
+        if ended:
+            self._fields.update(decode_fields(self._block))
+            self._block = b""
+
+    def outcome(self) -> tuple[int, str]:
+        """(``grpc-status``, ``grpc-message``)."""
+        text = self._fields.get(b"grpc-status", b"")
+        if not text.isdigit():
+            return UNKNOWN, "the answer has no status: not a gRPC server"
+        message = self._fields.get(b"grpc-message", b"").decode(errors="replace")
+        return int(text), unquote(message)
+
+
+async def _read_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Answer:
+    answer = _Answer()
+    last = False
     while True:
         head = await reader.readexactly(9)
         size = int.from_bytes(head[:3], "big")
         kind, flags = head[3], head[4]
         stream = int.from_bytes(head[5:9], "big") & 0x7FFFFFFF
         if size > FRAME_LIMIT:
-            raise HealthError("the answer's frame is too large")
+            raise _failed("ResourceExhausted", "the answer's frame is too large")
         payload = await reader.readexactly(size)
         if kind == SETTINGS and not flags & ACK:
             writer.write(_frame(SETTINGS, ACK, 0, b""))
         elif kind == PING and not flags & ACK:
             writer.write(_frame(PING, ACK, 0, payload))
         elif kind == GOAWAY:
-            raise HealthError("the server went away")
+            raise _failed("Unavailable", "the server went away")
         elif stream != 1:
             continue
-        elif kind == DATA:
-            if flags & PADDED:
-                payload = payload[1 : len(payload) - payload[0]]
-            body += payload
         elif kind == RST_STREAM:
-            raise HealthError("the server refused the call")
-        if kind in (DATA, HEADERS) and flags & END_STREAM:
-            if not body:
-                raise HealthError("the server does not implement the health service")
-            return body
+            raise _failed("Internal", "the server refused the call")
+        if kind == DATA:
+            answer.body += _unpadded(payload, flags)
+            if len(answer.body) > FRAME_LIMIT:
+                raise _failed("ResourceExhausted", "the answer is too large")
+        elif kind == HEADERS:
+            part = _unpadded(payload, flags)
+            answer.add_block(
+                part[5:] if flags & PRIORITY else part, ended=bool(flags & END_HEADERS)
+            )
+        elif kind == CONTINUATION:
+            answer.add_block(payload, ended=bool(flags & END_HEADERS))
+        last = last or (kind in (DATA, HEADERS) and bool(flags & END_STREAM))
+        if last and (kind == DATA or flags & END_HEADERS):
+            return answer
+
+
+def _unpadded(payload: bytes, flags: int) -> bytes:
+    return payload[1 : len(payload) - payload[0]] if flags & PADDED and payload else payload

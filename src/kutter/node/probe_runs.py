@@ -189,10 +189,11 @@ class PodProbes:
             return Outcome.FAILURE, str(error)
         except TimeoutError:
             if probe.grpc is not None:
-                text = f'timeout: failed to connect service "{host}:{port}" within {timeout_s:g}s'
-                return Outcome.FAILURE, text
+                return Outcome.FAILURE, _unreachable(host, port, timeout_s)
             return Outcome.FAILURE, f"dial tcp {host}:{port}: i/o timeout"
         except OSError as error:
+            if probe.grpc is not None:
+                return Outcome.FAILURE, _unreachable(host, port, timeout_s)
             return Outcome.FAILURE, f"dial tcp {host}:{port}: {connect_text(error)}"
         raise ValueError("missing probe handler")
 
@@ -200,7 +201,7 @@ class PodProbes:
         assert probe.exec is not None
         try:
             code, out, err = await self._kit.runtime.exec_sync(
-                run.run.id, probe.exec.command, timeout_s
+                run.run.id, probe.exec.command, timeout_s, output_max_bytes=OUTPUT_LIMIT
             )
         except TimeoutError:
             text = " ".join(probe.exec.command)
@@ -227,6 +228,14 @@ class PodProbes:
         if 200 <= answer.status < 400:
             return Outcome.SUCCESS, ""
         return Outcome.FAILURE, f"HTTP probe failed with statuscode: {answer.status}"
+
+
+def _unreachable(host: str, port: int, timeout_s: float) -> str:
+    """Upstream tries until the time is over, whatever the reason; we need not wait to say so."""
+    return (
+        f'timeout: failed to connect service "{host}:{port}" within {timeout_s:g}s: '
+        "context deadline exceeded"
+    )
 
 
 def connect_text(error: OSError) -> str:

@@ -16,6 +16,9 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+# What is kept of each output of a command that is waited for.
+EXEC_OUTPUT_MAX_BYTES = 16 << 20
+
 
 class CriError(Exception):
     """Base of what a runtime raises. ``reason`` is a short CamelCase word for pod status."""
@@ -391,9 +394,18 @@ class ContainerRuntime(Protocol):
         """The log file was renamed: start a new one."""
 
     async def exec_sync(
-        self, container_id: str, command: Sequence[str], timeout_s: float
+        self,
+        container_id: str,
+        command: Sequence[str],
+        timeout_s: float,
+        *,
+        output_max_bytes: int = EXEC_OUTPUT_MAX_BYTES,
     ) -> tuple[int, bytes, bytes]:
-        """(exit code, stdout, stderr), output bounded to 16 MiB. Raises TimeoutError."""
+        """(exit code, stdout, stderr). Raises TimeoutError.
+
+        Of each output the first ``output_max_bytes`` are kept; the rest is read and forgotten,
+        so that the command ends as it would.
+        """
 
     async def exec(
         self, container_id: str, command: Sequence[str], io: ExecIo, *, tty: bool, stdin: bool

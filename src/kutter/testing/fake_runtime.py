@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.runtime.cri import (
+    EXEC_OUTPUT_MAX_BYTES,
     Auth,
     Container,
     ContainerConfig,
@@ -323,11 +324,17 @@ class FakeRuntime:
         self._run(container_id).container.log_path.touch()
 
     async def exec_sync(
-        self, container_id: str, command: Sequence[str], timeout_s: float
+        self,
+        container_id: str,
+        command: Sequence[str],
+        timeout_s: float,
+        *,
+        output_max_bytes: int = EXEC_OUTPUT_MAX_BYTES,
     ) -> tuple[int, bytes, bytes]:
         run = self._run(container_id)
         self.calls.append(("exec", " ".join(command)))
-        return self.execute(run.container, command)
+        code, out, err = self.execute(run.container, command)
+        return code, out[:output_max_bytes], err[:output_max_bytes]
 
     async def exec(
         self, container_id: str, command: Sequence[str], io: ExecIo, *, tty: bool, stdin: bool

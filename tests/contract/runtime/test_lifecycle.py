@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from tests.contract.runtime.world import World
@@ -66,6 +67,11 @@ async def test_stop_sends_the_signal_first(world: World) -> None:
 async def test_stop_kills_what_does_not_listen(world: World) -> None:
     sandbox = await world.sandbox()
     container_id = await world.run(sandbox, "sleep", "1000")  # pid 1 has no handler for TERM
+    # The OCI runtime's own process, which ends on TERM, may not have made way yet.
+    program = Path(f"/proc/{(await world.runtime.container(container_id)).pid}/cmdline")
+    async with asyncio.timeout(30):
+        while not program.read_bytes().startswith(b"sleep"):
+            await asyncio.sleep(0.005)
     await world.runtime.stop_container(container_id, 0.05)
     assert (await world.runtime.container(container_id)).exit_code == 128 + signal.SIGKILL
     await world.runtime.stop_container(container_id, 0.05)  # again: nothing to do

@@ -66,6 +66,32 @@ async def test_exec_sync_answers_code_and_both_streams(world: World) -> None:
     assert await world.runtime.exec_sync(container_id, command, 10) == (5, b"out\n", b"err\n")
 
 
+async def test_exec_sync_keeps_the_first_of_much_output(world: World) -> None:
+    container_id = await _idle(world)
+    script = "head -c 5000000 /dev/zero; head -c 3000000 /dev/zero >&2; exit 4"
+    code, out, err = await world.runtime.exec_sync(
+        container_id, ("sh", "-c", script), 30, output_max_bytes=10240
+    )
+    assert (code, len(out), len(err)) == (4, 10240, 10240)
+
+
+async def test_exec_sync_of_an_endless_writer_ends_in_time(world: World) -> None:
+    container_id = await _idle(world)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.01)
+            turns += 1
+
+    busy = asyncio.ensure_future(others())
+    with pytest.raises(TimeoutError):
+        await world.runtime.exec_sync(container_id, ("yes",), 1, output_max_bytes=100)
+    busy.cancel()
+    assert turns > 5, "the writer kept the loop for itself"
+
+
 async def test_exec_sync_kills_what_takes_too_long(world: World) -> None:
     container_id = await _idle(world)
     with pytest.raises(TimeoutError):

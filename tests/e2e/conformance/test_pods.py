@@ -351,6 +351,9 @@ _FLAKY = "mkdir -p /w; touch /w/healthz; httpd -p 8080 -h /w; sleep 2; rm /w/hea
 # Pods whose liveness probe holds; they must run on.
 _LIVE: dict[str, Tree] = {
     "live-exec": sleeper(livenessProbe={"exec": {"command": ["cat", "/etc/passwd"]}, **_FAST}),
+    "live-verbose": sleeper(
+        livenessProbe={"exec": {"command": ["head", "-c", "5000000", "/dev/zero"]}, **_FAST}
+    ),
     "live-http": _server(livenessProbe={**_HTTP, **_FAST}),
     "live-tcp": _server(livenessProbe={"tcpSocket": {"port": 8080}, **_FAST}),
     "live-redirect": _server(livenessProbe={"httpGet": {"path": "/folder", "port": 8080}, **_FAST}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from fractions import Fraction
 from typing import Any
 
@@ -13,7 +12,6 @@ from kutter.api.types.base import convert
 from kutter.api.types.core_v1 import Pod, Probe
 from kutter.node.dns import NodeDns, compute_dns, compute_hostname, parse_resolv_conf, render_hosts
 from kutter.node.eviction import Signals, choose_victim, compute_pressure, rank
-from kutter.node.grpc_health import HealthError, check_health, parse_message
 from kutter.node.node_object import Pressure
 from kutter.node.options import EvictionThresholds
 from kutter.node.pod_admission import admit
@@ -283,49 +281,3 @@ def test_static_pod_and_its_mirror() -> None:
     annotations = mirror["metadata"]["annotations"]
     assert annotations["kubernetes.io/config.mirror"] == made["metadata"]["uid"]
     assert mirror["metadata"]["ownerReferences"][0]["kind"] == "Node"
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return (
-        len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
-    )
-
-
-@pytest.mark.parametrize(
-    ("message", "trouble"),
-    [(b"\x08\x01", ""), (b"\x08\x02", "NOT_SERVING"), (None, "does not implement")],
-)
-async def test_grpc_health_over_http2(message: bytes | None, trouble: str) -> None:
-    asked = bytearray()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.extend(await reader.read(4096))
-        writer.write(_frame(4, 0, 0, b"") + _frame(6, 0, 0, b"12345678"))
-        if message is None:
-            writer.write(_frame(1, 5, 1, b"\x88"))
-        else:
-            body = b"\x00" + len(message).to_bytes(4, "big") + message
-            writer.write(_frame(1, 4, 1, b"\x88") + _frame(0, 0, 1, body) + _frame(1, 5, 1, b""))
-        await writer.drain()
-        await reader.read(4096)
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
-        if trouble:
-            with pytest.raises(HealthError, match=trouble):
-                await check_health("127.0.0.1", port, "my.Service", 5)
-        else:
-            await check_health("127.0.0.1", port, "my.Service", 5)
-    finally:
-        server.close()
-        await server.wait_closed()
-    assert asked.startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-    assert b"/grpc.health.v1.Health/Check" in asked
-    assert b"\x0a\x0amy.Service" in asked
-
-
-def test_health_message_needs_its_prefix() -> None:
-    with pytest.raises(HealthError):
-        parse_message(b"\x00")

@@ -30,7 +30,6 @@ from kutter.runtime.embedded.containers import LiveContainer
 from kutter.runtime.embedded.oci import clean_message
 from kutter.runtime.embedded.records import Phase
 
-_SYNC_OUTPUT_MAX_BYTES = 16 << 20
 # How long output may still come when the process has ended but a child of it holds the pipe.
 _DRAIN_S = 5.0
 _numbers = itertools.count(1)
@@ -139,7 +138,7 @@ class _Pipes:
 
 
 async def run_sync(
-    live: LiveContainer, command: Sequence[str], timeout_s: float
+    live: LiveContainer, command: Sequence[str], timeout_s: float, output_max_bytes: int
 ) -> tuple[int, bytes, bytes]:
     """(exit code, stdout, stderr). ``timeout_s`` 0: none. Raises TimeoutError, ExecError."""
     pipes = _Pipes(stdin=False)
@@ -152,7 +151,7 @@ async def run_sync(
         try:
             async with asyncio.timeout(timeout_s or None):
                 stdout, stderr = await asyncio.gather(
-                    *(read_bounded(reader, _SYNC_OUTPUT_MAX_BYTES) for reader in readers)
+                    *(read_bounded(reader, output_max_bytes) for reader in readers)
                 )
                 return await session.finish(), stdout, stderr
         finally:

@@ -22,6 +22,7 @@ from kutter.linux import mounts
 from kutter.linux.cgroups import Cgroups, detect_cgroups
 from kutter.linux.process import read_boot_id
 from kutter.runtime.cri import (
+    EXEC_OUTPUT_MAX_BYTES,
     Container,
     ContainerConfig,
     ContainerEvent,
@@ -456,9 +457,15 @@ class EmbeddedRuntime:
     # Processes
 
     async def exec_sync(
-        self, container_id: str, command: Sequence[str], timeout_s: float
+        self,
+        container_id: str,
+        command: Sequence[str],
+        timeout_s: float,
+        *,
+        output_max_bytes: int = EXEC_OUTPUT_MAX_BYTES,
     ) -> tuple[int, bytes, bytes]:
-        return await run_sync(self._container(container_id), command, timeout_s)
+        live = self._container(container_id)
+        return await run_sync(live, command, timeout_s, output_max_bytes)
 
     async def exec(
         self, container_id: str, command: Sequence[str], io: ExecIo, *, tty: bool, stdin: bool
