@@ -284,7 +284,7 @@ def _idle(cluster: Cluster, report: Report) -> None:
     space = Space(cluster, "default")
     cluster.delete(f"{space.path}/pods/web", grace_s=0)
     wait_until("no pods", lambda: not space.pods())
-    time.sleep(5)  # what an ended pod leaves to be tidied is not idling
+    time.sleep(12)  # what an ended pod leaves to be tidied is not idling
     pids = list(processes(cluster))
     before_s = cpu_s(pids)
     woken = busiest_wakeups(pids)

@@ -72,6 +72,14 @@ class Pace:
             )
             lanes.append(lane)
             self._idle.append(lane)
+        try:
+            await self._keep_pace(seconds)
+        finally:
+            for lane in lanes:
+                lane.done.cancel()
+                lane.close()
+
+    async def _keep_pace(self, seconds: float) -> None:
         self._begun_s = time.perf_counter()
         while (now_s := time.perf_counter()) < self._begun_s + seconds:
             self.tick(now_s)
@@ -79,9 +87,6 @@ class Pace:
         deadline_s = time.perf_counter() + 20
         while len(self._idle) < LANES and time.perf_counter() < deadline_s:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        for lane in lanes:
-            lane.done.cancel()
-            lane.close()
 
 
 async def bench_half(target: Target, report: Report, *, seconds: float = 6.0) -> None:

@@ -18,6 +18,7 @@ import msgspec
 import orjson
 
 from kutter.api.resources import Resource
+from kutter.apiserver.field_index import FieldIndex, Select
 from kutter.apiserver.ports import Tree
 from kutter.store.interface import Event, Record
 
@@ -165,6 +166,10 @@ class Entry:
             self._labels = _labels_decoder.decode(b"{" + self.tail).metadata.labels or {}
         return self._labels
 
+    def peek(self, select: Callable[[bytes], Any]) -> dict[str, str]:
+        """As ``fields``, not remembered."""
+        return self._fields if self._fields is not None else dict(select(b"{" + self.tail))
+
     def fields(self, select: Callable[[bytes], Any]) -> dict[str, str]:
         """The selectable fields, by the strategy's ``select_fields``."""
         if self._fields is None:
@@ -223,6 +228,7 @@ class ResourceCache:
         self._history_limit = history_limit
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
+        self._indexes: dict[str, FieldIndex] = {}
         self.listeners: list[Callable[[CacheEvent], None]] = []
 
     def __len__(self) -> int:
@@ -294,12 +300,16 @@ class ResourceCache:
             if previous is None:
                 insort(self._keys, key)
             self._entries[key] = entry
+            for index in self._indexes.values():
+                index.put(entry)
             change = CacheEvent("MODIFIED" if previous else "ADDED", entry, previous, revision)
         else:
             if previous is not None:
                 del self._entries[key]
                 del self._keys[bisect_left(self._keys, key)]
                 self.outdated.discard(key)
+                for index in self._indexes.values():
+                    index.remove(key)
             else:
                 previous = self._entry(key, event.value, revision)
             change = CacheEvent("DELETED", previous.moved(revision), previous, revision)
@@ -310,6 +320,16 @@ class ResourceCache:
         for listener in self.listeners:
             listener(change)
         return change
+
+    def having(self, field: str, value: str, select: Select) -> list[Entry]:
+        """Entries whose ``field`` is ``value``, in key order, without a look at the others.
+
+        ``select`` is the resource's way to its fields. The first question makes the index.
+        """
+        index = self._indexes.get(field)
+        if index is None:
+            index = self._indexes[field] = FieldIndex(field, select, self._entries.values())
+        return [self._entries[key] for key in index.keys(value)]
 
     def history_after(self, revision: int) -> Iterator[CacheEvent]:
         """Events with a greater revision. The caller checks ``history_floor`` first."""

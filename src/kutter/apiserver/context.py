@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from kutter.api.errors import path_not_found
 from kutter.apiserver.audit.record import Record
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from kutter.apiserver.server import ApiServer
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """A request that passed authorization and found its resource.
 
     ``warnings`` become ``Warning: 299`` headers. ``query`` holds the first value of each
@@ -36,7 +36,7 @@ class Call:
     query: dict[str, str]
     served: Served
     audit_id: str = ""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
     # What the audit keeps of this request; None when nobody audits it.
     record: Record | None = None
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import msgspec
+
 from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import User
 from kutter.http.messages import Request, Response
@@ -25,8 +27,7 @@ Annotate = Callable[[str, str], None]
 """Adds an annotation to the request's audit event; the first value of a key stays."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(msgspec.Struct, frozen=True):
     """What authorization decides on. ``verb`` is the API verb, or the lower-case method for
     paths that are no resource.
     """
@@ -45,8 +46,7 @@ class Attributes:
     label_selector: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """An authorizer's answer; ``reason`` ends up in the 403's message."""
 
     allowed: bool

@@ -8,7 +8,7 @@ old, GET without a name is a list and DELETE without one a deletecollection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 _METHOD_VERBS = {
     "POST": "create",
@@ -22,8 +22,7 @@ _METHOD_VERBS = {
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 
 
-@dataclass(slots=True)
-class RequestInfo:
+class RequestInfo(msgspec.Struct):
     """What a request asks for. ``parts`` are the path segments from the resource on."""
 
     verb: str

@@ -11,9 +11,11 @@ from typing import Any
 
 from kutter.api.errors import bad_request
 from kutter.api.selectors import FieldTerm, Selector, SelectorError, parse_fields, parse_labels
-from kutter.apiserver.cache import CacheEvent, Entry, EventType
+from kutter.apiserver.cache import CacheEvent, Entry, EventType, ResourceCache
 from kutter.apiserver.kinds.strategy import Strategy
 
+# Pinned by every node: asking for one's own pods must not cost a look at all of them.
+INDEXED = ("spec.nodeName",)
 _ALWAYS = frozenset({"metadata.name", "metadata.namespace"})
 
 
@@ -42,6 +44,22 @@ class Selection:
             if name == field and equal:
                 return value
         return None
+
+    @property
+    def indexed(self) -> bool:
+        """Whether a field is pinned that there is an index for."""
+        return self.select is not None and any(self.exact(f) is not None for f in INDEXED)
+
+    def candidates(self, cache: ResourceCache) -> list[Entry]:
+        """What of the cache has to be looked at, in key order: mostly all of the namespace."""
+        for field in INDEXED:
+            value = self.exact(field)
+            if value is not None and self.select is not None:
+                found = cache.having(field, value, self.select)
+                if self.namespace:
+                    found = [entry for entry in found if entry.namespace == self.namespace]
+                return found
+        return cache.entries(self.namespace)
 
     def matches(self, entry: Entry) -> bool:
         """Whether the selectors match (the namespace is not looked at)."""

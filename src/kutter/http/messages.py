@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote
+
+import msgspec
 
 
 class ByteStream(Protocol):
@@ -37,8 +39,8 @@ class PeerCertificate:
     for_proxy: bool = False
 
 
-@dataclass(slots=True)
-class Request:
+# Structs rather than dataclasses: they are made in C, and every request makes several.
+class Request(msgspec.Struct):
     """One request, body complete. Header names are lower case.
 
     ``peer_certificate`` is set only when it was verified; ``refused_certificate`` says why the
@@ -48,12 +50,12 @@ class Request:
     method: str
     path: str  # percent-decoded, without the query
     raw_query: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
     body: bytes = b""
     peer_certificate: PeerCertificate | None = None
     remote_address: str = ""
     raw_path: str = ""
-    header_list: list[tuple[str, str]] = field(default_factory=list)
+    header_list: list[tuple[str, str]] = msgspec.field(default_factory=list)
     # Set by the client's local transport only, never from the wire: who calls. See
     # kutter.apiserver.authn.identity.User.
     local_user: object | None = None
@@ -94,8 +96,7 @@ class PushStream(Protocol):
         """
 
 
-@dataclass(slots=True)
-class Response:
+class Response(msgspec.Struct):
     """One answer. Exactly one of ``body``, ``stream``, ``upgrade`` is used.
 
     * ``body``: sent with Content-Length.
@@ -107,7 +108,7 @@ class Response:
     """
 
     status: int = 200
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    headers: list[tuple[str, str]] = msgspec.field(default_factory=list)
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
     upgrade: UpgradeHandler | None = None

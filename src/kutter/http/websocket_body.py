@@ -11,7 +11,8 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from kutter.http.messages import ByteStream, Request, Response
 from kutter.http.remotecommand import refuse

@@ -33,7 +33,8 @@ async def impersonate(request: Request, user: User, authorizer: Authorizer) -> U
     The headers leave the request. Raises 403 for what ``user`` may not, 500 (as upstream) for
     groups, uid or extra without a user.
     """
-    if not any(name.startswith(_PREFIX) for name in request.headers):
+    # One search instead of a look at each: hardly anybody impersonates.
+    if _PREFIX not in "\n".join(request.headers):
         return user
     found = _take_headers(request)
     name = next((v for k, v in found if k == "impersonate-user" and v), "")

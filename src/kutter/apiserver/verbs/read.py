@@ -115,6 +115,10 @@ async def select(
             one = cache.get(namespace, name)
             found = await _seen(converter, [one] if one is not None else [])
             return [entry for entry in found if selection.matches(entry)], ListMeta(shown)
+    if converter is None and not start and selection.indexed:
+        found = [entry for entry in selection.candidates(cache) if selection.matches(entry)]
+        if not options.limit or len(found) <= options.limit:
+            return found, ListMeta(shown)
     low, high = cache.bounds(selection.namespace, start)
     if not options.limit:
         entries = await _seen(converter, cache.slice(low, high))

@@ -43,7 +43,7 @@ async def watch(call: Call) -> Response:
     elif options.revision:
         await wait_fresh(call, options.revision)
     if from_start and isinstance(encoder, ProtobufEncoder):
-        state = cache.entries(selection.namespace)
+        state = selection.candidates(cache)
         await encoder.prepare([e for e in state if selection.matches(e)])
     newest = caches.newest
     revision = newest if from_start or options.revision is None else options.revision
@@ -57,9 +57,12 @@ async def watch(call: Call) -> Response:
         newest = revision = caches.newest
     initial: list[Entry] | None = None
     if from_start:
-        initial = cache.entries(selection.namespace)
-        if selection.selects and served.converter is None:
-            initial = [entry for entry in initial if selection.matches(entry)]
+        if served.converter is None:
+            initial = selection.candidates(cache)
+            if selection.selects:
+                initial = [entry for entry in initial if selection.matches(entry)]
+        else:
+            initial = cache.entries(selection.namespace)
     timeout_s = options.timeout_s
     if timeout_s is None:
         timeout_s = MINIMUM_TIMEOUT_S * (1 + server.rng.uniform(0, 1))
