@@ -60,6 +60,16 @@ class ApiServerOptions:
         ):
             if not getattr(self, name):
                 raise ValueError(f"--{name.replace('_', '-')} is 0, expected 1 or more")
+        self._check_admission()
+
+    def _check_admission(self) -> None:
+        chosen = (self.enable_admission_plugins, self.disable_admission_plugins)
+        if any(chosen) or self.admission_control_config_file:
+            # Read in where it is needed: commands that set nothing of it start faster.
+            from kutter.apiserver.admission.configuration import read_admission_options
+            from kutter.apiserver.admission.registry import check_names
+
+            check_names(read_admission_options(*chosen, self.admission_control_config_file))
 
 
 def seconds_of(options: ApiServerOptions, name: str) -> float:

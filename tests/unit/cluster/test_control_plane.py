@@ -28,3 +28,11 @@ async def test_flags_choose_admission_plugins() -> None:
     assert "PodSecurity" not in names
     with pytest.raises(ConfigurationError, match="PodPreset is unknown"):
         plane(enable_admission_plugins="PodPreset")
+
+
+def test_a_name_that_is_no_plugin_is_refused_before_anything_starts() -> None:
+    ApiServerOptions(disable_admission_plugins="MutatingAdmissionWebhook,ResourceQuota").check_api()
+    with pytest.raises(ValueError, match="PodPreset is unknown"):
+        ApiServerOptions(enable_admission_plugins="PodPreset").check_api()
+    with pytest.raises(ValueError, match="cannot be read"):
+        ApiServerOptions(admission_control_config_file="/nowhere").check_api()

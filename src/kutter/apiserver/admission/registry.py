@@ -20,6 +20,7 @@ from kutter.apiserver.admission.claim_resize import PersistentVolumeClaimResize
 from kutter.apiserver.admission.configuration import AdmissionOptions
 from kutter.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from kutter.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
+from kutter.apiserver.admission.dynamic.plugins import DynamicAdmission
 from kutter.apiserver.admission.event_rate_limit import EventRateLimit
 from kutter.apiserver.admission.limit_ranger import LimitRanger
 from kutter.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
@@ -46,7 +47,7 @@ from kutter.apiserver.admission.service_account import ServiceAccount
 from kutter.apiserver.admission.storage_protection import StorageObjectInUseProtection
 from kutter.apiserver.authz.escalation import EscalationCheck
 from kutter.apiserver.configuration_file import ConfigurationError
-from kutter.apiserver.ports import Authorizer
+from kutter.apiserver.ports import Attributes, Authorizer, Decision
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.rng import SYSTEM_RNG, Rng
 
@@ -127,15 +128,28 @@ def default_plugins(
     plugins = all_plugins(
         authorizer=authorizer, dynamic=dynamic, options=options, clock=clock, rng=rng
     )
-    unknown = (options.enable | options.disable) - {plugin.name for plugin in plugins}
-    if unknown:
-        raise ConfigurationError(f"admission plugin {', '.join(sorted(unknown))} is unknown")
+    check_names(options)
     off = (DEFAULT_OFF - options.enable) | options.disable
     chosen = [plugin for plugin in plugins if plugin.name not in off]
     if escalation is not None:
         # No plugin of upstream's, where it is part of the role kinds: it cannot be turned off.
         chosen.insert(0, RbacEscalation(escalation))
     return chosen
+
+
+class _Nobody:
+    """Stands for an authorizer where only names are asked for."""
+
+    async def authorize(self, attributes: Attributes) -> Decision:
+        return Decision(allowed=False)
+
+
+def check_names(options: AdmissionOptions) -> None:
+    """Raises ConfigurationError for a name that is none."""
+    known = {p.name for p in all_plugins(authorizer=_Nobody(), dynamic=DynamicAdmission().plugins)}
+    unknown = (options.enable | options.disable) - known
+    if unknown:
+        raise ConfigurationError(f"admission plugin {', '.join(sorted(unknown))} is unknown")
 
 
 def attach_quota_store(chain: AdmissionChain, store: QuotaStore) -> None:
