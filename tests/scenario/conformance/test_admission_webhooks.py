@@ -611,10 +611,10 @@ def test_the_review_is_upstreams_to_the_letter(rest, webhook, marked, register):
         "namespace",
         "operation",
         "userInfo",
-        "dryRun",
-        "options",
         "object",
         "oldObject",
+        "dryRun",
+        "options",
     ]
     assert request["userInfo"]["username"]
     assert request["kind"] == {"group": "", "version": "v1", "kind": "ConfigMap"}
@@ -676,6 +676,31 @@ def test_scale_binding_and_eviction_are_shown_as_such(rest, webhook, marked, reg
     rest.post(f"{_pods(marked)}/{name}/eviction", {"metadata": {"name": name}})
     (request,) = [c.body["request"] for c in webhook.calls[before:] if _part(c) == "eviction"]
     assert request["kind"] == {"group": "policy", "version": "v1", "kind": "Eviction"}
+
+
+def test_questions_are_admitted_like_creations(rest, webhook, marked, register):
+    ANSWERS["/asks"] = lambda call: patched(
+        call,
+        {"op": "replace", "path": "/spec/resourceAttributes/verb", "value": "list"},
+    )
+    reviews = rule(["selfsubjectaccessreviews"], groups=["authorization.k8s.io"])
+    register(MUTATING, hook(webhook, "/asks", marked, rules=[reviews]))
+    wanted = {"namespace": marked, "resource": "pods", "verb": "get"}
+    place = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    made = rest.post(place, {"spec": {"resourceAttributes": wanted}})
+    assert made["spec"]["resourceAttributes"]["verb"] == "list"
+    assert made["status"]["allowed"] is True
+    tokens = rule(["serviceaccounts/token"], groups=[""])
+    ANSWERS["/tokens"] = lambda call: patched(
+        call, {"op": "add", "path": "/spec/expirationSeconds", "value": 1200}
+    )
+    register(MUTATING, hook(webhook, "/tokens", marked, rules=[tokens]))
+    place = f"/api/v1/namespaces/{marked}/serviceaccounts/default/token"
+    made = rest.post(place, {"spec": {"audiences": ["x"]}})
+    assert made["spec"]["expirationSeconds"] == 1200
+    request = webhook.calls[-1].body["request"]
+    assert request["kind"]["kind"] == "TokenRequest"
+    assert request["object"]["spec"]["audiences"] == ["x"]
 
 
 def test_a_scale_is_mutated(rest, webhook, marked, register):

@@ -43,8 +43,35 @@ class ReviewHandler:
         accepted = call.negotiate(convertible=False)
         tree = decode_object(call)
         check_namespace(tree, call.info.namespace)
+        tree = await _admit(call, tree)
         answered = await self._review.review(tree, call.user, call.info.namespace)
         return await answer(call, orjson.dumps(answered), accepted, 201)
+
+
+async def _admit(call: Call, tree: Tree) -> Tree:
+    """Asking is a creation like any other; the question admission leaves. Raises ApiError."""
+    context = call.write_context("CreateOptions")
+    request = AdmissionRequest(
+        operation="CREATE",
+        resource=call.served.resource,
+        subresource="",
+        namespace=call.info.namespace,
+        name="",
+        object=tree,
+        old=None,
+        user=call.user,
+        reader=call.server.caches,
+        now=call.now,
+        dry_run=context.dry_run,
+        kind=call.served.resource.kind,
+        options=context.options,
+        warnings=call.warnings,
+        annotate=context.annotate,
+    )
+    await call.server.admission.mutate(request)
+    await call.server.admission.validate(request)
+    assert request.object is not None, "admission keeps the object"
+    return request.object
 
 
 _TOKEN_REQUEST = Resource(
@@ -67,17 +94,13 @@ class TokenRequestHandler:
         context = call.write_context("CreateOptions", subresource="token")
         tree = self._decode(call)
         namespace, name = call.info.namespace, call.info.name
-        # Admission sees the request as it was made: a pod volume without an audience asks for
-        # none, and only later stands for the API server's own.
-        asked = {**tree, "spec": dict(tree.get("spec") or {})}
-        self._requests.complete(tree, namespace, name)
         request = AdmissionRequest(
             operation="CREATE",
             resource=call.served.resource,
             subresource="token",
             namespace=namespace,
             name=name,
-            object=asked,
+            object=tree,
             old=None,
             user=call.user,
             reader=call.server.caches,
@@ -89,6 +112,11 @@ class TokenRequestHandler:
             annotate=context.annotate,
         )
         await self._admission.mutate(request)
+        assert request.object is not None, "admission keeps the object"
+        # Admission sees the request as it was made: a pod volume without an audience asks for
+        # none, and only later stands for the API server's own.
+        tree = {**request.object, "spec": dict(request.object.get("spec") or {})}
+        self._requests.complete(tree, namespace, name)
         await self._admission.validate(request)
         answered = self._requests.issue(tree, call.server.caches, call.now)
         return await answer(call, orjson.dumps(answered), accepted, 201)

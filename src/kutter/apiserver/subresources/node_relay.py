@@ -93,6 +93,15 @@ async def admit_connect(call: Call, kind: str, options: Tree) -> Tree:
     return request.object or {}
 
 
+def proxy_options(call: Call) -> Tree:
+    """What admission is shown of a proxied request: the path below, if any."""
+    rest = "/".join(call.info.parts[3:])
+    path = f"/{rest}" if rest else ""
+    if call.info.path.endswith("/") and not path.endswith("/"):
+        path += "/"
+    return {"path": path} if path else {}
+
+
 def _pod(call: Call) -> Tree:
     return call.served.storage.get(call.info.namespace, call.info.name).tree
 
@@ -224,6 +233,6 @@ async def node_proxy(call: Call) -> Response:
     if port:
         base = base.rpartition(":")[0] + f":{port}"
     rest = "/".join(quote(part) for part in call.info.parts[3:])
-    await admit_connect(call, "NodeProxyOptions", {"path": f"/{rest}"})
+    await admit_connect(call, "NodeProxyOptions", proxy_options(call))
     suffix = f"?{call.request.raw_query}" if call.request.raw_query else ""
     return await forward(call, f"{base}/{rest}{suffix}")

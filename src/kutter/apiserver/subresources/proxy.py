@@ -11,7 +11,7 @@ from urllib.parse import quote
 from kutter.api.errors import bad_request, not_found, unavailable
 from kutter.apiserver.context import Call
 from kutter.apiserver.ports import Tree
-from kutter.apiserver.subresources.node_relay import DROPPED_HEADERS, admit_connect
+from kutter.apiserver.subresources.node_relay import DROPPED_HEADERS, admit_connect, proxy_options
 from kutter.http.messages import Response
 from kutter.http.relay import proxy_request
 
@@ -37,7 +37,7 @@ async def pod_proxy(call: Call) -> Response:
     address = (pod.get("status") or {}).get("podIP")
     if not address:
         raise bad_request("address not allowed")
-    await admit_connect(call, "PodProxyOptions", {})
+    await admit_connect(call, "PodProxyOptions", proxy_options(call))
     return await _pass_on(call, scheme, address, port or _first_port(pod))
 
 
@@ -55,7 +55,7 @@ async def service_proxy(call: Call) -> Response:
     service = call.server.caches.get("services", namespace, name)
     if service is None:
         raise not_found("services", name)
-    await admit_connect(call, "ServiceProxyOptions", {})
+    await admit_connect(call, "ServiceProxyOptions", proxy_options(call))
     wanted = _port_name(service, name, port)
     targets = _targets(call, namespace, name, wanted)
     if not targets:

@@ -20,18 +20,24 @@ async def bindings_of(
     namespace: bool = True,
 ) -> Tree:
     """Without ``namespace`` (match conditions) ``namespaceObject`` is null. Raises ApiError."""
-    request = await render_request(subject, matched, "")
+    key = f"{matched.api_version} {namespace}"
+    found = subject.bindings.get(key)
+    if found is None:
+        found = subject.bindings[key] = await _base(subject, matched, decisions, namespace)
+    return {**found, "params": params}
+
+
+async def _base(subject: Subject, matched: Resource, decisions: Decisions, namespace: bool) -> Tree:
+    """What is the same for all expressions of a request in one version."""
     decide = _Decide(subject, decisions)
-    found: Tree = {
+    return {
         "object": await subject.new_in(matched),
         "oldObject": await subject.old_in(matched),
-        "request": request,
-        "params": params,
+        "request": render_request(subject, matched, ""),
         "namespaceObject": _namespace(subject) if namespace else None,
         "authorizer": Authorizer(decide),
         "authorizer.requestResource": ResourceCheck(decide, _own_question(subject)),
     }
-    return found
 
 
 def _own_question(subject: Subject) -> Question:

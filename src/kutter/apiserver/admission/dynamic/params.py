@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import orjson
+
 from kutter.api.catalog import split_api_version
 from kutter.api.resources import Resource
 from kutter.api.selectors import from_tree
@@ -14,6 +16,8 @@ from kutter.apiserver.admission.dynamic.policies import Binding, Policy
 from kutter.apiserver.admission.dynamic.subject import Subject
 from kutter.apiserver.admission.dynamic.versions import Versions
 from kutter.apiserver.ports import Reader, Tree
+
+_KEPT = 256
 
 
 class ConfigurationError(Exception):
@@ -34,8 +38,30 @@ def find_param_resource(policy: Policy, versions: Versions) -> Resource | None:
     return resource
 
 
+class ParamCache:
+    """What references led to, until anything of their kind changes. Trees are shared: read only."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str, bytes], tuple[int, list[Tree]]] = {}
+
+    def find(
+        self, reader: Reader, resource: Resource, reference: Tree, namespace: str
+    ) -> list[Tree]:
+        place = resource.group_resource
+        key = (place, namespace, orjson.dumps(reference))
+        revision = reader.revision(place)
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] == revision:
+            return kept[1]
+        found = _find(reader, resource, reference, namespace)
+        if len(self._kept) >= _KEPT:
+            self._kept.clear()
+        self._kept[key] = (revision, found)
+        return found
+
+
 async def collect_params(
-    policy: Policy, binding: Binding, subject: Subject, versions: Versions
+    policy: Policy, binding: Binding, subject: Subject, versions: Versions, cache: ParamCache
 ) -> list[Tree | None]:
     """What to evaluate with, one after the other; ``[None]`` without parameters.
 
@@ -45,7 +71,7 @@ async def collect_params(
     if resource is None or reference is None:
         return [None]
     namespace = _namespace(resource, reference, subject)
-    found = _find(subject.request.reader, resource, reference, namespace)
+    found = cache.find(subject.request.reader, resource, reference, namespace)
     if not found:
         if reference.get("parameterNotFoundAction") == "Deny":
             raise ConfigurationError(

@@ -11,6 +11,7 @@ from kutter.apiserver.admission.dynamic.matching import is_exempt
 from kutter.apiserver.admission.dynamic.outside import Outside
 from kutter.apiserver.admission.dynamic.params import (
     ConfigurationError,
+    ParamCache,
     collect_params,
     find_param_resource,
 )
@@ -43,6 +44,7 @@ class PolicyPlugin(Plugin, Generic[P]):
     def __init__(self, policies: Policies[P]) -> None:
         self._policies = policies
         self._server: Outside | None = None
+        self._params = ParamCache()
 
     def attach(self, server: Outside, reader: Reader, on_change: Callable[[], None]) -> None:
         """Follow the policies in ``reader``; ``on_change`` is told of their changes."""
@@ -99,7 +101,9 @@ class PolicyPlugin(Plugin, Generic[P]):
             try:
                 if subject.match(binding.matcher) is None:
                     continue
-                params = await collect_params(policy, binding, subject, self.outside().versions)
+                params = await collect_params(
+                    policy, binding, subject, self.outside().versions, self._params
+                )
             except (ApiError, ConfigurationError) as error:
                 text = f"failed to configure binding: {error}"
                 failed.append(Misconfigured(policy, binding, text))

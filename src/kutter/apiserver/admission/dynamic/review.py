@@ -47,13 +47,15 @@ def choose_version(accepted: Sequence[str]) -> str:
 
 async def render_review(subject: Subject, matched: Resource, version: str, uid: str) -> Tree:
     """The review of a request, its objects in the version of ``matched``. Raises ApiError."""
-    request = await render_request(subject, matched, uid)
+    request = render_request(subject, matched, uid)
+    last = {key: request.pop(key) for key in ("dryRun", "options")}
     request["object"] = await subject.new_in(matched)
     request["oldObject"] = await subject.old_in(matched)
+    request |= last
     return {"kind": "AdmissionReview", "apiVersion": f"{_GROUP}/{version}", "request": request}
 
 
-async def render_request(subject: Subject, matched: Resource, uid: str) -> Tree:
+def render_request(subject: Subject, matched: Resource, uid: str) -> Tree:
     """The request without its objects."""
     place, request = subject.place, subject.request
     tree: Tree = {

@@ -39,6 +39,8 @@ class Subject:
         # By api version; the new object's are forgotten when it changes.
         self._new: dict[str, Tree] = {}
         self._old: dict[str, Tree] = {}
+        # What expressions are bound to, by version; forgotten with the new object.
+        self.bindings: dict[str, Tree] = {}
 
     @classmethod
     def of(cls, request: AdmissionRequest, versions: Versions) -> Subject:
@@ -52,10 +54,14 @@ class Subject:
 
     def begin(self) -> None:
         """Another plugin looks: others may have changed the object since, or it got its name."""
-        self._new = {}
+        self._forget()
         if not self.place.name:
             name = self.request.name or _name_of(self.request.object)
             self.place = replace(self.place, name=name)
+
+    def _forget(self) -> None:
+        self._new = {}
+        self.bindings = {}
 
     def _equivalents(self) -> list[Resource]:
         if self._others is None:
@@ -152,13 +158,14 @@ class Subject:
         if request.shown is not None and kind == request.kind:
             assert request.object is not None, "there is an object to change"
             request.shown.absorb(request.object, tree)
-        elif request.operation == "CONNECT":
-            request.object = tree
+        elif request.operation == "CONNECT" or kind != resource.kind or resource.virtual:
+            # Nothing of this is stored: what it says is what its reader makes of it.
+            request.object = self._versions.read_part(tree, group, version, kind)
         else:
             request.object = await self._versions.settle(
                 tree, resource, request.resource, strict=strict
             )
-        self._new = {}
+        self._forget()
 
     def state(self, key: str, make: Any) -> Any:
         """What a plugin remembers from one round of the chain to the next."""

@@ -125,14 +125,15 @@ def _evaluate(policy: ValidatingPolicy, bindings: Tree) -> _Verdict:
             found.append(_denied(evaluation, index, validation))
     annotations: list[tuple[str, str]] = []
     faults: list[str] = []
-    # As upstream: annotations have a budget of their own.
-    noting = Evaluation(bindings, policy.composition)
-    for key, expression in policy.annotations:
-        value, error = noting.evaluate(expression)
-        if error and not policy.ignores_failure:
-            faults.append(error)
-        elif isinstance(value, str) and value.strip():
-            annotations.append((key, value.strip()))
+    if policy.annotations:
+        # As upstream: annotations have a budget of their own.
+        noting = Evaluation(bindings, policy.composition)
+        for key, expression in policy.annotations:
+            value, error = noting.evaluate(expression)
+            if error and not policy.ignores_failure:
+                faults.append(error)
+            elif isinstance(value, str) and value.strip():
+                annotations.append((key, value.strip()))
     return _Verdict(found, annotations, faults)
 
 

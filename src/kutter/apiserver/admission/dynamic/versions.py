@@ -79,6 +79,18 @@ class Versions:
         self._server.served_for(target).storage.strategy.default(tree)
         return tree
 
+    def read_part(self, tree: Tree, group: str, version: str, kind: str) -> Tree:
+        """A changed object of a kind that is not stored (options, reviews), checked by its schema
+        where it has one. Raises ApiError.
+        """
+        schema = schema_for(group, version, kind)
+        if schema is not None:
+            try:
+                schema.read(tree)
+            except Misfit as misfit:
+                raise internal(str(misfit)) from None
+        return tree
+
     def schema_of(
         self, resource: Resource, group: str, version: str, kind: str
     ) -> KindSchema | None:
