@@ -159,9 +159,11 @@ class _Estimator:
             else:
                 field = node.field(name)
                 node = field.type if field is not None else None
-        if node is None or node.max_size is None:
+        if node is None:
             return None
-        return Range(0, node.max_size)
+        # What has no bound of its own, as objects and the keys of maps, counts for nothing, as
+        # upstream: with keys of any length, definitions in wide use would be over the limit.
+        return Range(0, node.max_size or 0)
 
     def _local(self, name: str) -> _Local | None:
         stack = self._locals.get(name)

@@ -1,92 +1,79 @@
-r"""Regular expressions as Go reads them, compiled for Python.
+r"""Regular expressions as Go reads them: RE2, in time linear in the text, whatever the pattern.
 
-The two dialects agree but for a few things: Go's ``$`` is the very end, ``\z`` is Python's
-``\Z``, POSIX classes exist, look-around and back-references do not.
+Patterns come from definitions and rules, that is from users: an engine that backtracks could be
+made to hold up the server. RE2 is the dialect of Go's ``regexp``, but for ``\C``.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
-_POSIX = {
-    "alnum": "0-9A-Za-z",
-    "alpha": "A-Za-z",
-    "ascii": r"\x00-\x7F",
-    "blank": r"\t ",
-    "cntrl": r"\x00-\x1F\x7F",
-    "digit": "0-9",
-    "graph": "!-~",
-    "lower": "a-z",
-    "print": " -~",
-    "punct": r"!-/:-@\[-`{-~",
-    "space": r"\t\n\v\f\r ",
-    "upper": "A-Z",
-    "word": "0-9A-Za-z_",
-    "xdigit": "0-9A-Fa-f",
+# How Go words what RE2 finds wrong.
+_WORDS = {
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+    "missing ]": "missing closing ]",
+    "missing )": "missing closing )",
+    "bad repetition operator": "invalid nested repetition operator",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "invalid repetition size": "invalid repeat count",
 }
-_posix_class = re.compile(r"\[:(\^?)([a-z]+):\]")
-_LOOK_AROUND = ("(?=", "(?!", "(?<=", "(?<!", "(?P=", "(?#", "(?>")
 
 
 class PatternError(ValueError):
-    """The pattern is none; the message is near Go's."""
+    """The pattern is none; the message is Go's: ``error parsing regexp: WHAT: `WHERE```."""
+
+
+class Pattern:
+    """A compiled pattern. Texts are searched as UTF-8."""
+
+    __slots__ = ("_compiled",)
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+
+    def matches(self, text: str) -> bool:
+        """Whether it is found anywhere in ``text``."""
+        return self._compiled.search(text.encode("utf-8", "surrogatepass")) is not None
+
+    def find(self, text: str) -> str | None:
+        """The first, leftmost piece of ``text`` that matches."""
+        return next(self.find_all(text), None)
+
+    def find_all(self, text: str) -> Iterator[str]:
+        """All pieces that match, from left to right, none overlapping; as Go, no empty one right
+        behind another.
+        """
+        last = -1
+        for match in self._compiled.finditer(text.encode("utf-8", "surrogatepass")):
+            start, end = match.span()
+            if start == end == last:
+                continue
+            last = end
+            yield match.group().decode("utf-8", "surrogatepass")
 
 
 @lru_cache(maxsize=2048)
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Compile a Go pattern. Raises PatternError."""
+def compile_pattern(pattern: str) -> Pattern:
+    """Compile a pattern. Raises PatternError."""
+    import re2
+
+    if "\\C" in pattern.replace("\\\\", ""):
+        raise PatternError("error parsing regexp: invalid escape sequence: `\\C`")
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 8 << 20
     try:
-        return re.compile(_translate(pattern), re.ASCII)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise PatternError(f"error parsing regexp: {error}: `{pattern}`") from error
+        return Pattern(re2.compile(pattern.encode("utf-8", "surrogatepass"), options))
+    except re2.error as error:
+        raise PatternError(f"error parsing regexp: {_as_go(error)}") from None
 
 
-def _translate(pattern: str) -> str:
-    out: list[str] = []
-    position, in_class = 0, False
-    while position < len(pattern):
-        char = pattern[position]
-        if char == "\\":
-            out.append(_escape(pattern, position))
-            position += 2
-            continue
-        if in_class:
-            posix = _posix_class.match(pattern, position)
-            if posix is not None:
-                if posix[1] or posix[2] not in _POSIX:
-                    raise re.error(f"invalid character class range: `{posix[0]}`")
-                out.append(_POSIX[posix[2]])
-                position = posix.end()
-                continue
-            if char == "[":
-                char = r"\["
-            in_class = char != "]"
-        elif char == "[":
-            in_class = True
-            for head in ("[^]", "[]", "[^"):
-                # A bracket that comes first stands for itself.
-                if pattern.startswith(head, position):
-                    char = head.replace("]", r"\]")
-                    position += len(head) - 1
-                    break
-        elif char == "$":
-            char = r"\Z"
-        elif char == "(" and pattern.startswith(_LOOK_AROUND, position):
-            raise re.error(
-                f"invalid or unsupported Perl syntax: `{pattern[position : position + 3]}`"
-            )
-        out.append(char)
-        position += 1
-    return "".join(out)
-
-
-def _escape(pattern: str, position: int) -> str:
-    following = pattern[position + 1 : position + 2]
-    if not following:
-        raise re.error("trailing backslash at end of expression")
-    if following == "z":
-        return r"\Z"
-    if following in "123456789Z" or following in "pPCQ":
-        raise re.error(f"invalid escape sequence: `\\{following}`")
-    return f"\\{following}"
+def _as_go(error: Exception) -> str:
+    text = error.args[0]
+    said = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+    if said.startswith("trailing \\"):
+        return "trailing backslash at end of expression: ``"
+    what, _, where = said.partition(": ")
+    return f"{_WORDS.get(what, what)}: `{where}`"

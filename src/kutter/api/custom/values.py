@@ -171,7 +171,7 @@ def _text(schema: Schema) -> Check | None:
     pattern = schema.get("pattern") or ""
     if longest is None and shortest is None and not pattern:
         return None
-    search = compile_pattern(pattern).search if pattern else None
+    matches = compile_pattern(pattern).matches if pattern else None
 
     def check(value: Any, old: Any, path: str, errors: Errors) -> None:
         if type(value) is not str:
@@ -181,7 +181,7 @@ def _text(schema: Schema) -> Check | None:
         if shortest is not None and len(value) < shortest:
             text = f"{path} in body should be at least {shortest} chars long"
             errors.append(invalid(path or _NO_PATH, value, text))
-        if search is not None and search(value) is None:
+        if matches is not None and not matches(value):
             text = f"{path} in body should match '{pattern}'"
             errors.append(invalid(path or _NO_PATH, value, text))
 

@@ -102,7 +102,8 @@ class BindingKind(Standard):
                     errors += checked(f"{path}.name", name, text.dns_subdomain)
                 if group:
                     errors.append(not_supported(f"{path}.apiGroup", group, [""]))
-                if not subject.get("namespace"):
+                # In a RoleBinding it is the binding's own namespace unless said otherwise.
+                if not subject.get("namespace") and not self.resource.namespaced:
                     errors.append(required(f"{path}.namespace"))
             case "User" | "Group":
                 if group != GROUP:

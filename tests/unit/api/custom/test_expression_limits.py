@@ -87,6 +87,14 @@ def test_costs_multiply_with_what_surrounds_the_rule() -> None:
     assert "exceeds budget by factor of" in errors(unbounded)[0]
 
 
+def test_keys_and_whole_objects_count_for_nothing() -> None:
+    """As upstream; the definitions of Gateway API and CloudNativePG rely on it."""
+    labels = {"type": "object", "maxProperties": 8, "additionalProperties": TEXT}
+    rule = r"""self.all(key, key.matches(r"^(([a-z0-9]+/)?)[A-Za-z0-9]+$"))"""
+    assert errors({"labels": {**labels, RULES: [{"rule": rule}]}}) == []
+    assert errors({"a": TEXT}, "self == oldSelf") == []
+
+
 def test_old_values_need_a_place() -> None:
     item = {
         "type": "object",

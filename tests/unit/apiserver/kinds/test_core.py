@@ -102,8 +102,8 @@ REFUSED = [
         "rules[0].nonResourceURLs",
     ),
     (
-        "rolebindings",
-        of("rolebindings", subjects=[{"kind": "ServiceAccount", "name": "a"}]),
+        "clusterrolebindings",
+        of("clusterrolebindings", subjects=[{"kind": "ServiceAccount", "name": "a"}]),
         "subjects[0].namespace",
     ),
     (
@@ -165,6 +165,14 @@ def test_oversize_config_map() -> None:
 def _changed(plural: str, change: dict[str, Any], start: dict[str, Any] | None = None) -> list[str]:
     old = stored(plural, start)
     return change_errors(plural, {**copy.deepcopy(old), **copy.deepcopy(change)}, old)
+
+
+def test_an_account_of_a_binding_is_of_its_namespace_unless_said() -> None:
+    kind = strategy("rolebindings")
+    tree = of("rolebindings", subjects=[{"kind": "ServiceAccount", "name": "a"}])
+    kind.default(tree)
+    paths = [error.field for error in kind.validate_create(context(), tree)]
+    assert not [path for path in paths if path.startswith("subjects")]
 
 
 def test_role_references_stay() -> None:

@@ -5,6 +5,8 @@ Upstream: https://pkg.go.dev/k8s.io/apiserver/pkg/cel/library#Regex
 
 from __future__ import annotations
 
+from itertools import islice
+
 from kutter.api.cel.declarations import Library, Overload
 from kutter.api.cel.errors import EvaluationError
 from kutter.api.cel.library.costs import by_regex, estimate_find
@@ -15,32 +17,27 @@ from kutter.api.custom.patterns import PatternError, compile_pattern
 def matches(text: str, pattern: str) -> bool:
     """Whether the pattern is found anywhere in the text."""
     try:
-        return compile_pattern(pattern).search(text) is not None
+        return compile_pattern(pattern).matches(text)
     except PatternError as error:
         raise EvaluationError(str(error)) from None
 
 
 def find(text: str, pattern: str) -> str:
     try:
-        found = compile_pattern(pattern).search(text)
+        found = compile_pattern(pattern).find(text)
     except PatternError as error:
         raise EvaluationError(f"Illegal regex: {error}") from None
-    return found.group() if found is not None else ""
+    return found or ""
 
 
 def find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
     try:
-        found = compile_pattern(pattern).finditer(text)
+        found = compile_pattern(pattern).find_all(text)
     except PatternError as error:
         raise EvaluationError(f"Illegal regex: {error}") from None
     if limit == 0:
         return []
-    out: list[str] = []
-    for match in found:
-        out.append(match.group())
-        if len(out) == limit:
-            break
-    return out
+    return list(found if limit < 0 else islice(found, limit))
 
 
 REGEX = Library(
