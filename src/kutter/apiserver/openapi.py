@@ -1,53 +1,46 @@
 """OpenAPI v3 and v2, made from the catalog and the schema tables when first asked for.
 
-Between the tables of facts and clients that validate or merge by them (kubectl). Kept while
-the catalog does not change. Descriptions are not in the tables, so there are none here.
+Between the tables of facts and clients that explain, validate or merge by them (kubectl) or
+generate code from them. What a group-version's document says depends on its resources alone, so
+their hash is its ETag and part of its address: whoever asks by it may keep the answer for good.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from datetime import timedelta
+from email.utils import format_datetime
 from hashlib import sha512
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
-from kutter.api.custom.publishing import publish_schema
 from kutter.api.resources import Resource
-from kutter.api.schema import Node, schema_for
-from kutter.api.schema.loader import type_node
 from kutter.apiserver.aggregation.documents import merge
 from kutter.apiserver.negotiation import JSON
+from kutter.apiserver.openapi_definitions import Definitions
+from kutter.apiserver.openapi_paths import Paths
 from kutter.apiserver.openapi_protobuf import MEDIA, encode_document, wants_protobuf
 from kutter.apiserver.ports import Tree
-from kutter.apiserver.versions import schema_of
-from kutter.http.messages import Request, Response
+from kutter.apiserver.prose import Prose
+from kutter.http.messages import ImmutableResponse, Request, Response
 
 if TYPE_CHECKING:
     from kutter.apiserver.server import ApiServer
 
-_SCALARS: dict[str, Tree] = {
-    "string": {"type": "string"},
-    "boolean": {"type": "boolean"},
-    "int32": {"type": "integer", "format": "int32"},
-    "int64": {"type": "integer", "format": "int64"},
-    "double": {"type": "number", "format": "double"},
-    "byte": {"type": "string", "format": "byte"},
-    "time": {"type": "string", "format": "date-time"},
-    "microtime": {"type": "string", "format": "date-time"},
-    "quantity": {"type": "string"},
-    "intstr": {"type": "string", "format": "int-or-string"},
-    # Not empty: kubectl's explain takes an empty schema for a missing one.
-    "any": {"description": "Any value."},
-}
-_PATCHES = (
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-)
-# Custom kinds take no strategic merge patch, and kubectl looks here before it sends one.
-_CUSTOM_PATCHES = tuple(media for media in _PATCHES if "strategic" not in media)
-_QUERY = ("dryRun", "fieldManager", "fieldValidation", "pretty")
+# Changes with the form of the documents: answers kept by clients are of another form then.
+_FORM = "2"
+_SECURITY: Tree = {"type": "apiKey", "name": "authorization", "in": "header"}
+
+
+class _Part:
+    """One group-version's paths and definitions, as long as its resources stay."""
+
+    __slots__ = ("definitions", "mark", "paths")
+
+    def __init__(self, mark: str, definitions: Definitions, paths: Paths) -> None:
+        self.mark = mark
+        self.definitions = definitions.made
+        self.paths = paths.made
 
 
 class OpenApi:
@@ -56,7 +49,10 @@ class OpenApi:
     def __init__(self, server: ApiServer) -> None:
         self._server = server
         self._generation = (-1, -1)
-        self._documents: dict[tuple[str, str], bytes] = {}
+        self._prose = Prose()
+        # (path, media type) → document and ETag
+        self._documents: dict[tuple[str, str], tuple[bytes, str]] = {}
+        self._parts: dict[tuple[str, str, int], _Part] = {}
 
     def paths(self) -> list[str]:
         found = ["/openapi/v2", "/openapi/v3"]
@@ -74,18 +70,35 @@ class OpenApi:
             self._documents.clear()
         protobuf = path == "/openapi/v2" and wants_protobuf(request.headers.get("accept", ""))
         media = MEDIA if protobuf else JSON
-        document = self._documents.get((path, media))
-        if document is None:
+        found = self._documents.get((path, media))
+        if found is None:
             made = self._make(path)
             if made is None:
                 return None
             document = encode_document(made) if protobuf else orjson.dumps(made)
-            self._documents[path, media] = document
-        etag = f'"{_hash(document)}"'
-        headers = [("Content-Type", media), ("ETag", etag), ("Vary", "Accept")]
-        if request.headers.get("if-none-match") == etag:
-            return Response(304, headers)
-        return Response(200, headers, document)
+            found = self._documents[path, media] = (document, self._tag_of(path, document))
+        document, tag = found
+        headers = [("Content-Type", media), ("ETag", f'"{tag}"'), ("Vary", "Accept")]
+        response: Response
+        asked = request.params("hash") if request.raw_query else []
+        if asked and asked[0]:
+            if asked[0] != tag:
+                return Response(301, [("Location", f"{path}?hash={tag}")])
+            expires = self._server.clock.now() + timedelta(days=365)
+            headers.append(("Cache-Control", "public, immutable"))
+            headers.append(("Expires", format_datetime(expires, usegmt=True)))
+            response = ImmutableResponse(200, headers, document)
+        else:
+            response = Response(200, headers, document)
+        if request.headers.get("if-none-match") == f'"{tag}"':
+            response.status, response.body = 304, b""
+        return response
+
+    def _tag_of(self, path: str, document: bytes) -> str:
+        for group, version in self._server.catalog.group_versions():
+            if path == "/openapi/v3/" + _path_of(group, version):
+                return self._mark(group, version)
+        return _hash(document)
 
     def _make(self, path: str) -> Tree | None:
         if path == "/openapi/v2":
@@ -101,10 +114,7 @@ class OpenApi:
         paths = {}
         for group, version in self._server.catalog.group_versions():
             path = _path_of(group, version)
-            # The hash makes the document's address change with its content.
-            seed = f"{path}{[r.plural for r in self._server.catalog.resources(group, version)]}"
-            mark = self._server.definitions.mark_of(group, version)
-            relative = f"/openapi/v3/{path}?hash={_hash(seed.encode() + mark)}"
+            relative = f"/openapi/v3/{path}?hash={self._mark(group, version)}"
             paths[path] = {"serverRelativeURL": relative}
         for (group, version), remote in self._server.aggregator.remotes.items():
             # The document itself is asked of its server, by whoever wants it.
@@ -115,28 +125,54 @@ class OpenApi:
                 paths[path] = {"serverRelativeURL": url}
         return {"paths": paths}
 
+    def _mark(self, group: str, version: str) -> str:
+        """Changes with what a group-version's document says."""
+        plurals = [r.plural for r in self._server.catalog.resources(group, version)]
+        seed = f"{_FORM} {self._prose.known} {group}/{version} {plurals}"
+        return _hash(seed.encode() + self._server.definitions.mark_of(group, version))
+
+    def _part(self, group: str, version: str, form: int) -> _Part:
+        mark = self._mark(group, version)
+        part = self._parts.get((group, version, form))
+        if part is None or part.mark != mark:
+            definitions = Definitions(form, self._custom_schema, self._prose)
+            paths = Paths(definitions)
+            paths.add_discovery(group, version)
+            for resource in self._server.catalog.resources(group, version):
+                paths.add(resource)
+            part = self._parts[group, version, form] = _Part(mark, definitions, paths)
+        return part
+
     def _version_3(self, group: str, version: str) -> Tree:
-        definitions = _Definitions("#/components/schemas/", self._custom_schema, version=3)
-        paths: Tree = {}
-        for resource in self._server.catalog.resources(group, version):
-            _add_paths(paths, resource, definitions, version=3)
+        part = self._part(group, version, 3)
         return {
             "openapi": "3.0.0",
             "info": {"title": "Kubernetes", "version": "v1.36.0"},
-            "paths": paths,
-            "components": {"schemas": definitions.made},
+            "paths": part.paths,
+            "components": {
+                "schemas": part.definitions,
+                "securitySchemes": {"BearerToken": _SECURITY},
+            },
+            "security": [{"BearerToken": []}],
         }
 
     def _version_2(self) -> Tree:
-        definitions = _Definitions("#/definitions/", self._custom_schema, version=2)
+        served = list(self._server.catalog.group_versions())
+        # Parts of what is served no more would be kept for ever.
+        self._parts = {key: part for key, part in self._parts.items() if key[:2] in set(served)}
         paths: Tree = {}
-        for resource in self._server.catalog:
-            _add_paths(paths, resource, definitions, version=2)
-        document = {
+        definitions: Tree = {}
+        for group, version in served:
+            part = self._part(group, version, 2)
+            paths |= part.paths
+            definitions |= part.definitions
+        document: Tree = {
             "swagger": "2.0",
             "info": {"title": "Kubernetes", "version": "v1.36.0"},
             "paths": paths,
-            "definitions": definitions.made,
+            "definitions": definitions,
+            "securityDefinitions": {"BearerToken": _SECURITY},
+            "security": [{"BearerToken": []}],
         }
         for remote in self._server.aggregator.remotes.values():
             if remote.available:
@@ -153,169 +189,3 @@ def _path_of(group: str, version: str) -> str:
 
 def _hash(content: bytes) -> str:
     return sha512(content).hexdigest().upper()
-
-
-class _Definitions:
-    """Named types, each once, gathered while references to them are made."""
-
-    def __init__(
-        self, prefix: str, custom: Callable[[Resource], Tree | None], *, version: int
-    ) -> None:
-        self._prefix = prefix
-        self._custom = custom
-        self._version = version
-        self.made: dict[str, Tree] = {}
-        self._names: dict[int, str] = {}
-
-    def kind(self, resource: Resource) -> Tree:
-        """A reference to a resource's kind."""
-        custom = self._custom(resource)
-        if custom is not None:
-            return self._custom_kind(resource, custom)
-        schema = schema_of(resource)
-        if schema is None:
-            return {"type": "object"}
-        group = (resource.group or "core").split(".")[0]
-        name = f"io.k8s.api.{group}.{resource.version}.{resource.kind}"
-        if name not in self.made:
-            self.made[name] = {}
-            made = self._object(schema.node)
-            made["x-kubernetes-group-version-kind"] = [_gvk(resource)]
-            self.made[name] = made
-        return {"$ref": self._prefix + name}
-
-    def is_custom(self, resource: Resource) -> bool:
-        return self._custom(resource) is not None
-
-    def _custom_kind(self, resource: Resource, schema: Tree) -> Tree:
-        name = ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
-        if name not in self.made:
-            self.made[name] = {}
-            made = publish_schema(schema, self._metadata(), version=self._version, root=True)
-            made["x-kubernetes-group-version-kind"] = [_gvk(resource)]
-            self.made[name] = made
-        return {"$ref": self._prefix + name}
-
-    def _metadata(self) -> Tree:
-        return self._reference(type_node("meta/v1", "ObjectMeta"))
-
-    def delete_options(self) -> Tree:
-        """A reference to DeleteOptions."""
-        schema = schema_for("", "v1", "DeleteOptions")
-        assert schema is not None, "every group-version has DeleteOptions"
-        return self._reference(schema.node)
-
-    def _reference(self, node: Node) -> Tree:
-        # Types of a name may differ between group-versions: told apart by their fields' identity.
-        key = id(node.fields)
-        name = self._names.get(key)
-        if name is None:
-            name = f"io.k8s.api.{node.name}"
-            number = 2
-            while name in self.made:
-                name = f"io.k8s.api.{node.name}.{number}"
-                number += 1
-            self._names[key] = name
-            self.made[name] = {}
-            self.made[name] = self._object(node)
-        return {"$ref": self._prefix + name}
-
-    def _object(self, node: Node) -> Tree:
-        made: Tree = {"type": "object"}
-        if node.fields:
-            made["properties"] = {name: self._field(field) for name, field in node.fields.items()}
-        if node.required:
-            made["required"] = sorted(node.required)
-        if node.map_type:
-            made["x-kubernetes-map-type"] = node.map_type
-        return made
-
-    def _field(self, node: Node) -> Tree:
-        made = self._type(node)
-        facts: Tree = {}
-        if node.list_type:
-            facts["x-kubernetes-list-type"] = node.list_type
-        if node.map_keys:
-            facts["x-kubernetes-list-map-keys"] = list(node.map_keys)
-        if node.patch_strategies:
-            facts["x-kubernetes-patch-strategy"] = ",".join(sorted(node.patch_strategies))
-        if node.merge_key:
-            facts["x-kubernetes-patch-merge-key"] = node.merge_key
-        if "$ref" in made:
-            # A reference cannot carry siblings: facts go beside it in an allOf.
-            return {"allOf": [made], **facts} if facts else made
-        return {**made, **facts}
-
-    def _type(self, node: Node) -> Tree:
-        match node.type:
-            case "object":
-                return self._reference(node) if node.name else self._object(node)
-            case "map":
-                assert node.items is not None
-                return {"type": "object", "additionalProperties": self._field(node.items)}
-            case "list":
-                assert node.items is not None
-                return {"type": "array", "items": self._field(node.items)}
-            case _:
-                return dict(_SCALARS[node.type])
-
-
-def _gvk(resource: Resource) -> Tree:
-    return {"group": resource.group, "version": resource.version, "kind": resource.kind}
-
-
-def _add_paths(paths: Tree, resource: Resource, definitions: _Definitions, *, version: int) -> None:
-    namespace = "{namespace}" if resource.namespaced else ""
-    collection = resource.path(namespace)
-    one = resource.path(namespace, "{name}")
-    reference = definitions.kind(resource)
-    patches = _CUSTOM_PATCHES if definitions.is_custom(resource) else _PATCHES
-    verbs = set(resource.verbs)
-    on_collection: Tree = {}
-    on_one: Tree = {}
-    for method, verb, action, target in (
-        ("get", "list", "list", on_collection),
-        ("post", "create", "post", on_collection),
-        ("delete", "deletecollection", "deletecollection", on_collection),
-        ("get", "get", "get", on_one),
-        ("put", "update", "put", on_one),
-        ("patch", "patch", "patch", on_one),
-        ("delete", "delete", "delete", on_one),
-    ):
-        if verb in verbs:
-            target[method] = _operation(resource, action, reference, version, patches)
-    if on_collection:
-        paths[collection] = on_collection
-    if on_one:
-        paths[one] = on_one
-
-
-def _operation(
-    resource: Resource, action: str, reference: Tree, version: int, patches: tuple[str, ...]
-) -> Tree:
-    writes = action in ("post", "put", "patch")
-    parameters: list[Tree] = []
-    if writes or action == "delete":
-        kind: Tree = {"schema": {"type": "string"}} if version == 3 else {"type": "string"}
-        parameters = [{"name": name, "in": "query", **kind} for name in _QUERY]
-    operation: Tree = {
-        "operationId": f"{action}{resource.group.split('.')[0].title() or 'Core'}"
-        f"{resource.version.title()}{resource.kind}",
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": _gvk(resource),
-        "parameters": parameters,
-    }
-    if version == 3:
-        content: Any = {"application/json": {"schema": reference}}
-        operation["responses"] = {"200": {"description": "OK", "content": content}}
-        if writes:
-            types = patches if action == "patch" else ("application/json", "application/yaml")
-            body = {"type": "object"} if action == "patch" else reference
-            operation["requestBody"] = {"content": {media: {"schema": body} for media in types}}
-        return operation
-    operation["responses"] = {"200": {"description": "OK", "schema": reference}}
-    if writes:
-        operation["consumes"] = list(patches) if action == "patch" else ["application/json"]
-        body = {"type": "object"} if action == "patch" else reference
-        parameters.append({"name": "body", "in": "body", "required": True, "schema": body})
-    return operation

@@ -35,7 +35,7 @@ from kutter.apiserver.protobuf_encoders import status_for
 from kutter.apiserver.request_info import RequestInfo, parse_request_info
 from kutter.apiserver.verbs import read, watch, write
 from kutter.base.log import get_logger
-from kutter.http.messages import Request, Response
+from kutter.http.messages import ImmutableResponse, Request, Response
 from kutter.store.interface import StoreError
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ class Pipeline:
         status_for(request, response)
         headers = response.headers
         headers.append(("Audit-Id", audit_id))
-        headers.append(_NO_CACHE)
+        if not isinstance(response, ImmutableResponse):
+            headers.append(_NO_CACHE)
         if flow is not None and request.local_user is None:
             headers += flow.headers
         for text in warnings:

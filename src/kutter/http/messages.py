@@ -114,6 +114,10 @@ class Response(msgspec.Struct):
     upgrade: UpgradeHandler | None = None
 
 
+class ImmutableResponse(Response):
+    """An answer that says itself how long it may be kept."""
+
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 

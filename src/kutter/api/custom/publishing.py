@@ -10,23 +10,19 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-_HEAD: Schema = {
-    "apiVersion": {
-        "type": "string",
-        "description": "Group and version of this representation of the object.",
-    },
-    "kind": {"type": "string", "description": "What the object is, in upper camel case."},
-}
 _NOT_IN_V2 = ("allOf", "anyOf", "oneOf", "not", "default", "nullable")
 _LISTS = ("allOf", "anyOf", "oneOf")
 
 
-def publish_schema(schema: Schema, metadata: Schema, *, version: int, root: bool = False) -> Schema:
-    """A copy for OpenAPI ``version`` 2 or 3; ``metadata`` is a reference to ObjectMeta."""
+def publish_schema(schema: Schema, head: Schema, *, version: int, root: bool = False) -> Schema:
+    """A copy for OpenAPI ``version`` 2 or 3; ``head`` are the properties every object has."""
 
     def publish(below: Schema) -> Schema:
-        return publish_schema(below, metadata, version=version)
+        return publish_schema(below, head, version=version)
 
+    if root and version == 2 and schema.get("x-kubernetes-preserve-unknown-fields"):
+        # With properties, kubectl would take those for all there may be.
+        return {"type": "object"}
     made = dict(schema)
     if version == 2:
         loose = schema.get("nullable") or schema.get("x-kubernetes-preserve-unknown-fields")
@@ -44,7 +40,7 @@ def publish_schema(schema: Schema, metadata: Schema, *, version: int, root: bool
                 made[name] = [publish(part) for part in made[name]]
     properties = {name: publish(part) for name, part in (made.get("properties") or {}).items()}
     if root or (schema.get("x-kubernetes-embedded-resource") and version == 3):
-        properties |= {**_HEAD, "metadata": metadata}
+        properties |= head
     if properties:
         made["properties"] = properties
     for name in ("items", "additionalProperties", "not"):

@@ -39,7 +39,9 @@ def type_node(table: str, name: str) -> Node:
             for field, facts in described["fields"].items()
         }
 
-    return Node("object", name=name, resolve=resolve, required=required, facts=described)
+    return Node(
+        "object", name=name, table=table, resolve=resolve, required=required, facts=described
+    )
 
 
 def _field_node(table: str, facts: str | dict[str, Any], *, required: bool) -> Node:
@@ -58,6 +60,7 @@ def _node(table: str, text: str, facts: dict[str, Any] | None, *, required: bool
             return Node(
                 "object",
                 name=shared.name,
+                table=shared.table,
                 resolve=lambda: shared.fields,
                 required=shared.required,
                 facts={"mapType": shared.map_type, "unions": shared.unions, **facts},
@@ -76,6 +79,11 @@ def _node(table: str, text: str, facts: dict[str, Any] | None, *, required: bool
 @lru_cache(maxsize=32)
 def _scalar(text: str) -> Node:
     return Node(cast("NodeType", text))
+
+
+def kinds_of(table: str) -> frozenset[str]:
+    """The types of a table that are kinds, lists among them."""
+    return frozenset(_table(table)["kinds"])
 
 
 def find_type(group: str, version: str, kind: str) -> Node | None:

@@ -45,8 +45,9 @@ class Findings:
 class Node:
     """One value's schema.
 
-    ``name`` is the type's (``PodSpec``), ``""`` when it has none. ``patch_strategies`` and
-    ``merge_key`` drive strategic merge patch; ``list_type`` (``atomic``, ``set``, ``map``),
+    ``name`` is the type's (``PodSpec``), ``""`` when it has none; ``table`` is its
+    group-version's. ``patch_strategies`` and ``merge_key`` drive strategic merge patch;
+    ``list_type`` (``atomic``, ``set``, ``map``),
     ``map_keys`` and ``map_type`` drive field ownership.
     """
 
@@ -68,6 +69,7 @@ class Node:
         "patch_strategies",
         "preserves_unknown",
         "required",
+        "table",
         "type",
         "unions",
         "validations",
@@ -78,6 +80,7 @@ class Node:
         type: NodeType,
         *,
         name: str = "",
+        table: str = "",
         items: Node | None = None,
         resolve: Callable[[], dict[str, Node]] | None = None,
         facts: dict[str, Any] | None = None,
@@ -88,6 +91,7 @@ class Node:
         facts = facts or {}
         self.type: NodeType = type
         self.name = name
+        self.table = table
         self.items = items
         self.required = required
         self.preserves_unknown = preserves_unknown
