@@ -93,6 +93,8 @@ class Watcher:
         self._buffered += len(encoded)
         if self._buffered > BUFFER_LIMIT_BYTES:
             self.close()
+            if hand_over is not None:
+                hand_over(None)  # what it was sent and does not read is let go, too
         self._wake()
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ class ApiServerOptions:
     max_requests_inflight: int = 400
     max_mutating_requests_inflight: int = 200
     request_timeout: str = "1m0s"
+    shutdown_delay_duration: str = "0s"
     enable_admission_plugins: str = ""
     disable_admission_plugins: str = ""
     admission_control_config_file: str = ""
@@ -41,7 +42,11 @@ class ApiServerOptions:
             value = getattr(self, name)
             if isinstance(value, int) and value < 0:
                 raise ValueError(f"--{name.replace('_', '-')} is {value}, expected 0 or more")
-        for name in ("audit_webhook_batch_max_wait", "audit_webhook_initial_backoff"):
+        for name in (
+            "audit_webhook_batch_max_wait",
+            "audit_webhook_initial_backoff",
+            "shutdown_delay_duration",
+        ):
             seconds_of(self, name)
         if not seconds_of(self, "request_timeout"):
             raise ValueError(f"--request-timeout is {self.request_timeout}, expected more than 0s")
@@ -93,6 +98,7 @@ API_FLAGS: dict[str, str] = {
     "disable_admission_plugins": "admission plugins not to use although on by default, with commas",
     "admission_control_config_file": "configuration of admission plugins"
     " (apiserver.config.k8s.io/v1 AdmissionConfiguration)",
+    "shutdown_delay_duration": "how long a stopping server still serves, not ready (default 0s)",
     "audit_policy_file": "audit policy (audit.k8s.io/v1 Policy); without one nothing is audited",
     "audit_log_path": "file audit events are appended to, - for standard output",
     "audit_log_maxage": "days audit files put aside are kept (default: for ever)",

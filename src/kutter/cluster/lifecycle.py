@@ -25,6 +25,7 @@ import orjson
 from kutter.client import kubeconfig
 from kutter.cluster import processes
 from kutter.cluster.admin_kubeconfig import build_kubeconfig
+from kutter.cluster.api_options import seconds_of
 from kutter.cluster.certificates import Certificates, certificates_of
 from kutter.cluster.config import ClusterConfig, save_config
 
@@ -33,6 +34,7 @@ Say = Callable[[str], None]
 SERVER, AGENT = "server", "agent"
 CONTEXT = "kutter"
 _POLL_S = 0.02
+_STOP_S = 20.0
 
 
 class StartError(Exception):
@@ -102,7 +104,8 @@ def take_down(config: ClusterConfig, *, purge: bool, say: Say) -> str:
         raise StartError("stopping the cluster needs root", "run it with sudo")
     try:
         agent = processes.stop(config.run_dir, AGENT)
-        server = processes.stop(config.run_dir, SERVER)
+        patience_s = _STOP_S + seconds_of(config, "shutdown_delay_duration")
+        server = processes.stop(config.run_dir, SERVER, timeout_s=patience_s)
     except RuntimeError as error:
         raise StartError(str(error), "look at what it waits for with 'ps' and try again") from error
     say("Removing containers, mounts, interfaces and rules ...")

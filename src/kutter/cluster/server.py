@@ -13,16 +13,18 @@ import uvloop
 from kutter.api.errors import ApiError
 from kutter.apiserver.aggregation.front_proxy import FrontProxy
 from kutter.apiserver.encryption.configuration import ensure_encryption_file
+from kutter.apiserver.server import ApiServer
 from kutter.base.clock import SYSTEM_CLOCK
 from kutter.base.collector import settle
 from kutter.base.log import configure_logging, get_logger
 from kutter.base.tasks import Scope, supervise
+from kutter.cluster.api_options import seconds_of
 from kutter.cluster.certificates import Certificates, certificates_of
 from kutter.cluster.config import ClusterConfig
 from kutter.cluster.control_plane import ControlPlane, ControlPlaneOptions
 from kutter.http.client import HttpClient
 from kutter.http.messages import Response
-from kutter.http.server import serve
+from kutter.http.server import HttpServer, Limits, serve
 from kutter.http.tls import ServerTls, client_context
 from kutter.store.durable import SqliteStore
 from kutter.store.interface import StoreError
@@ -32,6 +34,10 @@ _log = get_logger("server")
 _REASONS = {400: "BadRequest", 413: "RequestEntityTooLarge", 431: "RequestHeaderFieldsTooLarge"}
 # Renewal looks this often; certificates are renewed with a third of their life left.
 _RENEW_EVERY_S = 3600.0 * 12
+# How long answers under way are waited for; less than whoever stops us waits.
+SHUTDOWN_GRACE_S = 10.0
+# Heads as long as upstream takes: selectors can be.
+API_LIMITS = Limits(header_bytes=1 << 20)
 
 
 def render_status(code: int, message: str) -> Response:
@@ -58,11 +64,41 @@ def run_server(config: ClusterConfig, *, verbose: bool = False) -> int:
     return 0
 
 
+class _Signals:
+    """The first asks to stop, the second to hurry."""
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+        self.hurry = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._take)
+
+    def _take(self) -> None:
+        (self.hurry if self.stopping.is_set() else self.stopping).set()
+
+
+async def drain(
+    api: ApiServer, server: HttpServer, *, delay_s: float, hurry: asyncio.Event | None = None
+) -> None:
+    """End the way clients notice least: not ready any more, but serving for ``delay_s``; then no
+    new connections, answers finished, watches ended; what is left after a while is dropped.
+    """
+    api.health.stopping = True
+    async with Scope("drain") as scope:
+        hurried = scope.start((hurry or asyncio.Event()).wait(), "hurry")
+        if delay_s:
+            _log.info("not ready any more, still serving", delay_s=delay_s)
+            await asyncio.wait({hurried}, timeout=delay_s)
+        closing = scope.start(server.close(grace_s=SHUTDOWN_GRACE_S), "close")
+        await asyncio.wait({hurried, closing}, return_when=asyncio.FIRST_COMPLETED)
+        if not closing.done():
+            await server.close(grace_s=0)
+        await closing
+
+
 async def _serve(config: ClusterConfig) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    signals = _Signals()
     certificates = certificates_of(config)
     certificates.ensure()
     if not config.encryption_provider_config:
@@ -102,19 +138,24 @@ async def _serve(config: ClusterConfig) -> None:
     )
     everywhere = "0.0.0.0"  # noqa: S104  (the API is the cluster's, TLS guards it)
     server = await serve(
-        plane.api.handle, everywhere, config.api_port, tls=tls, render_error=render_status
+        plane.api.handle,
+        everywhere,
+        config.api_port,
+        tls=tls,
+        limits=API_LIMITS,
+        render_error=render_status,
     )
     async with Scope("server") as scope:
         await plane.start(scope)
         scope.start(supervise("certificates", lambda: _renew(certificates)), "certificates")
         _log.info("serving", url=config.server_url)
         settle()
-        stopped = scope.start(stopping.wait(), "stop")
+        stopped = scope.start(signals.stopping.wait(), "stop")
         failed = scope.start(scope.wait_failed(), "failure")
         await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
         _log.info("stopping")
-        plane.api.health.stopping = True
-        await server.close(grace_s=2.0)
+        delay_s = seconds_of(config, "shutdown_delay_duration") if stopped.done() else 0.0
+        await drain(plane.api, server, delay_s=delay_s, hurry=signals.hurry)
     with contextlib.suppress(asyncio.CancelledError):
         await plane.stop()
     await node_client.close()

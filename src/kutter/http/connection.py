@@ -544,8 +544,14 @@ class ServerConnection(asyncio.Protocol):
             if self._drain is not None:
                 await self._wait_drained()
 
-    def _push(self, data: bytes) -> bool:
-        """Send one item of a stream at once; False when the client is behind."""
+    def _push(self, data: bytes | None) -> bool:
+        """Send one item of a stream at once; False when the client is behind. None: if it is
+        behind, it has been waited for long enough.
+        """
+        if data is None:
+            if self._drain is not None:
+                self._transport.abort()
+            return False
         if self._drain is not None or self._lost or self._eof or not data:
             return False
         self._transport.write(_chunk_of(data))
@@ -693,6 +699,12 @@ class ServerConnection(asyncio.Protocol):
             self._transport.close()
         elif self._streaming and self._task is not None:
             self._task.cancel()
+
+    def abort_if_done(self) -> None:
+        """Close at once if everything is said and only the client's farewell is missing."""
+        transport = self._transport
+        if self._task is None and transport.is_closing() and not transport.get_write_buffer_size():
+            transport.abort()
 
     def abort(self) -> None:
         """Close at once."""

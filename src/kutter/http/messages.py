@@ -82,7 +82,7 @@ class Request(msgspec.Struct):
 
 
 UpgradeHandler = Callable[[ByteStream], Awaitable[None]]
-Push = Callable[[bytes], bool]
+Push = Callable[[bytes | None], bool]
 
 
 class PushStream(Protocol):
@@ -92,7 +92,8 @@ class PushStream(Protocol):
 
     def attach(self, push: Push | None) -> None:
         """While its reader waits for an item, the stream may give it to ``push`` instead; False
-        from there means: not taken, wake the reader. None: no more.
+        from there means: not taken, wake the reader. ``push(None)`` at any time gives up a client
+        that does not read. ``attach(None)``: no more.
         """
 
 

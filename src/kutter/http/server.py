@@ -21,6 +21,7 @@ from kutter.http.messages import Handler, Response
 from kutter.http.tls import ServerTls
 
 _BACKLOG = 1024
+_POLITE_S = 1.0  # for clients to say that they, too, have closed
 _CLOSE_TURNS = 100  # of the loop, for aborted transports to say that they are closed
 RenderError = Callable[[int, str], Response]
 
@@ -161,9 +162,14 @@ class HttpServer:
             listener.close()
         for connection in list(self._connections):
             connection.end()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                await self._empty.wait()
+        end = self.loop.time() + grace_s
+        while self._connections and self.loop.time() < end:
+            try:
+                async with asyncio.timeout(min(_POLITE_S, end - self.loop.time())):
+                    await self._empty.wait()
+            except TimeoutError:
+                for connection in list(self._connections):
+                    connection.abort_if_done()
         for connection in list(self._connections):
             connection.abort()
         await self.scope.close()

@@ -30,7 +30,7 @@ from kutter.cluster.admin_kubeconfig import build_kubeconfig
 from kutter.cluster.api_options import ApiServerOptions
 from kutter.cluster.certificates import Certificates
 from kutter.cluster.control_plane import ControlPlane, ControlPlaneOptions
-from kutter.cluster.server import front_proxy_of, render_status
+from kutter.cluster.server import API_LIMITS, front_proxy_of, render_status
 from kutter.http.server import serve
 from kutter.http.tls import ServerTls
 from kutter.store.durable import SqliteStore
@@ -141,7 +141,12 @@ class LocalCluster:
             clock=self._clock,
         )
         server = await serve(
-            self.plane.api.handle, "127.0.0.1", 0, tls=tls, render_error=render_status
+            self.plane.api.handle,
+            "127.0.0.1",
+            0,
+            tls=tls,
+            limits=API_LIMITS,
+            render_error=render_status,
         )
         self.url = f"https://127.0.0.1:{server.port}"
         self._write_kubeconfig()
