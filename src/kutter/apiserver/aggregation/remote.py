@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import ssl
-from dataclasses import replace
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from kutter.apiserver.aggregation.documents import Documents
 from kutter.apiserver.aggregation.front_proxy import (
