@@ -221,11 +221,55 @@ def test_agent_killed_while_pods_start_finishes_them(
     for number in range(6):
         pod = space.wait_ready(f"p{number}")
         assert container_status(pod)["restartCount"] == 0
-    # One first process per pod: no container was started twice.
-    assert len(monitors(cluster)) >= 6
+    # One first process per pod: no container was started twice. Ready means started, not that
+    # the shell has come to its own program yet.
+    wait_until("every container sleeps", lambda: len(monitors(cluster)) == 6)
     table = cluster.machine.run("ps", "-e", "-o", "args=").stdout
     shells = [line for line in table.splitlines() if line.startswith("sh -c trap 'exit 0' TERM")]
     assert len(shells) == 6, table
+
+
+def test_what_ends_is_started_again_by_itself(own_cluster: Cluster, archives: list[Path]) -> None:
+    cluster = own_cluster
+    before = cluster.machine.traces([cluster.state, cluster.run_dir, cluster.logs])
+    space = start(cluster, archives)
+    space.create_pod("stands", {"containers": [sleeper()]})
+    space.wait_ready("stands")
+    standing, processes = lives(space), monitors(cluster)
+
+    for names in (("server",), ("agent",), ("server", "agent")):
+        ended = {name: cluster.pid(name) for name in names}
+        cluster.kill(*names)
+        wait_until("they run again", lambda e=ended: all(cluster.pid(n) != e[n] for n in e))
+        wait_until("the agent is ready", lambda: _agent_is_ready(cluster))
+        wait_until("the server answers", lambda: _is_ready(cluster))
+    assert monitors(cluster) == processes, "no container was touched"
+    assert lives(space) == standing
+    space.create_pod("later", {"containers": [sleeper()]})
+    space.wait_ready("later")
+
+    # Without the supervisor 'up' brings a new one, and starts nothing twice.
+    cluster.kill("supervisor")
+    running = {name: cluster.pid(name) for name in ("server", "agent")}
+    cluster.up()
+    assert {name: cluster.pid(name) for name in running} == running
+    table = cluster.machine.run("ps", "-e", "-ww", "-o", "args=").stdout
+    assert table.count("supervisor.py") == 1
+    cluster.down("--purge")
+    compare(before, lambda: cluster.machine.traces([cluster.state, cluster.run_dir, cluster.logs]))
+
+
+def _agent_is_ready(cluster: Cluster) -> bool:
+    socket = str(cluster.run_dir / "agent.sock")
+    asked = ("curl", "-sS", "--unix-socket", socket, "http://agent/ready")
+    return '"ready":true' in cluster.machine.run(*asked, check=False).stdout
+
+
+def _is_ready(cluster: Cluster) -> bool:
+    try:
+        return cluster.request("GET", "/readyz")[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def test_down_on_a_machine_that_never_had_a_cluster(own_cluster: Cluster) -> None:

@@ -1,7 +1,7 @@
 """Starting and stopping the cluster of this machine: what ``kutter up`` and ``down`` do.
 
-Order of start: certificates, server, wait for ``/readyz``, agent, wait for the node. Every step
-is safe to repeat, so ``up`` after a crash continues where things were.
+Order of start: certificates, server, wait for ``/readyz``, agent, wait for the node, supervisor.
+Every step is safe to repeat, so ``up`` after a crash continues where things were.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib.error import HTTPError, URLError
 import orjson
 
 from kutter.client import kubeconfig
-from kutter.cluster import processes
+from kutter.cluster import processes, supervision
 from kutter.cluster.admin_kubeconfig import build_kubeconfig
 from kutter.cluster.api_options import seconds_of
 from kutter.cluster.certificates import Certificates, certificates_of
@@ -35,6 +35,7 @@ SERVER, AGENT = "server", "agent"
 CONTEXT = "kutter"
 _POLL_S = 0.02
 _STOP_S = 20.0
+_LOCK_S = 60.0
 
 
 class StartError(Exception):
@@ -51,18 +52,44 @@ class State:
 
     server: processes.Running | None
     agent: processes.Running | None
+    supervisor: processes.Running | None
 
 
 def observe(config: ClusterConfig) -> State:
     """Look up our processes."""
-    return State(processes.find(config.run_dir, SERVER), processes.find(config.run_dir, AGENT))
+    names = (SERVER, AGENT, supervision.NAME)
+    return State(*(processes.find(config.run_dir, name) for name in names))
 
 
 def bring_up(config: ClusterConfig, *, with_agent: bool, timeout_s: float, say: Say) -> None:
-    """Start what does not run yet and wait for it. Raises StartError."""
+    """Start what does not run yet, wait for it, have it watched. Raises StartError."""
     _check_machine(config, with_agent=with_agent)
+    deadline = time.monotonic() + timeout_s
+    try:
+        with supervision.alone(config, timeout_s):
+            # What we start we also report about; the supervisor would start it behind our back.
+            supervision.stop(config)
+            try:
+                _bring_up(config, with_agent=with_agent, deadline=deadline, say=say)
+            finally:
+                _supervise(config)
+    except supervision.SupervisionError as error:
+        raise StartError(str(error), "look at 'kutter status' and try again") from error
+
+
+def _supervise(config: ClusterConfig) -> None:
+    """Have watched what runs now."""
+    commands = {
+        name: [name, *place_flags(config)]
+        for name in (SERVER, AGENT)
+        if processes.find(config.run_dir, name) is not None
+    }
+    if commands:
+        supervision.start(config, commands)
+
+
+def _bring_up(config: ClusterConfig, *, with_agent: bool, deadline: float, say: Say) -> None:
     started_s = time.monotonic()
-    deadline = started_s + timeout_s
     state = observe(config)
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
     save_config(config)
@@ -103,6 +130,15 @@ def take_down(config: ClusterConfig, *, purge: bool, say: Say) -> str:
     if os.geteuid() != 0:
         raise StartError("stopping the cluster needs root", "run it with sudo")
     try:
+        with supervision.alone(config, _LOCK_S):
+            return _take_down(config, purge=purge, say=say)
+    except supervision.SupervisionError as error:
+        raise StartError(str(error), "look at 'kutter status' and try again") from error
+
+
+def _take_down(config: ClusterConfig, *, purge: bool, say: Say) -> str:
+    try:
+        supervision.stop(config)
         agent = processes.stop(config.run_dir, AGENT)
         patience_s = _STOP_S + seconds_of(config, "shutdown_delay_duration")
         server = processes.stop(config.run_dir, SERVER, timeout_s=patience_s)

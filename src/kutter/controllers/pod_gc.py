@@ -50,10 +50,7 @@ class PodGarbageCollector:
             return Result()
         node = pod.spec.node_name
         if not node:
-            if pod.metadata.deletion_timestamp:
-                await self._remove(pod)
-                return Result("it was deleted before it was bound")
-            return Result()
+            return await self._remove_unbound(pod)
         if pod.status.phase in ("Succeeded", "Failed") and len(self._pods) > TERMINATED_LIMIT:
             return await self._trim()
         if self._nodes.get(node) is not None:
@@ -73,6 +70,18 @@ class PodGarbageCollector:
         await self._mark_failed(pod)
         await self._remove(pod)
         return Result(f"its node {node} is gone")
+
+    async def _remove_unbound(self, pod: Pod) -> Result:
+        """A deleted pod no node will ever finish. Raises ApiError."""
+        meta = pod.metadata
+        if not meta.deletion_timestamp:
+            return Result()
+        if pod.status.phase not in ("Succeeded", "Failed"):
+            await write_pod_condition(self._client, pod, None, phase="Failed")
+        if meta.deletion_grace_period_seconds == 0:
+            return Result("it was deleted before it was bound; its finalizers are waited for")
+        await self._remove(pod)
+        return Result("it was deleted before it was bound")
 
     async def _trim(self) -> Result:
         done = [p for p in self._pods.items() if p.status.phase in ("Succeeded", "Failed")]

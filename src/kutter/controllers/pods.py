@@ -112,10 +112,13 @@ async def run_in_growing_batches(
 
 
 async def write_pod_condition(
-    client: Client, pod: Pod, condition: dict[str, Any], *, phase: str = ""
+    client: Client, pod: Pod, condition: dict[str, Any] | None, *, phase: str = ""
 ) -> bool:
-    """Set one condition (and the phase) of a pod; False when the pod is gone or another one."""
-    status: dict[str, Any] = {"conditions": [condition]}
+    """Set a condition and the phase of a pod, what is given of them.
+
+    False when the pod is gone or another one.
+    """
+    status: dict[str, Any] = {"conditions": [condition]} if condition else {}
     if phase:
         status["phase"] = phase
     meta = pod.metadata

@@ -22,7 +22,11 @@ def run(parsed: argparse.Namespace) -> int:
     config = config_from(parsed)
     state = observe(config)
     rows = []
-    for name, running in (("server", state.server), ("agent", state.agent)):
+    for name, running in (
+        ("server", state.server),
+        ("agent", state.agent),
+        ("supervisor", state.supervisor),
+    ):
         rows.append(
             {
                 "component": name,
@@ -33,7 +37,7 @@ def run(parsed: argparse.Namespace) -> int:
                 "log": str(config.log_dir / f"{name}.log"),
             }
         )
-    up = all(row["running"] for row in rows)
+    up = state.server is not None and state.agent is not None
     if parsed.output == "json":
         facts = {"up": up, "server": config.server_url, "components": rows}
         print(orjson.dumps(facts, option=orjson.OPT_INDENT_2).decode())
@@ -49,6 +53,8 @@ def run(parsed: argparse.Namespace) -> int:
         )
     if up:
         print(f"\nAPI server: {config.server_url}")
+        if state.supervisor is None:
+            print("Nothing starts them again if they end: 'sudo kutter up' puts that right.")
     else:
         print("\nStart it with 'sudo kutter up'.")
     return 0 if up else 3
