@@ -116,7 +116,7 @@ class WebhookServer:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
 
     async def _handle(self, request: Request) -> Response:
-        body = orjson.loads(request.body)
+        body = orjson.loads(request.body) if request.body else None
         call = Call(request.path, request.raw_query, request.headers, body, request.remote_address)
         self.calls.append(call)
         answer = self.answer(call)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from tests.conformance_kit import Rest, wait_until
 
+from kutter.apiserver import configuration_file
 from kutter.apiserver.encryption.configuration import ensure_encryption_file
 from kutter.cluster.api_options import ApiServerOptions
 from kutter.testing.cluster import LocalCluster
@@ -38,6 +39,12 @@ def on_disk(tmp_path: Path) -> bytes:
 
 def secret(name: str, value: str = MARK) -> dict:
     return {"metadata": {"name": name}, "data": {"password": encoded(value)}}
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are looked at more often than in the world."""
+    monkeypatch.setattr(configuration_file, "CHECK_EVERY_S", 0.2)
 
 
 @pytest.fixture

@@ -47,10 +47,14 @@ class Attributes(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """An authorizer's answer; ``reason`` ends up in the 403's message."""
+    """An authorizer's answer; ``reason`` ends up in the 403's message.
+
+    Not ``allowed`` means that others may be asked; ``denied`` that nobody else is.
+    """
 
     allowed: bool
     reason: str = ""
+    denied: bool = False
 
 
 class Authenticator(Protocol):

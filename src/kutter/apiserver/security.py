@@ -49,7 +49,7 @@ from kutter.apiserver.authz.reviews import (
     SubjectAccessReview,
 )
 from kutter.apiserver.authz.union import UnionAuthorizer
-from kutter.apiserver.ports import CallHandler, ChangeSink, Reader, Tree
+from kutter.apiserver.ports import Authorizer, CallHandler, ChangeSink, Reader, Tree
 from kutter.apiserver.storage import ObjectStorage
 from kutter.apiserver.stored_quotas import StoredQuotas
 from kutter.base.clock import SYSTEM_CLOCK, Clock
@@ -114,7 +114,7 @@ class Security:
     ) -> None:
         """Raises ValueError for a key that is none."""
         self._reader = LateReader()
-        audiences = options.audiences or (options.issuer,)
+        self.audiences = audiences = options.audiences or (options.issuer,)
         self.keys = TokenKeys(options.token_key_pem, accepted_pems=options.accepted_key_pems)
         self.issuer = TokenIssuer(self.keys, options.issuer, clock=clock)
         verifier = TokenVerifier(
@@ -136,9 +136,11 @@ class Security:
         )
         self.rbac = RbacIndex()
         self._graph = NodeGraph()
-        self.authorizer = UnionAuthorizer(
-            [NodeAuthorizer(self._graph, self._reader), RbacAuthorizer(self.rbac)]
-        )
+        self.authorizers: dict[str, Authorizer] = {
+            "Node": NodeAuthorizer(self._graph, self._reader),
+            "RBAC": RbacAuthorizer(self.rbac),
+        }
+        self.authorizer = UnionAuthorizer([*self.authorizers.values()])
         self.dynamic = DynamicAdmission()
         self.admission: AdmissionChain = default_chain(
             authorizer=self.authorizer,
@@ -152,16 +154,18 @@ class Security:
             self.issuer, default_audiences=audiences, extend=options.extend_tokens
         )
         identity, rights = "authentication.k8s.io", "authorization.k8s.io"
-        can = self.authorizer
+        asks = self.authorizer, self.rbac.explain
         self.handlers: Mapping[tuple[str, str, str], CallHandler] = {
             ("", "serviceaccounts", "token"): TokenRequestHandler(requests, self.admission),
             (identity, "tokenreviews", ""): ReviewHandler(TokenReview(self.authenticator)),
             (identity, "selfsubjectreviews", ""): ReviewHandler(SelfSubjectReview(clock)),
-            (rights, "subjectaccessreviews", ""): ReviewHandler(SubjectAccessReview(can)),
-            (rights, "selfsubjectaccessreviews", ""): ReviewHandler(SelfSubjectAccessReview(can)),
-            (rights, "localsubjectaccessreviews", ""): ReviewHandler(LocalSubjectAccessReview(can)),
+            (rights, "subjectaccessreviews", ""): ReviewHandler(SubjectAccessReview(*asks)),
+            (rights, "selfsubjectaccessreviews", ""): ReviewHandler(SelfSubjectAccessReview(*asks)),
+            (rights, "localsubjectaccessreviews", ""): ReviewHandler(
+                LocalSubjectAccessReview(*asks)
+            ),
             (rights, "selfsubjectrulesreviews", ""): ReviewHandler(
-                SelfSubjectRulesReview(self.rbac)
+                SelfSubjectRulesReview(self.rbac, self.authorizer)
             ),
         }
         discovery = IssuerDiscovery(self.keys, options.issuer, external_url=options.external_url)

@@ -1,4 +1,4 @@
-"""Settings of the API server, named as upstream's flags: audit, encryption, limits, time-outs.
+"""Settings of the API server, named as upstream's flags: audit, identity, limits and so on.
 
 A setting of ``audit_log_path`` is the flag ``--audit-log-path``. Durations are Go's text.
 """
@@ -35,6 +35,26 @@ class ApiServerOptions:
     audit_webhook_batch_throttle_burst: int = 15
     audit_webhook_initial_backoff: str = "10s"
     encryption_provider_config: str = ""
+    authentication_config: str = ""
+    authentication_token_webhook_config_file: str = ""
+    authentication_token_webhook_cache_ttl: str = "2m0s"  # noqa: S105  (a duration)
+    authentication_token_webhook_version: str = "v1beta1"  # noqa: S105  (a version)
+    token_auth_file: str = ""
+    oidc_issuer_url: str = ""
+    oidc_client_id: str = ""
+    oidc_username_claim: str = "sub"
+    oidc_username_prefix: str = ""
+    oidc_groups_claim: str = ""
+    oidc_groups_prefix: str = ""
+    oidc_required_claim: str = ""
+    oidc_ca_file: str = ""
+    oidc_signing_algs: str = "RS256"
+    authorization_config: str = ""
+    authorization_mode: str = "Node,RBAC"
+    authorization_webhook_config_file: str = ""
+    authorization_webhook_version: str = "v1beta1"
+    authorization_webhook_cache_authorized_ttl: str = "5m0s"
+    authorization_webhook_cache_unauthorized_ttl: str = "30s"
 
     def check_api(self) -> None:
         """Raise ValueError for a setting that cannot work."""
@@ -46,6 +66,9 @@ class ApiServerOptions:
             "audit_webhook_batch_max_wait",
             "audit_webhook_initial_backoff",
             "shutdown_delay_duration",
+            "authentication_token_webhook_cache_ttl",
+            "authorization_webhook_cache_authorized_ttl",
+            "authorization_webhook_cache_unauthorized_ttl",
         ):
             seconds_of(self, name)
         if not seconds_of(self, "request_timeout"):
@@ -114,4 +137,24 @@ API_FLAGS: dict[str, str] = {
     "audit_webhook_initial_backoff": "wait before a failed batch is sent again (default 10s)",
     "encryption_provider_config": "how values are encrypted in the store (default: a file in the"
     " state folder that encrypts secrets)",
+    "authentication_config": "AuthenticationConfiguration: issuers of tokens, anonymous requests",
+    "authentication_token_webhook_config_file": "kubeconfig of a webhook that knows tokens",
+    "authentication_token_webhook_cache_ttl": "how long its answers are kept (default 2m)",
+    "authentication_token_webhook_version": "v1 or v1beta1 of TokenReview (default v1beta1)",
+    "token_auth_file": 'file of bearer tokens: token,user,uid,"group1,group2"',
+    "oidc_issuer_url": "issuer of OpenID Connect tokens",
+    "oidc_client_id": "the client (audience) such tokens are for",
+    "oidc_username_claim": "the claim that names the user (default sub)",
+    "oidc_username_prefix": "put before user names; - for none (default: the issuer and #)",
+    "oidc_groups_claim": "the claim that names the groups",
+    "oidc_groups_prefix": "put before groups",
+    "oidc_required_claim": "key=value pairs that tokens must hold, comma-separated",
+    "oidc_ca_file": "who signs the issuer's certificate (default: whom the system trusts)",
+    "oidc_signing_algs": "algorithms tokens may be signed with (default RS256)",
+    "authorization_config": "AuthorizationConfiguration: authorizers in their order, webhooks",
+    "authorization_mode": "authorizers in their order (default Node,RBAC)",
+    "authorization_webhook_config_file": "kubeconfig of the webhook of the mode Webhook",
+    "authorization_webhook_version": "v1 or v1beta1 of SubjectAccessReview (default v1beta1)",
+    "authorization_webhook_cache_authorized_ttl": "how long it is remembered to allow (default 5m)",
+    "authorization_webhook_cache_unauthorized_ttl": "... and not to (default 30s)",
 }

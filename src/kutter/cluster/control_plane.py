@@ -35,6 +35,7 @@ from kutter.client.client import Client
 from kutter.client.local import LocalTransport
 from kutter.cluster.api_options import ApiServerOptions, seconds_of
 from kutter.cluster.audit import build_auditor
+from kutter.cluster.identity import Identity, first_tokens
 from kutter.http.client import HttpClient
 from kutter.machinery.controller import ControllerRunner
 from kutter.machinery.events import EventRecorder
@@ -89,10 +90,12 @@ class ControlPlane:
         )
         self.store = store if self._encryption is None else self._encryption.store
         self.metrics = Registry()
+        issuer = f"https://kubernetes.default.svc.{options.cluster_domain}"
         self.security = Security(
             SecurityOptions(
                 token_key_pem=options.token_key_pem,
-                issuer=f"https://kubernetes.default.svc.{options.cluster_domain}",
+                issuer=issuer,
+                first_tokens=tuple(first_tokens(options.api, (issuer,))),
                 admission=read_admission_options(
                     options.api.enable_admission_plugins,
                     options.api.disable_admission_plugins,
@@ -102,6 +105,7 @@ class ControlPlane:
             clock=clock,
             rng=rng,
         )
+        self._identity = Identity(options.api, self.security, clock=clock)
         self._kinds = kinds = Kinds(
             KindOptions(service_cidrs=(options.service_cidr,), node_ports=options.node_ports)
         )
@@ -166,6 +170,7 @@ class ControlPlane:
         scope.start(supervise("aggregation", self.api.registration.run), "aggregation")
         fairness = supervise("priority-and-fairness", self.api.fairness_configuration.run)
         scope.start(fairness, "priority-and-fairness")
+        self._identity.start(scope)
         definitions = supervise("custom-resources", self.api.definitions.run)
         scope.start(definitions, "custom-resources")
         policies = supervise("admission-policies", self.security.dynamic.run)
@@ -242,6 +247,7 @@ class ControlPlane:
     async def stop(self) -> None:
         """End watches and close the store; call after the scope is closed."""
         await self.api.stop()
+        await self._identity.close()
         await self.store.close()
         if self.api.auditor is not None:
             await self.api.auditor.close()

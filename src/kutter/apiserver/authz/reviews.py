@@ -5,13 +5,21 @@ https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kutter.api.errors import FieldError, bad_request, invalid, invalid_object
 from kutter.apiserver.authn.identity import GROUP_MASTERS, User
 from kutter.apiserver.authz.node import is_node
-from kutter.apiserver.authz.rbac import RbacIndex
+from kutter.apiserver.authz.rbac import ALLOWED_BY_RBAC, RbacIndex
+from kutter.apiserver.authz.selectors import check_selectors, field_text, label_text
+from kutter.apiserver.authz.union import UnionAuthorizer
+from kutter.apiserver.authz.webhook import WebhookAuthorizer
 from kutter.apiserver.ports import Attributes, Authorizer, Tree
 
 GROUP = "authorization.k8s.io"
+
+Explain = Callable[[Attributes], str]
+"""Why RBAC allows what it allows."""
 
 
 class SelfSubjectAccessReview:
@@ -19,14 +27,15 @@ class SelfSubjectAccessReview:
 
     kind = "SelfSubjectAccessReview"
 
-    def __init__(self, authorizer: Authorizer) -> None:
+    def __init__(self, authorizer: Authorizer, explain: Explain) -> None:
         self._authorizer = authorizer
+        self._explain = explain
 
     async def review(self, tree: Tree, user: User, namespace: str) -> Tree:
         """``tree`` with its status. Raises 422."""
         spec = tree.get("spec") or {}
         _raise_if_any(self.kind, _check_question(spec))
-        tree["status"] = await _answer(self._authorizer, attributes_of(spec, user))
+        tree["status"] = await _answer(self._authorizer, self._explain, attributes_of(spec, user))
         return tree
 
 
@@ -35,14 +44,17 @@ class SubjectAccessReview:
 
     kind = "SubjectAccessReview"
 
-    def __init__(self, authorizer: Authorizer) -> None:
+    def __init__(self, authorizer: Authorizer, explain: Explain) -> None:
         self._authorizer = authorizer
+        self._explain = explain
 
     async def review(self, tree: Tree, user: User, namespace: str) -> Tree:
         """``tree`` with its status. Raises 422."""
         spec = tree.get("spec") or {}
         _raise_if_any(self.kind, [*_check_question(spec), *_check_subject(spec)])
-        tree["status"] = await _answer(self._authorizer, attributes_of(spec, _subject_of(spec)))
+        tree["status"] = await _answer(
+            self._authorizer, self._explain, attributes_of(spec, _subject_of(spec))
+        )
         return tree
 
 
@@ -51,8 +63,9 @@ class LocalSubjectAccessReview:
 
     kind = "LocalSubjectAccessReview"
 
-    def __init__(self, authorizer: Authorizer) -> None:
+    def __init__(self, authorizer: Authorizer, explain: Explain) -> None:
         self._authorizer = authorizer
+        self._explain = explain
 
     async def review(self, tree: Tree, user: User, namespace: str) -> Tree:
         """``tree`` with its status. Raises 400 and 422."""
@@ -68,7 +81,9 @@ class LocalSubjectAccessReview:
             raise bad_request(
                 f"spec.resourceAttributes.namespace must match namespace: {namespace}"
             )
-        tree["status"] = await _answer(self._authorizer, attributes_of(spec, _subject_of(spec)))
+        tree["status"] = await _answer(
+            self._authorizer, self._explain, attributes_of(spec, _subject_of(spec))
+        )
         return tree
 
 
@@ -77,8 +92,9 @@ class SelfSubjectRulesReview:
 
     kind = "SelfSubjectRulesReview"
 
-    def __init__(self, index: RbacIndex) -> None:
+    def __init__(self, index: RbacIndex, union: UnionAuthorizer) -> None:
         self._index = index
+        self._union = union
 
     async def review(self, tree: Tree, user: User, namespace: str) -> Tree:
         """``tree`` with its status. Raises 400 without a namespace."""
@@ -101,11 +117,23 @@ class SelfSubjectRulesReview:
             ],
             "incomplete": False,
         }
-        if is_node(user):
+        problems = [
+            f"{name} authorizer does not support user rule resolution"
+            for name in self._silent(user)
+        ]
+        if problems:
             status["incomplete"] = True
-            status["evaluationError"] = "node authorizer does not support user rule resolution"
+            status["evaluationError"] = (
+                problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
+            )
         tree["status"] = status
         return tree
+
+    def _silent(self, user: User) -> list[str]:
+        """The authorizers that decide and cannot tell by which rules."""
+        found = ["node"] if is_node(user) else []
+        hooks = [a for a in self._union.authorizers if isinstance(a, WebhookAuthorizer)]
+        return found + ["webhook"] * bool(hooks)
 
 
 def attributes_of(spec: Tree, user: User) -> Attributes:
@@ -122,20 +150,11 @@ def attributes_of(spec: Tree, user: User) -> Attributes:
             namespace=asked.get("namespace", ""),
             name=asked.get("name", ""),
             is_resource=True,
-            field_selector=(asked.get("fieldSelector") or {}).get("rawSelector", "")
-            or _render_requirements(asked.get("fieldSelector")),
+            field_selector=field_text(asked.get("fieldSelector")),
+            label_selector=label_text(asked.get("labelSelector")),
         )
     path = spec.get("nonResourceAttributes") or {}
     return Attributes(user, path.get("verb", ""), path=path.get("path", ""))
-
-
-def _render_requirements(selector: Tree | None) -> str:
-    terms = (selector or {}).get("requirements") or ()
-    return ",".join(
-        f"{t['key']}={t['values'][0]}"
-        for t in terms
-        if t.get("operator") == "In" and len(t.get("values") or ()) == 1
-    )
 
 
 def _subject_of(spec: Tree) -> User:
@@ -143,11 +162,15 @@ def _subject_of(spec: Tree) -> User:
     return User(spec.get("user", ""), spec.get("uid", ""), tuple(spec.get("groups") or ()), extra)
 
 
-async def _answer(authorizer: Authorizer, attributes: Attributes) -> Tree:
+async def _answer(authorizer: Authorizer, explain: Explain, attributes: Attributes) -> Tree:
     decision = await authorizer.authorize(attributes)
     status: Tree = {"allowed": decision.allowed}
-    if decision.reason:
-        status["reason"] = decision.reason
+    if decision.denied:
+        status["denied"] = True
+    # Which binding it was is only looked for where somebody asks.
+    reason = explain(attributes) if decision is ALLOWED_BY_RBAC else decision.reason
+    if reason:
+        status["reason"] = reason
     return status
 
 
@@ -156,7 +179,9 @@ def _check_question(spec: Tree) -> list[FieldError]:
     if resource and path:
         text = "cannot be specified in combination with resourceAttributes"
         return [invalid("spec.nonResourceAttributes", path, text)]
-    if not resource and not path:
+    if resource:
+        return check_selectors("spec.resourceAttributes", resource)
+    if not path:
         text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         return [invalid("spec.resourceAttributes", path, text)]
     return []

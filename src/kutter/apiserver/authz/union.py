@@ -1,4 +1,4 @@
-"""All authorizers of a server, asked in turn: the first to allow wins.
+"""All authorizers of a server, asked in turn: the first to allow, or to deny for good, wins.
 
 ``system:masters`` is allowed everything before any of them is asked, so that a broken policy can
 be repaired.
@@ -13,18 +13,21 @@ from kutter.apiserver.ports import Attributes, Authorizer, Decision
 
 
 class UnionAuthorizer:
-    """Asks ``authorizers`` in order; the reasons of all refusals are told together."""
+    """Asks ``authorizers`` in order; the reasons of all refusals are told together.
+
+    The list may be replaced at any time.
+    """
 
     def __init__(self, authorizers: Sequence[Authorizer]) -> None:
-        self._authorizers = tuple(authorizers)
+        self.authorizers = tuple(authorizers)
 
     async def authorize(self, attributes: Attributes) -> Decision:
         if GROUP_MASTERS in attributes.user.groups:
             return _ALLOWED
         reasons: list[str] = []
-        for authorizer in self._authorizers:
+        for authorizer in self.authorizers:
             decision = await authorizer.authorize(attributes)
-            if decision.allowed:
+            if decision.allowed or decision.denied:
                 return decision
             if decision.reason:
                 reasons.append(decision.reason)

@@ -45,10 +45,11 @@ PODS = {"verb": "list", "resource": "pods", "namespace": "blue"}
 
 
 async def test_may_i(authorizer: UnionAuthorizer) -> None:
-    review = SelfSubjectAccessReview(authorizer)
+    review = SelfSubjectAccessReview(authorizer, lambda _: "because")
     for user, allowed in ((ANN, False), (BOSS, True)):
         answer = await review.review(spec(resourceAttributes=dict(PODS)), user, "")
-        assert answer["status"] == {"allowed": allowed}
+        expected = {"allowed": allowed, **({"reason": "because"} if allowed else {})}
+        assert answer["status"] == expected
     answer = await review.review(
         spec(nonResourceAttributes={"path": "/api", "verb": "get"}), ANN, ""
     )
@@ -56,7 +57,7 @@ async def test_may_i(authorizer: UnionAuthorizer) -> None:
 
 
 async def test_may_they(authorizer: UnionAuthorizer) -> None:
-    review = SubjectAccessReview(authorizer)
+    review = SubjectAccessReview(authorizer, lambda _: "because")
     asked = spec(resourceAttributes=dict(PODS), user="x", groups=["kutter:cluster-admins"])
     assert (await review.review(asked, ANN, ""))["status"]["allowed"]
     asked = spec(resourceAttributes=dict(PODS), user="x")
@@ -79,7 +80,7 @@ async def test_may_they(authorizer: UnionAuthorizer) -> None:
 )
 async def test_bad_questions(authorizer: UnionAuthorizer, given: dict[str, Any], text: str) -> None:
     with pytest.raises(ApiError, match=text) as caught:
-        await SubjectAccessReview(authorizer).review(given, ANN, "")
+        await SubjectAccessReview(authorizer, lambda _: "because").review(given, ANN, "")
     assert caught.value.code == 422
     assert caught.value.message.startswith(
         'SubjectAccessReview.authorization.k8s.io "" is invalid: '
@@ -87,7 +88,7 @@ async def test_bad_questions(authorizer: UnionAuthorizer, given: dict[str, Any],
 
 
 async def test_local_reviews_stay_in_their_namespace(authorizer: UnionAuthorizer) -> None:
-    review = LocalSubjectAccessReview(authorizer)
+    review = LocalSubjectAccessReview(authorizer, lambda _: "because")
     asked = spec(resourceAttributes=dict(PODS), user="x")
     assert not (await review.review(asked, ANN, "blue"))["status"]["allowed"]
     with pytest.raises(ApiError, match="must match namespace: green") as caught:
@@ -96,7 +97,7 @@ async def test_local_reviews_stay_in_their_namespace(authorizer: UnionAuthorizer
 
 
 async def test_what_may_i(index: RbacIndex) -> None:
-    review = SelfSubjectRulesReview(index)
+    review = SelfSubjectRulesReview(index, UnionAuthorizer([]))
     status = (await review.review(spec(namespace="blue"), BOSS, ""))["status"]
     assert {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]} in status["resourceRules"]
     assert status["nonResourceRules"] == [{"verbs": ["*"], "nonResourceURLs": ["*"]}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kutter.apiserver.encryption.providers import (
@@ -23,6 +23,7 @@ CIPHERS = [AesGcm, AesCbc, SecretBox]
 
 
 @pytest.mark.parametrize("cipher", CIPHERS)
+@settings(deadline=None)
 @given(plain=st.binary(max_size=300))
 def test_what_was_sealed_opens_and_hides_what_it_is(cipher: type[AesGcm], plain: bytes) -> None:
     transformer = Transformer([cipher("key1", KEY)])
@@ -36,6 +37,7 @@ def test_what_was_sealed_opens_and_hides_what_it_is(cipher: type[AesGcm], plain:
 
 
 @pytest.mark.parametrize("cipher", [AesGcm, SecretBox])
+@settings(deadline=None)
 @given(plain=st.binary(min_size=1, max_size=64), at=st.integers(min_value=0), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_noticed(cipher: type[AesGcm], plain: bytes, at: int, bit: int) -> None:
     transformer = Transformer([cipher("key1", KEY)])
@@ -46,6 +48,7 @@ def test_a_flipped_bit_is_noticed(cipher: type[AesGcm], plain: bytes, at: int, b
         transformer.open(bytes(stored), PLACE)
 
 
+@settings(deadline=None)
 @given(garbage=st.binary(max_size=100))
 @pytest.mark.parametrize("cipher", CIPHERS)
 def test_garbage_is_refused_or_opened_never_worse(cipher: type[AesGcm], garbage: bytes) -> None:
