@@ -23,8 +23,8 @@ from kutter.apiserver.admission.chain import AdmissionChain
 from kutter.apiserver.admission.configuration import AdmissionOptions
 from kutter.apiserver.admission.dynamic.plugins import DynamicAdmission
 from kutter.apiserver.admission.registry import (
-    attach_catalog,
     attach_quota_store,
+    attach_server,
     default_chain,
 )
 from kutter.apiserver.authn.authenticator import RequestAuthenticator, TokenAuthenticator
@@ -195,4 +195,4 @@ class Security:
     def attach(self, server: ApiServer) -> None:
         """Let webhooks and policies take part. Called once, right after ``follow``."""
         self.dynamic.attach(server, self.admission.forget)
-        attach_catalog(self.admission, server.catalog)
+        attach_server(self.admission, server.catalog, server.metrics.registry)

@@ -14,6 +14,7 @@ from typing import Any
 from kutter.api.errors import invalid_object
 from kutter.apiserver.admission.plugin import Plugin, refusal
 from kutter.apiserver.pod_security.policy import (
+    LATEST,
     PREFIX,
     LevelVersion,
     Policy,
@@ -22,6 +23,7 @@ from kutter.apiserver.pod_security.policy import (
     render,
 )
 from kutter.apiserver.ports import AdmissionRequest, Operation, Tree
+from kutter.base.metrics import Counter, Registry
 
 # Pods looked at when a namespace becomes stricter.
 POD_LIMIT = 3000
@@ -45,6 +47,60 @@ _TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 
 
+# Versions beyond the server's own count as one: labels are written by users.
+_SERVER_MINOR = 36
+
+
+class PodSecurityMetrics:
+    """What was found, counted; names are upstream's."""
+
+    def __init__(self, registry: Registry) -> None:
+        request = ("request_operation", "resource", "subresource")
+        self._evaluations = registry.add(
+            Counter(
+                "pod_security_evaluations_total",
+                "Number of policy evaluations that occurred, not counting ignored or exempt "
+                "requests.",
+                ("decision", "policy_level", "policy_version", "mode", *request),
+            )
+        )
+        self._exemptions = registry.add(
+            Counter(
+                "pod_security_exemptions_total",
+                "Number of exempt requests, not counting ignored or out of scope requests.",
+                request,
+            )
+        )
+        self._errors = registry.add(
+            Counter(
+                "pod_security_errors_total",
+                "Number of errors preventing normal evaluation. Non-fatal errors may result in "
+                "the latest restricted profile being used for evaluation.",
+                ("fatal", *request),
+            )
+        )
+
+    def evaluated(
+        self, request: AdmissionRequest, mode: str, wanted: LevelVersion, *, denied: bool
+    ) -> None:
+        version = str(wanted).partition(":")[2]
+        if _SERVER_MINOR < wanted.minor < LATEST:
+            version = "future"
+        decision = "deny" if denied else "allow"
+        self._evaluations.inc(decision, wanted.level, version, mode, *_labels_of(request))
+
+    def exempted(self, request: AdmissionRequest) -> None:
+        self._exemptions.inc(*_labels_of(request))
+
+    def erred(self, request: AdmissionRequest) -> None:
+        self._errors.inc("false", *_labels_of(request))
+
+
+def _labels_of(request: AdmissionRequest) -> tuple[str, str, str]:
+    kind = "pod" if request.resource.plural == "pods" else "controller"
+    return request.operation.lower(), kind, request.subresource
+
+
 @dataclass(frozen=True, slots=True)
 class PodSecurityOptions:
     """What counts where labels say nothing, and who is exempt."""
@@ -60,6 +116,7 @@ class PodSecurity(Plugin):
 
     def __init__(self, options: PodSecurityOptions | None = None) -> None:
         self._options = options or PodSecurityOptions()
+        self.metrics = PodSecurityMetrics(Registry())
 
     def wants(self, resource: str, operation: Operation) -> bool:
         if operation not in ("CREATE", "UPDATE"):
@@ -76,7 +133,7 @@ class PodSecurity(Plugin):
             return
         exemption = self._exemption(request)
         if exemption:
-            _note(request, "exempt", exemption)
+            self._exempt(request, exemption)
             return
         labels = request.reader.labels("namespaces", "", request.namespace) or {}
         policy, error = self._policy(labels)
@@ -96,6 +153,10 @@ class PodSecurity(Plugin):
             return "namespace"
         return "user" if request.user.name in self._options.usernames else ""
 
+    def _exempt(self, request: AdmissionRequest, why: str) -> None:
+        self.metrics.exempted(request)
+        _note(request, "exempt", why)
+
     # -- pods and workloads --------------------------------------------------------
 
     def _check_object(self, request: AdmissionRequest, policy: Policy, error: str) -> None:
@@ -105,11 +166,12 @@ class PodSecurity(Plugin):
             return
         metadata, spec = pod.get("metadata") or {}, pod["spec"]
         if spec.get("runtimeClassName") in self._options.runtime_classes:
-            _note(request, "exempt", "runtimeClass")
+            self._exempt(request, "runtimeClass")
             return
         if is_pod and request.old is not None and not _matters(request.old, pod):
             return
         if error:
+            self.metrics.erred(request)
             _note(request, "error", f"Failed to parse policy: {error}")
         seen: dict[LevelVersion, str] = {}
 
@@ -122,14 +184,17 @@ class PodSecurity(Plugin):
         refused = violations(policy.enforce) if is_pod else ""
         if is_pod:
             _note(request, "enforce-policy", str(policy.enforce))
+            self.metrics.evaluated(request, "enforce", policy.enforce, denied=bool(refused))
         noted = violations(policy.audit)
         if noted:
+            self.metrics.evaluated(request, "audit", policy.audit, denied=True)
             text = f'would violate PodSecurity "{policy.audit}": {noted}'
             _note(request, "audit-violations", text)
         if refused:
             raise refusal(request, f'violates PodSecurity "{policy.enforce}": {refused}')
         told = violations(policy.warn)
         if told:
+            self.metrics.evaluated(request, "warn", policy.warn, denied=True)
             request.warnings.append(f'would violate PodSecurity "{policy.warn}": {told}')
 
     # -- namespaces ----------------------------------------------------------------

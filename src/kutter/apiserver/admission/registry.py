@@ -37,7 +37,7 @@ from kutter.apiserver.admission.optional import (
 from kutter.apiserver.admission.owner_references import OwnerReferencesPermissionEnforcement
 from kutter.apiserver.admission.plugin import Plugin
 from kutter.apiserver.admission.pod_resize import PodResizeValidator
-from kutter.apiserver.admission.pod_security import PodSecurity
+from kutter.apiserver.admission.pod_security import PodSecurity, PodSecurityMetrics
 from kutter.apiserver.admission.pod_topology_labels import PodTopologyLabels
 from kutter.apiserver.admission.priority import Priority
 from kutter.apiserver.admission.rbac_escalation import RbacEscalation
@@ -49,6 +49,7 @@ from kutter.apiserver.authz.escalation import EscalationCheck
 from kutter.apiserver.configuration_file import ConfigurationError
 from kutter.apiserver.ports import Attributes, Authorizer, Decision
 from kutter.base.clock import SYSTEM_CLOCK, Clock
+from kutter.base.metrics import Registry
 from kutter.base.rng import SYSTEM_RNG, Rng
 
 # Off unless asked for; everything else is on. NodeRestriction is off upstream, where every
@@ -159,11 +160,13 @@ def attach_quota_store(chain: AdmissionChain, store: QuotaStore) -> None:
             plugin.store = store
 
 
-def attach_catalog(chain: AdmissionChain, catalog: Catalog) -> None:
-    """Let the plugins that look up kinds know what is served."""
+def attach_server(chain: AdmissionChain, catalog: Catalog, metrics: Registry) -> None:
+    """Let the plugins that look up kinds know what is served, and those that count, where."""
     for plugin in chain.plugins:
         if isinstance(plugin, OwnerReferencesPermissionEnforcement):
             plugin.catalog = catalog
+        elif isinstance(plugin, PodSecurity):
+            plugin.metrics = PodSecurityMetrics(metrics)
 
 
 def default_chain(

@@ -4,8 +4,14 @@ import pytest
 from tests.unit.apiserver.admission.admission_kit import pod, refused, request
 from tests.unit.apiserver.fake_reader import FakeReader
 
-from kutter.apiserver.admission.pod_security import PodSecurity, PodSecurityOptions
+from kutter.apiserver.admission.pod_security import (
+    PodSecurity,
+    PodSecurityMetrics,
+    PodSecurityOptions,
+)
+from kutter.apiserver.authn.identity import User
 from kutter.apiserver.pod_security.policy import PREFIX, LevelVersion, Policy
+from kutter.base.metrics import Registry
 
 
 def reader(**labels: str) -> FakeReader:
@@ -176,3 +182,22 @@ async def test_a_stricter_namespace_tells_of_the_pods_it_has() -> None:
     assert await change(namespace(enforce="baseline"), namespace(enforce="privileged")) == []
     pinned = namespace(enforce="baseline", enforce_version="v1.20")
     assert len(await change(namespace(enforce="baseline"), pinned)) == 3
+
+
+async def test_evaluations_and_exemptions_are_counted() -> None:
+    counted = Registry()
+    plugin = PodSecurity(PodSecurityOptions(usernames=frozenset({"root"})))
+    plugin.metrics = PodSecurityMetrics(counted)
+    rules = reader(enforce="baseline", warn="restricted", warn_version="v1.99")
+    await refused(plugin, request("pods", bad(), rules))
+    await plugin.validate(request("pods", pod(), rules))
+    await plugin.validate(request("pods", bad(), rules, user=User("root")))
+    text = counted.render().decode()
+    for labels in (
+        'decision="deny",policy_level="baseline",policy_version="latest",mode="enforce"',
+        'decision="allow",policy_level="baseline",policy_version="latest",mode="enforce"',
+        'decision="deny",policy_level="restricted",policy_version="future",mode="warn"',
+    ):
+        request_labels = 'request_operation="create",resource="pod",subresource=""'
+        assert f"pod_security_evaluations_total{{{labels},{request_labels}}} 1" in text
+    assert f"pod_security_exemptions_total{{{request_labels}}} 1" in text
