@@ -88,7 +88,13 @@ APPS = {"resources": ["deployments"], "groups": ["apps"]}
 
 
 def test_a_deployment_is_mutated(rest, marked, mutate):
-    mutate(marked, applied("Object{spec: Object.spec{replicas: object.spec.replicas + 3}}"), **APPS)
+    expression = """
+        Object{
+            spec: Object.spec{
+                replicas: object.spec.replicas + 3
+            }
+        }"""
+    mutate(marked, applied(expression), **APPS)
     made = rest.post(deployments(marked), deployment("d", 1))
     assert made["spec"]["replicas"] == 4
     assert made["spec"]["template"]["spec"]["containers"][0]["name"] == "c"

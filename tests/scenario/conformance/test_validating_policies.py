@@ -110,6 +110,17 @@ def test_a_deployment_is_validated(rest, marked, enforce):
     rest.post(place, deployment("d", 2))
 
 
+def test_a_message_that_fails_gives_way_to_the_expression(rest, marked, enforce):
+    # As upstream's test has it: text and number do not add up, which nobody knows beforehand.
+    checks = no_more_than(
+        "object.spec.replicas > 1", messageExpression="'got ' + object.spec.replicas"
+    )
+    enforce(marked, checks, resources=["deployments"], groups=["apps"])
+    place = f"/apis/apps/v1/namespaces/{marked}/deployments"
+    said = refused(rest, "POST", place, deployment("d", 1))
+    assert said.endswith("denied request: failed expression: object.spec.replicas > 1")
+
+
 def test_expressions_refer_to_variables(rest, marked, enforce):
     spec = {
         "variables": [
@@ -131,8 +142,11 @@ def test_expressions_refer_to_variables(rest, marked, enforce):
 
 def test_what_type_checking_finds_is_told(rest, marked, enforce):
     checks = [
-        {"expression": "object.spec.replicas > '1'"},
-        {"expression": "object.spec.replicas > 1", "messageExpression": "string(object.spec.nope)"},
+        {
+            "expression": "object.spec.replicas > '1'",
+            "messageExpression": "'got ' + object.spec.replicas",
+        },
+        {"expression": "object.spec.maxRetries < 10"},
         {"expression": "object.spec.replicas > 1"},
     ]
     policy = enforce(marked, {"validations": checks}, resources=["deployments"], groups=["apps"])
@@ -147,19 +161,21 @@ def test_what_type_checking_finds_is_told(rest, marked, enforce):
     warnings = found["status"]["typeChecking"]["expressionWarnings"]
     assert [w["fieldRef"] for w in warnings] == [
         "spec.validations[0].expression",
-        "spec.validations[1].messageExpression",
+        "spec.validations[0].messageExpression",
+        "spec.validations[1].expression",
     ]
     assert warnings[0]["warning"].startswith("apps/v1, Kind=Deployment: ERROR: <input>:1:22: found")
     assert "no matching overload for '_>_' applied to '(int, string)'" in warnings[0]["warning"]
-    assert "undefined field 'nope'" in warnings[1]["warning"]
+    wrong = "found no matching overload for '_+_' applied to '(string, int)'"
+    assert wrong in warnings[1]["warning"]
+    assert "undefined field 'maxRetries'" in warnings[2]["warning"]
     found["spec"]["validations"] = checks[2:]
     rest.put(path, found)
 
     def corrected():
         status = rest.get(path)["status"]
-        return status["observedGeneration"] == 2 and not status.get("typeChecking", {}).get(
-            "expressionWarnings"
-        )
+        # Present and empty: looked at, and nothing to say.
+        return status["observedGeneration"] == 2 and status["typeChecking"] == {}
 
     wait_until(corrected, timeout_s=30.0)
 
