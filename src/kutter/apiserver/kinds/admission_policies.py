@@ -29,6 +29,7 @@ from kutter.apiserver.validation.admission_rules import (
     check_choice,
     check_match_resources,
 )
+from kutter.apiserver.validation.conditions import validate_conditions
 from kutter.apiserver.validation.match_conditions import check_match_conditions
 from kutter.apiserver.validation.metadata import checked, validate_label_selector
 
@@ -131,12 +132,13 @@ class ValidatingAdmissionPolicyKind(_PolicyKind):
         status: Tree = new.get("status") or {}
         path = "status.typeChecking.expressionWarnings"
         warnings = (status.get("typeChecking") or {}).get("expressionWarnings") or ()
-        return [
+        errors = [
             required(f"{path}[{i}].{field}")
             for i, warning in enumerate(warnings)
             for field in ("warning", "fieldRef")
             if not (warning.get(field) or "").strip()
         ]
+        return errors + validate_conditions(status.get("conditions") or [], "status.conditions")
 
 
 class MutatingAdmissionPolicyKind(_PolicyKind):
