@@ -200,8 +200,9 @@ def _bounded(base: Type, most: int | None, least_json: int, wrap: Wrap | None = 
     return made
 
 
-_BOOL, _INT = _bounded(BOOL, None, 4), _bounded(INT, None, 1)
-_DOUBLE = _bounded(DOUBLE, None, 1, _as_double)
+# Upstream counts what has no length as of length 0, keys of maps too.
+_BOOL, _INT, _KEY = _bounded(BOOL, 0, 4), _bounded(INT, 0, 1), _bounded(STRING, 0, 2)
+_DOUBLE = _bounded(DOUBLE, 0, 1, _as_double)
 _TEXT_LIMIT = REQUEST_BYTES - 2
 
 
@@ -268,7 +269,7 @@ def _map_type(schema: Schema, more: Schema) -> Type | None:
     inner = _below(more)
     if inner is None:
         return None
-    made = map_of(STRING, inner)
+    made = map_of(_KEY, inner)
     most = _limit(schema, "maxProperties")
     made.max_size = (REQUEST_BYTES - 2) // (inner.min_json + 6) if most is None else most
     made.min_json = 2
@@ -300,7 +301,7 @@ def _object_type(schema: Schema, *, root: bool) -> Type:
         if name in needed and below.get("default") is None:
             least += len(name.encode()) + inner.min_json + 4
     made = Type("object", fields=fields)
-    made.min_json = least
+    made.max_size, made.min_json = 0, least
     return _with_view(made)
 
 
