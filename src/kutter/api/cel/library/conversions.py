@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from kutter.api.cel.errors import EvaluationError, no_overload
@@ -133,26 +134,30 @@ def to_string(value: Any) -> str:
 
 
 def float_text(value: float) -> str:
-    """The shortest text that reads back the same, as Go's ``%g``."""
+    """The shortest text that reads back the same, as Go's ``%g``: exponents from a million on."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    text = repr(value)
-    mantissa, _, power = text.partition("e")
-    mantissa = mantissa.removesuffix(".0")
-    digits = mantissa.lstrip("-").replace(".", "").lstrip("0")
-    exponent = math.floor(math.log10(abs(value))) if value else 0
-    if power:
-        exponent = int(power)
-    if not power and -5 < exponent < 21:
-        return mantissa
-    if power and -5 < exponent < 21:
-        return format(value, "f").rstrip("0").rstrip(".") if exponent < 0 else f"{value:.0f}"
-    digits = digits.rstrip("0") or "0"
-    body = digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "")
-    sign = "-" if value < 0 else ""
-    return f"{sign}{body}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    sign, digits, power = Decimal(repr(value)).as_tuple()
+    assert isinstance(power, int), "finite numbers have an exponent"
+    text = "".join(map(str, digits)).lstrip("0")
+    stripped = text.rstrip("0")
+    power += len(text) - len(stripped)
+    text = stripped or "0"
+    exponent = len(text) + power - 1 if stripped else 0
+    minus = "-" if sign else ""
+    if -5 < exponent < 6:
+        return minus + _plain_float(text, power if stripped else 0)
+    fraction = f".{text[1:]}" if len(text) > 1 else ""
+    return f"{minus}{text[0]}{fraction}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+
+
+def _plain_float(digits: str, power: int) -> str:
+    if power >= 0:
+        return digits + "0" * power
+    digits = digits.rjust(1 - power, "0")
+    return f"{digits[:power]}.{digits[power:]}"
 
 
 def to_timestamp(value: Any) -> Timestamp:
