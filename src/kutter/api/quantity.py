@@ -22,6 +22,8 @@ _BINARY_SUFFIX = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _MAX_BINARY = (2**63 - 1) * _NANO
 # Guards against "1e999999999": nothing real is that large, and computing it would hang us.
 _MAX_EXPONENT = 100
+# Reading digits takes time that grows with the square of how many there are.
+_MAX_DIGITS = 1000
 
 
 class QuantityError(ValueError):
@@ -114,6 +116,8 @@ def _parse_text(text: str) -> Quantity:
     fraction = fraction or ""
     if not whole and not fraction:
         # "." and "+" reach this point; so does "Ki", which has no number at all.
+        raise QuantityError("unable to parse numeric part of quantity")
+    if len(whole) + len(fraction) > _MAX_DIGITS:
         raise QuantityError("unable to parse numeric part of quantity")
     digits = int(whole + fraction)
     format, scale, factor = _interpret(suffix)

@@ -74,8 +74,8 @@ class Program:
             raise
         except KeyError as error:
             raise EvaluationError(f"no such attribute(s): {error.args[0]}") from error
-        except (TypeError, AttributeError) as error:
-            # A value was not of the type its schema told: an old object under a newer schema.
+        except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
+            # A value was not what its schema told: an old object under a newer schema.
             failure = no_overload()
             failure.cost = budget - frame[0]
             raise failure from error

@@ -159,11 +159,9 @@ class _Estimator:
             else:
                 field = node.field(name)
                 node = field.type if field is not None else None
-        if node is None:
+        if node is None or node.max_size is None:
             return None
-        # What has no bound of its own, as objects and the keys of maps, counts for nothing, as
-        # upstream: with keys of any length, definitions in wide use would be over the limit.
-        return Range(0, node.max_size or 0)
+        return Range(0, node.max_size)
 
     def _local(self, name: str) -> _Local | None:
         stack = self._locals.get(name)

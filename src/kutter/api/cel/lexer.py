@@ -5,6 +5,7 @@ Upstream: https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -46,6 +47,8 @@ _SIMPLE = {
     "?": "?",
 }
 _HEX_DIGITS = {"x": 2, "X": 2, "u": 4, "U": 8}
+# No number that fits is longer; reading one takes time that grows with its square.
+_DIGITS = 100
 _octal = re.compile("[0-3][0-7]{2}").match
 _hex = re.compile("[0-9a-fA-F]+").fullmatch
 _PREFIXES = frozenset(("", "r", "R", "b", "B", "br", "bR", "Br", "BR", "rb", "rB", "Rb", "RB"))
@@ -104,7 +107,12 @@ def _error(position: int, message: str) -> LexerError:
 
 def _number(kind: str, text: str, offset: int) -> Any:
     if kind == "float":
-        return float(text)
+        value = float(text)
+        if value == math.inf:
+            raise _error(offset, "invalid double literal")
+        return value
+    if len(text) > _DIGITS:
+        raise _error(offset, f"invalid {kind} literal")
     digits = text[:-1] if kind == "uint" else text
     value = int(digits, 16) if digits.startswith("0x") else int(digits)
     if kind == "uint":

@@ -34,6 +34,8 @@ from kutter.api.cel.values import (
 )
 
 _MISSING = object()
+# Longer lists are put together without a copy: joining costs 1, however long they are.
+_COPIED = 32
 _NUMBERS = frozenset((int, float, UInt))
 _ORDERED = frozenset((int, float, UInt, str, bytes, bool))
 
@@ -105,7 +107,7 @@ def add(one: Any, other: Any) -> Any:
             return checked_int(one + other)
         if kind in (str, float, bytes):
             return one + other
-        if kind is list:
+        if kind is list and len(one) + len(other) <= _COPIED:
             return one + other
         if kind is UInt:
             return checked_uint(int(one) + int(other))

@@ -12,6 +12,7 @@ import pytest
 
 from kutter.api.cel.kubernetes import environment
 from kutter.api.cel.objects import type_of_schema
+from kutter.api.cel.types import DYN
 
 Make = Callable[[int | None], dict[str, Any]]
 
@@ -152,3 +153,9 @@ def test_costs_are_upstreams(
     else:
         assert most(make(None), rule) > 10_000_000
     assert most(make(bound), rule) == expected
+
+
+def test_what_no_schema_bounds_may_be_as_long_as_it_likes() -> None:
+    """Admission's objects have no schema to bound them: nothing is known, not nothing is there."""
+    program = environment({"object": DYN}).compile("object.name.matches('a+')")
+    assert program.estimated_cost().most > 10**15

@@ -183,3 +183,27 @@ def test_costs_are_upstreams(text: str, estimate: tuple[int, int], cost: int) ->
     found = program.estimated_cost()
     assert (found.least, found.most) == estimate
     assert program.run({})[1] == cost
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("int(x)", "uint(x)", "double(x)", "duration(x)", "quantity(x)", "timestamp(x)"),
+        *("semver(x + '.1.1')", "duration(x + 'h')", "cidr('10.0.0.0/' + x)", "ip(x)"),
+        "'%.99999999999999999999f'.format([1.5])",
+    ],
+)
+def test_numbers_of_any_length_are_errors_and_no_crash(text: str) -> None:
+    with pytest.raises(EvaluationError):
+        ENV.compile(text).evaluate({"x": "9" * 5000})
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "9" * 5000 + "u", "0x" + "f" * 5000, "1e999"])
+def test_literals_of_any_length_are_refused(text: str) -> None:
+    with pytest.raises(CompileError, match="literal"):
+        ENV.compile(text)
+
+
+def test_long_lists_are_joined_without_a_copy() -> None:
+    program = ENV.compile("x.map(y, x + x)[0].size()")
+    assert program.evaluate({"x": list(range(3000))}) == 6000

@@ -35,7 +35,15 @@ _time_form = re.compile(
 ).fullmatch
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
+# No sensible one is longer; a longer one is cut, and so is none.
+_DURATION_TEXT = 1000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+
+
+def _whole(digits: str) -> int:
+    """A number of any length: of too long ones only that they do not fit matters."""
+    short = digits.lstrip("+-").lstrip("0")
+    return int(digits) if len(short) <= 20 else int(f"{digits[:1].strip('0123456789')}{10**20}")
 
 
 def to_bool(value: Any) -> bool:
@@ -65,7 +73,10 @@ def to_double(value: Any) -> float:
     if kind is str:
         if not _float_form(value):
             raise EvaluationError(f'strconv.ParseFloat: parsing "{value}": invalid syntax')
-        return float(value)
+        found = float(value)
+        if math.isinf(found) and "inf" not in value.lower():
+            raise EvaluationError(f'strconv.ParseFloat: parsing "{value}": value out of range')
+        return found
     raise no_overload()
 
 
@@ -81,7 +92,7 @@ def to_int(value: Any) -> int:
     if kind is str:
         if not _int_form(value):
             raise EvaluationError(f'strconv.ParseInt: parsing "{value}": invalid syntax')
-        found = int(value)
+        found = _whole(value)
         if not INT_MIN <= found <= INT_MAX:
             raise EvaluationError(f'strconv.ParseInt: parsing "{value}": value out of range')
         return found
@@ -105,7 +116,7 @@ def to_uint(value: Any) -> UInt:
     if kind is str:
         if not _uint_form(value):
             raise EvaluationError(f'strconv.ParseUint: parsing "{value}": invalid syntax')
-        found = int(value)
+        found = _whole(value)
         if found >= 1 << 64:
             raise EvaluationError(f'strconv.ParseUint: parsing "{value}": value out of range')
         return UInt(found)
@@ -210,7 +221,7 @@ def to_duration(value: Any) -> Duration:
         return checked_duration(value)
     if kind is str:
         try:
-            return checked_duration(parse_ns(value))
+            return checked_duration(parse_ns(value[:_DURATION_TEXT]))
         except DurationError as error:
             raise EvaluationError(str(error)) from None
     raise no_overload()

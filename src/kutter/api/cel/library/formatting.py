@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from kutter.api.cel.errors import EvaluationError
@@ -50,7 +49,7 @@ def format_text(text: str, arguments: Any) -> str:
 def _precision(digits: str | None) -> int:
     if digits is None:
         return _PRECISION
-    found = int(digits or "0")
+    found = int(digits[:9] or "0")
     if found > _PRECISION_LIMIT:
         raise EvaluationError(f"precision is too large: {found}")
     return found
@@ -115,11 +114,7 @@ def _decimal(value: Any, precision: int) -> str:
 
 def _fixed(value: Any, precision: int) -> str:
     number = _number("fixed-point", value)
-    return _infinite(number) or str(
-        Decimal(number).quantize(Decimal(1).scaleb(-precision), ROUND_HALF_EVEN)
-        if abs(number) < 1e15
-        else f"{number:.{precision}f}"
-    )
+    return _infinite(number) or f"{number:.{precision}f}"
 
 
 def _scientific(value: Any, precision: int) -> str:

@@ -16,6 +16,8 @@ from kutter.api.cel.types import BOOL, INT, STRING, Type, opaque
 from kutter.api.cel.values import Opaque
 
 SEMVER = opaque("kubernetes.Semver")
+# Numbers of labels that are longer compare by their beginning.
+_DIGITS = 100
 _number = r"(0|[1-9]\d*)"
 _label = r"(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
 _form = re.compile(
@@ -35,7 +37,7 @@ class Version(Opaque):
         self.numbers = numbers
         # A version without labels comes after those with; numbers come before words.
         words = tuple(
-            (0, int(word), "") if word.isdigit() else (1, 0, word)
+            (0, int(word[:_DIGITS]), "") if word.isdigit() else (1, 0, word)
             for word in (labels.split(".") if labels else ())
         )
         self.key = (numbers, not labels, words)
@@ -49,7 +51,7 @@ class Version(Opaque):
 
 def _parse(text: str, normalize: bool = False) -> Version:
     match = _form(_normal(text) if normalize else text)
-    if match is None:
+    if match is None or max(map(len, match.groups("")[:3])) > 19:
         raise EvaluationError(_problem(text))
     return Version((int(match[1]), int(match[2]), int(match[3])), match[4] or "")
 
