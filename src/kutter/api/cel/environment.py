@@ -164,7 +164,7 @@ class Environment:
             compiled = compile_expression(tree, self.variables)
         except RecursionError:
             limit = f"expression recursion limit exceeded: {DEPTH_LIMIT}"
-            raise source.failure([Issue(0, limit)]) from None
+            raise source.failure([Issue(-1, limit)]) from None
         return Program(text, tree, compiled, self.variables)
 
 

@@ -49,6 +49,8 @@ _SIMPLE = {
 _HEX_DIGITS = {"x": 2, "X": 2, "u": 4, "U": 8}
 # No number that fits is longer; reading one takes time that grows with its square.
 _DIGITS = 100
+# More would help nobody.
+_ISSUES = 10
 _octal = re.compile("[0-3][0-7]{2}").match
 _hex = re.compile("[0-9a-fA-F]+").fullmatch
 _PREFIXES = frozenset(("", "r", "R", "b", "B", "br", "bR", "Br", "BR", "rb", "rB", "Rb", "RB"))
@@ -71,14 +73,20 @@ class LexerError(Exception):
         self.issue = issue
 
 
-def tokenize(text: str) -> list[Token]:
-    """All tokens; the last one is ``end``. Raises LexerError."""
+def tokenize(text: str) -> tuple[list[Token], list[Issue]]:
+    """(tokens, the last one being ``end``; what was none and left out). Raises LexerError."""
     tokens: list[Token] = []
+    issues: list[Issue] = []
     position, size = 0, len(text)
     while position < size:
         match = _token.match(text, position)
-        if match is None:
-            raise _unknown(text, position)
+        if match is None or match.group() in ("|", "&"):
+            # As upstream's lexer, which has read on for the second half of the operator.
+            end = position + (2 if match is not None else 1)
+            if len(issues) < _ISSUES:
+                issues.append(_unknown(text[position:end], position).issue)
+            position = end
+            continue
         kind, found = match.lastgroup or "", match.group()
         start, position = position, match.end()
         if kind == "space":
@@ -93,12 +101,11 @@ def tokenize(text: str) -> list[Token]:
         else:
             tokens.append(Token(kind, found, start, _number(kind, found, start)))
     tokens.append(Token("end", "<EOF>", size))
-    return tokens
+    return tokens, issues
 
 
-def _unknown(text: str, position: int) -> LexerError:
-    char = text[position]
-    return _error(position, f"Syntax error: token recognition error at: '{char}'")
+def _unknown(found: str, position: int) -> LexerError:
+    return _error(position, f"Syntax error: token recognition error at: '{found}'")
 
 
 def _error(position: int, message: str) -> LexerError:
@@ -134,7 +141,7 @@ def _string(text: str, start: int, head: str) -> tuple[Token, int]:
     quote = head.lstrip("rRbB")
     prefix = head[: -len(quote)]
     if prefix not in _PREFIXES:
-        raise _unknown(text, start)
+        raise _unknown(text[start], start)
     raw, binary = "r" in prefix.lower(), "b" in prefix.lower()
     position, body = start + len(head), start + len(head)
     while True:

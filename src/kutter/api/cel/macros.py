@@ -54,9 +54,11 @@ def _has(offset: int, target: Expression | None, arguments: list[Expression]) ->
     return Select(offset, select.operand, select.field, test=True)
 
 
-def _variables(arguments: list[Expression], two: bool) -> tuple[str, str]:
+def _variables(
+    arguments: list[Expression], *, two: bool, quantifier: bool = False
+) -> tuple[str, str]:
     if not two:
-        return _simple_name(arguments[0], _NO_IDENT), ""
+        return _simple_name(arguments[0], _NO_NAME if quantifier else _NO_IDENT), ""
     first = _simple_name(arguments[0], _NO_NAME)
     second = _simple_name(arguments[1], _NO_NAME)
     if first == second:
@@ -87,7 +89,7 @@ class _Fold:
 def _quantifier(macro: str, *, two: bool) -> Expand:
     def expand(offset: int, target: Expression | None, arguments: list[Expression]) -> Expression:
         assert target is not None, "a receiver macro has a target"
-        variable, variable2 = _variables(arguments, two)
+        variable, variable2 = _variables(arguments, two=two, quantifier=True)
         make, body = _Fold(offset), arguments[-1]
         accumulator = make.accumulator()
         result: Expression = make.accumulator()
@@ -126,7 +128,7 @@ def _transform(macro: str, *, two: bool, filtered: bool) -> Expand:
 
     def expand(offset: int, target: Expression | None, arguments: list[Expression]) -> Expression:
         assert target is not None, "a receiver macro has a target"
-        variable, variable2 = _variables(arguments, two)
+        variable, variable2 = _variables(arguments, two=two)
         make, body = _Fold(offset), arguments[-1]
         test = arguments[-2] if filtered else None
         initial: Expression = CreateList(offset, [], frozenset())

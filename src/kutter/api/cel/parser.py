@@ -29,8 +29,19 @@ _START = (
     "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, "
     "STRING, BYTES, IDENTIFIER}"
 )
+_ENTRY = _START.replace("'{', '('", "'{', '}', '('").replace(
+    "'.', '-', '!'", "'.', ',', '-', '!', '?'"
+)
+_FIELD = "{'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}"
+_CLOSING = frozenset((")", "]", "}"))
 _LITERALS = frozenset(("int", "uint", "float", "string", "bytes"))
+_OPENING = _LITERALS | {"name", "[", "{", "(", ".", "-", "!"}
 _CONSTANTS = {"true": True, "false": False, "null": None}
+
+
+def _starts(token: Token) -> bool:
+    """Whether an expression may begin with a token."""
+    return token.kind in _OPENING and token.text != "in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +64,29 @@ def parse(source: Source, grammar: Grammar) -> Expression:
     size = len(source.text)
     if size > CODE_POINT_LIMIT:
         text = f"expression code point size exceeds limit: size: {size}, limit {CODE_POINT_LIMIT}"
-        raise source.failure([Issue(0, text)])
+        raise source.failure([Issue(-1, text)])
+    issues: list[Issue] = []
+    tree: Expression | None = None
     try:
-        parser = _Parser(tokenize(source.text), grammar)
-        return parser.whole()
-    except (LexerError, _Stop, MacroError) as error:
-        raise source.failure([error.issue]) from None
+        tokens, issues = tokenize(source.text)
+        parser = _Parser(tokens, grammar, issues)
+        tree = parser.whole()
+    except LexerError as error:
+        issues.append(error.issue)
+    except (_Stop, MacroError) as error:
+        issues.append(error.issue)
     except RecursionError:
-        text = f"expression recursion limit exceeded: {DEPTH_LIMIT}"
-        raise source.failure([Issue(0, text)]) from None
+        issues.append(Issue(-1, f"expression recursion limit exceeded: {DEPTH_LIMIT}"))
+    if issues or tree is None:
+        raise source.failure(issues)
+    return tree
 
 
 class _Parser:
-    def __init__(self, tokens: list[Token], grammar: Grammar) -> None:
+    def __init__(self, tokens: list[Token], grammar: Grammar, issues: list[Issue]) -> None:
+        """``issues`` is added to where parsing can go on."""
         self._tokens = tokens
+        self._issues = issues
         self._grammar = grammar
         self._position = 0
         self._depth = 0
@@ -75,7 +95,7 @@ class _Parser:
     def whole(self) -> Expression:
         expression = self._expression()
         if self._token.kind != "end":
-            raise self._unexpected("<EOF>")
+            raise self._unexpected("<EOF>", self._following().kind == "end")
         return expression
 
     # -- tokens ----------------------------------------------------------------
@@ -98,15 +118,33 @@ class _Parser:
         return True
 
     def _expect(self, kind: str) -> Token:
-        if self._token.kind != kind:
-            raise self._unexpected(f"'{kind}'")
+        token = self._token
+        if token.kind != kind:
+            if token.kind == "end" and kind in _CLOSING:
+                text = f"Syntax error: missing '{kind}' at '<EOF>'"
+                raise _Stop(Issue(token.offset, text))
+            raise self._unexpected(f"'{kind}'", self._following().kind == kind)
         return self._next()
 
-    def _unexpected(self, expected: str = _START) -> _Stop:
+    def _following(self) -> Token:
+        return self._tokens[min(self._position + 1, len(self._tokens) - 1)]
+
+    def _unexpected(self, expected: str, extraneous: bool) -> _Stop:
+        """``extraneous``: without this token what follows would fit."""
         token = self._token
-        verb = "extraneous" if expected == "<EOF>" else "mismatched"
+        verb = "extraneous" if extraneous else "mismatched"
         text = f"Syntax error: {verb} input '{token.text}' expecting {expected}"
         return _Stop(Issue(token.offset, text))
+
+    def _no_start(self, expected: str = _START) -> _Stop:
+        """An expression should begin here."""
+        following = self._following()
+        found = self._unexpected(expected, _starts(following) and self._token.kind != "end")
+        if following.kind == "end" and self._token.kind != "end":
+            self._issues.append(found.issue)
+            text = f"Syntax error: mismatched input '<EOF>' expecting {_START}"
+            found = _Stop(Issue(following.offset, text))
+        return found
 
     # -- levels of precedence --------------------------------------------------
 
@@ -114,7 +152,7 @@ class _Parser:
         self._depth += 1
         if self._depth > DEPTH_LIMIT:
             text = f"expression recursion limit exceeded: {DEPTH_LIMIT}"
-            raise _Stop(Issue(self._token.offset, text))
+            raise _Stop(Issue(-1, text))
         expression = self._or()
         if self._token.kind == "?":
             offset = self._next().offset
@@ -126,7 +164,7 @@ class _Parser:
 
     def _or(self) -> Expression:
         if self._token.kind == "end":
-            raise self._unexpected()
+            raise self._no_start()
         terms, offsets = [self._and()], []
         while self._token.kind == "||":
             offsets.append(self._next().offset)
@@ -213,7 +251,10 @@ class _Parser:
         if token.kind == "quoted":
             raise _Stop(Issue(token.offset, "unsupported syntax: '`'"))
         if token.kind != "name" or token.text in ("in", "true", "false", "null"):
-            raise self._unexpected("IDENTIFIER")
+            if token.kind == "name":
+                raise self._unexpected("IDENTIFIER", extraneous=False)
+            text = f"Syntax error: no viable alternative at input '.{token.text}'"
+            raise _Stop(Issue(token.offset, text))
         self._next()
         if self._token.kind == "(" and not optional:
             opening = self._next().offset
@@ -261,7 +302,7 @@ class _Parser:
             return self._map(offset)
         if kind in ("name", "."):
             return self._name()
-        raise self._unexpected()
+        raise self._no_start()
 
     def _literal(self, token: Token, *, negative: bool) -> Literal:
         self._next()
@@ -274,10 +315,14 @@ class _Parser:
         leading = "." if self._accept(".") else ""
         token = self._token
         if token.kind != "name" or token.text == "in":
-            raise self._unexpected("IDENTIFIER" if leading else _START)
+            if leading:
+                text = f"Syntax error: no viable alternative at input '.{token.text}'"
+                raise _Stop(Issue(token.offset, text))
+            raise self._no_start()
         self._next()
         if token.text in RESERVED:
-            raise _Stop(Issue(token.offset, f"reserved identifier: {token.text}"))
+            self._issues.append(Issue(token.offset, f"reserved identifier: {token.text}"))
+            return Literal(token.offset, None)
         name = leading + token.text
         if self._token.kind == "(":
             opening = self._next().offset
@@ -312,7 +357,7 @@ class _Parser:
             elif token.kind == "name":
                 key = token.text
             else:
-                raise self._unexpected("{'}', ',', '?', IDENTIFIER}")
+                raise self._unexpected(_FIELD, self._following().kind == "name")
             self._next()
             at = self._expect(":").offset
             entries.append((key, at, self._expression(), optional))
@@ -338,6 +383,8 @@ class _Parser:
         entries: list[tuple[Expression, Expression, bool]] = []
         while not self._accept("}"):
             optional = self._optional_mark()
+            if not entries and not _starts(self._token):
+                raise self._no_start(_ENTRY)
             key = self._expression()
             self._expect(":")
             entries.append((key, self._expression(), optional))

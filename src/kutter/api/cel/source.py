@@ -19,13 +19,17 @@ class Source:
         self._starts = [0, *(index + 1 for index, char in enumerate(text) if char == "\n")]
 
     def locate(self, offset: int) -> tuple[int, int]:
-        """(line, column), both from 1."""
+        """(line, column), both from 1; an offset of -1 is the text as a whole."""
+        if offset < 0:
+            return -1, 0
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
     def _render(self, issue: Issue) -> str:
         line, column = issue.line, issue.column
         text = f"ERROR: <input>:{line}:{column}: {issue.message}"
+        if line < 0:
+            return text
         start = self._starts[line - 1]
         end = self._starts[line] - 1 if line < len(self._starts) else len(self.text)
         shown = self.text[start:end].replace("\t", " ")

@@ -140,3 +140,73 @@ def test_deep_expressions_are_refused_not_crashed_on() -> None:
 
 def test_programs_know_what_they_read() -> None:
     assert ENV.compile("self.max > 1 && [1].all(any, any > 0)").names == {"self"}
+
+
+_START = (
+    "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, "
+    "STRING, BYTES, IDENTIFIER}"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("1 +", [f"1:4: Syntax error: mismatched input '<EOF>' expecting {_START}"]),
+        ("(1 + 2", ["1:7: Syntax error: missing ')' at '<EOF>'"]),
+        ("a b", ["1:3: Syntax error: extraneous input 'b' expecting <EOF>"]),
+        ("1 + 2\n3 +", ["2:1: Syntax error: mismatched input '3' expecting <EOF>"]),
+        ("*a", [f"1:1: Syntax error: extraneous input '*' expecting {_START}"]),
+        (
+            "1 + +",
+            [
+                f"1:5: Syntax error: mismatched input '+' expecting {_START}",
+                f"1:6: Syntax error: mismatched input '<EOF>' expecting {_START}",
+            ],
+        ),
+        (
+            "1 + $",
+            [
+                "1:5: Syntax error: token recognition error at: '$'",
+                f"1:6: Syntax error: mismatched input '<EOF>' expecting {_START}",
+            ],
+        ),
+        (
+            "a | b",
+            [
+                "1:3: Syntax error: token recognition error at: '| '",
+                "1:5: Syntax error: extraneous input 'b' expecting <EOF>",
+            ],
+        ),
+        ("{'a': 1}.'a'", ["1:10: Syntax error: no viable alternative at input '.'a''"]),
+        ("self.true", ["1:6: Syntax error: mismatched input 'true' expecting IDENTIFIER"]),
+        (
+            "[1].map(var, var)",
+            [
+                "1:9: reserved identifier: var",
+                "1:9: argument is not an identifier",
+                "1:14: reserved identifier: var",
+            ],
+        ),
+        ("[1].all(2, true)", ["1:9: argument must be a simple name"]),
+        ("has(any)", ["1:5: invalid argument to has() macro"]),
+        ("9223372036854775808", ["1:1: invalid int literal"]),
+        (
+            "any.all(__result__, true)",
+            [
+                "1:9: iteration variable overwrites accumulator variable",
+            ],
+        ),
+        ("(" * 400, ["-1:0: expression recursion limit exceeded: 250"]),
+        (
+            "1" * 100_001,
+            [
+                "-1:0: expression code point size exceeds limit: size: 100001, limit 100000",
+            ],
+        ),
+    ],
+)
+def test_what_is_no_expression(text: str, messages: list[str]) -> None:
+    with pytest.raises(CompileError) as caught:
+        ENV.compile(text)
+    found = [line for line in str(caught.value).split("\n") if line.startswith("ERROR")]
+    assert found == [f"ERROR: <input>:{message}" for message in messages]
