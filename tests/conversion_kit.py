@@ -122,6 +122,14 @@ def convert(tree: dict[str, Any], target: str) -> dict[str, Any]:
     return tree
 
 
+def converted(tree: dict[str, Any], target: str) -> dict[str, Any]:
+    """As ``convert``; what it does not understand only gets the other version's name."""
+    try:
+        return convert(tree, target)
+    except (AttributeError, TypeError, ValueError):
+        return {**tree, "apiVersion": target}
+
+
 class Converter:
     """The webhook's answers; ``change`` may spoil a whole answer before it is sent."""
 
@@ -146,7 +154,7 @@ class Converter:
             "response": {
                 "uid": request["uid"],
                 "result": {"status": "Success"},
-                "convertedObjects": [convert(tree, target) for tree in request["objects"]],
+                "convertedObjects": [converted(tree, target) for tree in request["objects"]],
             },
         }
         return self.change(review) if self.change is not None else review

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.custom_kinds import CRDS, define, gone, serving
 
 APPLY = {"content-type": "application/apply-patch+yaml"}
 MERGE = {"content-type": "application/merge-patch+json"}
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 JSON_PATCH = {"content-type": "application/json-patch+json"}
 
 
@@ -120,7 +122,7 @@ async def test_lists_are_converted_together_and_selected_as_seen(
     table = await api.ok(
         "GET",
         path("v1"),
-        headers={"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"},
+        headers={"accept": TABLE},
         query={"includeObject": "Object", "fieldSelector": "metadata.name=c"},
     )
     assert [row["cells"] for row in table["rows"]] == [["c", "c.example.com"]]
@@ -354,6 +356,81 @@ async def test_what_is_refused_or_unreachable_changes_nothing(
     converter.change = None
     assert (await api.ok("GET", path("v1beta1", "a")))["spec"]["hostPort"] == "a.example.com:80"
     assert (await api.call("GET", path("v1beta1", "b"))).status == 404
+
+
+_ODD: list[Any] = [
+    None,
+    True,
+    -5,
+    2.5,
+    "x",
+    [],
+    [1, None, {"a": 1}],
+    {},
+    {"name": 5},
+    {"host": [1]},
+]
+
+
+def _spoiled(value: Any, rng: random.Random) -> Any:
+    """``value`` with something in it that should not be there."""
+    if rng.random() < 0.3:
+        return rng.choice(_ODD)
+    if isinstance(value, dict):
+        made = {k: _spoiled(v, rng) if rng.random() < 0.3 else v for k, v in value.items()}
+        if rng.random() < 0.3:
+            made[rng.choice(["spec", "status", "metadata", "kind", "x"])] = rng.choice(_ODD)
+        return made
+    if isinstance(value, list):
+        return [_spoiled(part, rng) for part in value] + rng.choice([[], [5]])
+    return rng.choice(_ODD)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_a_webhook_answers_nothing_crashes(
+    api: Api, converter: Converter, seed: int
+) -> None:
+    rng = random.Random(seed)
+    await api.ok("POST", path("v1"), backend("a", "v1", "h:1", spec={"replicas": 2}))
+
+    def change(review: dict[str, Any]) -> Any:
+        place = rng.choice(["all", "response", "objects", "spec", "status"])
+        objects = review["response"]["convertedObjects"]
+        if place == "all":
+            return _spoiled(review, rng)
+        if place == "response":
+            review["response"] = _spoiled(review["response"], rng)
+        elif place == "objects":
+            review["response"]["convertedObjects"] = _spoiled(objects, rng)
+        else:
+            objects[0][place] = _spoiled(objects[0].get(place) or {}, rng)
+        return review
+
+    one, manager = path("v1", "a"), {"fieldManager": "m", "force": "true"}
+    calls: list[tuple[str, str, Any, dict[str, Any]]] = [
+        ("GET", one, None, {}),
+        ("GET", path("v1"), None, {"query": {"fieldSelector": "spec.host=h"}}),
+        ("GET", path("v1"), None, {"headers": {"accept": TABLE}}),
+        ("GET", f"{one}/scale", None, {}),
+        ("PATCH", f"{one}/scale", {"spec": {"replicas": 3}}, {"headers": MERGE}),
+        ("PATCH", f"{one}/status", {"status": {"ready": True}}, {"headers": MERGE}),
+        ("PATCH", one, {"spec": {"host": "q"}}, {"headers": MERGE}),
+        ("PATCH", one, backend("a", "v1", "z:9"), {"headers": APPLY, "query": manager}),
+        ("PUT", one, backend("a", "v1", "y:1"), {}),
+        ("POST", path("v1"), backend("b", "v1", "h:1"), {}),
+        ("DELETE", path("v1", "b"), None, {}),
+    ]
+    converter.change = change
+    answers: set[int] = set()
+    for _ in range(150):
+        method, target, body, more = rng.choice(calls)
+        api.server.definitions._converted._held.clear()
+        response = await api.call(method, target, body, **more)
+        answers.add(response.status)
+        assert b"panic" not in response.body, (method, target, response.body)
+        if response.status == 500:
+            assert tree(response)["message"], (method, target, response.body)
+    assert {200, 500} <= answers
 
 
 async def test_many_who_ask_at_once_are_answered_by_one_call(

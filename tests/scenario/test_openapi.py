@@ -4,6 +4,7 @@ kept by clients for as long as they hold."""
 from __future__ import annotations
 
 import asyncio
+import gzip
 import inspect
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -179,6 +180,11 @@ async def test_documents_are_kept_until_they_change(api: Api) -> None:
         (held,) = header(await api.call("GET", path), "etag")
         again = await api.call("GET", path, headers={"if-none-match": held})
         assert (again.status, again.body) == (304, b"")
+    packed = await api.call("GET", "/openapi/v2", headers={"accept-encoding": "gzip"})
+    assert header(packed, "content-encoding") == ["gzip"]
+    whole = await api.call("GET", "/openapi/v2")
+    assert gzip.decompress(packed.body) == whole.body
+    assert header(packed, "etag") == header(whole, "etag")
     # Another hash leads to today's address; without one nothing is kept for good.
     moved = await api.call("GET", f"{CUSTOM}?hash=OLD")
     assert (moved.status, header(moved, "location")) == (301, [url])

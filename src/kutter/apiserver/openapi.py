@@ -7,6 +7,7 @@ their hash is its ETag and part of its address: whoever asks by it may keep the 
 
 from __future__ import annotations
 
+import gzip
 from datetime import timedelta
 from email.utils import format_datetime
 from hashlib import sha512
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 # Changes with the form of the documents: answers kept by clients are of another form then.
 _FORM = "2"
+COMPRESSED_BYTES = 128 * 1024
 _SECURITY: Tree = {"type": "apiKey", "name": "authorization", "in": "header"}
 
 
@@ -52,6 +54,7 @@ class OpenApi:
         self._prose = Prose()
         # (path, media type) → document and ETag
         self._documents: dict[tuple[str, str], tuple[bytes, str]] = {}
+        self._compressed: dict[tuple[str, str], bytes] = {}
         self._parts: dict[tuple[str, str, int], _Part] = {}
 
     def paths(self) -> list[str]:
@@ -68,6 +71,7 @@ class OpenApi:
         if self._generation != generation:
             self._generation = generation
             self._documents.clear()
+            self._compressed.clear()
         protobuf = path == "/openapi/v2" and wants_protobuf(request.headers.get("accept", ""))
         media = MEDIA if protobuf else JSON
         found = self._documents.get((path, media))
@@ -79,6 +83,11 @@ class OpenApi:
             found = self._documents[path, media] = (document, self._tag_of(path, document))
         document, tag = found
         headers = [("Content-Type", media), ("ETag", f'"{tag}"'), ("Vary", "Accept")]
+        if len(document) > COMPRESSED_BYTES and "gzip" in request.headers.get(
+            "accept-encoding", ""
+        ):
+            document = self._compress(path, media, document)
+            headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         response: Response
         asked = request.params("hash") if request.raw_query else []
         if asked and asked[0]:
@@ -93,6 +102,12 @@ class OpenApi:
         if request.headers.get("if-none-match") == f'"{tag}"':
             response.status, response.body = 304, b""
         return response
+
+    def _compress(self, path: str, media: str, document: bytes) -> bytes:
+        found = self._compressed.get((path, media))
+        if found is None:
+            found = self._compressed[path, media] = gzip.compress(document, 1)
+        return found
 
     def _tag_of(self, path: str, document: bytes) -> str:
         for group, version in self._server.catalog.group_versions():

@@ -17,6 +17,7 @@ from kutter.apiserver.ports import Tree
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _ACCEPT = f"{AGGREGATED},application/json"
 _DEFINITIONS = "#/definitions/"
+_PARAMETERS = "#/parameters/"
 
 
 class Answer(Protocol):
@@ -127,6 +128,7 @@ def own_part(document: Tree, root: str) -> tuple[Tree, Tree]:
         for path, item in (document.get("paths") or {}).items()
         if path.rstrip("/") == root or path.startswith(f"{root}/")
     }
+    paths = _with_parameters(paths, document.get("parameters") or {})
     known = document.get("definitions") or {}
     needed: Tree = {}
     pending = list(_references(paths))
@@ -136,6 +138,18 @@ def own_part(document: Tree, root: str) -> tuple[Tree, Tree]:
             needed[name] = known[name]
             pending += _references(known[name])
     return paths, needed
+
+
+def _with_parameters(value: Any, shared: Tree) -> Any:
+    """``value`` with the parameters its document shares put in where they are referred to."""
+    if isinstance(value, list):
+        return [_with_parameters(part, shared) for part in value]
+    if not isinstance(value, dict):
+        return value
+    target = value.get("$ref")
+    if isinstance(target, str) and target.startswith(_PARAMETERS):
+        return shared.get(target.removeprefix(_PARAMETERS), value)
+    return {key: _with_parameters(part, shared) for key, part in value.items()}
 
 
 def _references(value: Any) -> Iterator[str]:

@@ -76,3 +76,19 @@ def test_an_older_list_becomes_an_entry():
         "kind": "Scale",
     }
     assert nodes["shortNames"] == ["no"]
+
+
+def test_parameters_a_document_shares_come_along() -> None:
+    """Upstream's servers refer to them; ours has no place of that name."""
+    shared = {"pretty-x": {"name": "pretty", "in": "query", "type": "string"}}
+    item = {
+        "parameters": [{"$ref": "#/parameters/pretty-x"}, {"$ref": "#/parameters/missing"}],
+        "get": {"parameters": [{"$ref": "#/parameters/pretty-x"}]},
+    }
+    paths, _ = own_part({"paths": {f"{ROOT}/things": item}, "parameters": shared}, ROOT)
+    assert paths == {
+        f"{ROOT}/things": {
+            "parameters": [shared["pretty-x"], {"$ref": "#/parameters/missing"}],
+            "get": {"parameters": [shared["pretty-x"]]},
+        }
+    }
