@@ -19,12 +19,12 @@ down: ## Stop the cluster; state is kept (kutter down --purge forgets it)
 install: $(VENV)/.installed ## Distribution packages and the virtual environment for running
 $(VENV)/.installed: pyproject.toml tools/install.sh
 	@tools/install.sh run
-	@touch $@
+	@touch $@; chown --reference=. $@ 2>/dev/null || true
 
 dev-install: $(VENV)/.dev ## ... and what tests and checks need
 $(VENV)/.dev: pyproject.toml tools/install.sh
 	@tools/install.sh test
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed; chown --reference=. $@ $(VENV)/.installed 2>/dev/null || true
 
 check: dev-install format-check lint types imports ## Formatter, linter, types, import direction, house rules
 	@$(BIN)/python -m pytest -q tests/house

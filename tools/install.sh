@@ -70,3 +70,10 @@ if [ "$what" = test ] && [ ! -x $clients/helm ]; then
         exit 1
     fi
 fi
+
+# Run with sudo, what was made here still belongs to whose checkout it is.
+owner=$(stat -c %u .)
+if [ "$(id -u)" = 0 ] && [ "$owner" != 0 ]; then
+    .venv/bin/python -m compileall -q src || true
+    chown -R "$owner:$(stat -c %g .)" .venv src
+fi

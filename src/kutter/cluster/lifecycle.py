@@ -6,9 +6,7 @@ Every step is safe to repeat, so ``up`` after a crash continues where things wer
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pwd
 import shutil
 import socket
 import ssl
@@ -23,16 +21,16 @@ from urllib.error import HTTPError, URLError
 import orjson
 
 from kutter.client import kubeconfig
-from kutter.cluster import processes, supervision
+from kutter.cluster import processes, supervision, users_kubeconfig
 from kutter.cluster.admin_kubeconfig import build_kubeconfig
 from kutter.cluster.api_options import seconds_of
 from kutter.cluster.certificates import Certificates, certificates_of
 from kutter.cluster.config import ClusterConfig, save_config
+from kutter.cluster.users_kubeconfig import CONTEXT
 
 Say = Callable[[str], None]
 
 SERVER, AGENT = "server", "agent"
-CONTEXT = "kutter"
 _POLL_S = 0.02
 _STOP_S = 20.0
 _LOCK_S = 60.0
@@ -111,7 +109,7 @@ def _bring_up(config: ClusterConfig, *, with_agent: bool, deadline: float, say: 
         processes.start(config.run_dir, config.log_dir, AGENT, [AGENT, *place_flags(config)])
     _wait_node(config, certificates, deadline)
     say(f"Node {config.node_name} ready ({time.monotonic() - started_s:.1f} s)")
-    merged = merge_into_users_kubeconfig(config)
+    merged = users_kubeconfig.add_context(config)
     if merged is not None:
         say(f"Context '{CONTEXT}' written to {merged}")
 
@@ -150,7 +148,7 @@ def _take_down(config: ClusterConfig, *, purge: bool, say: Say) -> str:
     remove_traces(config)
     shutil.rmtree(config.run_dir, ignore_errors=True)
     if purge:
-        forget_users_kubeconfig(config)
+        users_kubeconfig.remove_context(config)
         shutil.rmtree(config.state_dir, ignore_errors=True)
         shutil.rmtree(config.log_dir, ignore_errors=True)
         return "The cluster is stopped and forgotten."
@@ -288,62 +286,14 @@ def write_kubeconfig(config: ClusterConfig, certificates: Certificates) -> None:
     kubeconfig.save(made, config.kubeconfig_file)
 
 
-def _users_kubeconfig() -> tuple[Path, int, int] | None:
-    """The kubeconfig of whoever called sudo: (path, uid, gid)."""
-    if os.environ.get("KUBECONFIG"):
-        return None  # who sets it manages it
-    name = os.environ.get("SUDO_USER") or "root"
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        return None
-    return Path(entry.pw_dir) / ".kube" / "config", entry.pw_uid, entry.pw_gid
-
-
-def merge_into_users_kubeconfig(config: ClusterConfig) -> Path | None:
-    """Add our context to the user's kubeconfig and select it, as a new user expects."""
-    target = _users_kubeconfig()
-    if target is None or config.state_dir != ClusterConfig().state_dir:
-        return None
-    path, uid, gid = target
-    own = kubeconfig.load_file(config.kubeconfig_file)
-    try:
-        merged = kubeconfig.load_file(path) if path.exists() else kubeconfig.Kubeconfig()
-    except kubeconfig.KubeconfigError:
-        return None  # not ours to repair
-    for section in ("clusters", "users", "contexts"):
-        merged.section(section)[CONTEXT] = own.section(section)[CONTEXT]
-    merged.current_context = CONTEXT
-    fresh_folder = not path.parent.exists()
-    kubeconfig.save(merged, path)
-    with contextlib.suppress(OSError):
-        os.chown(path, uid, gid)
-        if fresh_folder:
-            os.chown(path.parent, uid, gid)
-    return path
-
-
-def forget_users_kubeconfig(config: ClusterConfig) -> None:
-    """Take our context out of the user's kubeconfig."""
-    target = _users_kubeconfig()
-    if target is None or config.state_dir != ClusterConfig().state_dir:
-        return
-    path, uid, gid = target
-    if not path.exists():
-        return
-    try:
-        merged = kubeconfig.load_file(path)
-    except kubeconfig.KubeconfigError:
-        return
-    merged.remove_cluster_entry(CONTEXT)
-    kubeconfig.save(merged, path)
-    with contextlib.suppress(OSError):
-        os.chown(path, uid, gid)
-
-
 def next_steps(config: ClusterConfig) -> str:
     """What to try next, for a person."""
     me = own_command()
+    account = next(users_kubeconfig.accounts(config), None)
+    if account is None:
+        kubectl = f"kubectl works with KUBECONFIG={config.kubeconfig_file} (root may read it)"
+    else:
+        kubectl = f"kubectl works as well: its context is '{CONTEXT}' in {account.path}"
     return f"""
 The cluster is up. Try:
 
@@ -352,7 +302,7 @@ The cluster is up. Try:
   {me} get pods -A -w
   {me} why pod/NAME          why it is not running yet
 
-kubectl works as well; the kubeconfig is {config.kubeconfig_file}
+{kubectl}
 Stop it with 'sudo {me} down'."""
 
 

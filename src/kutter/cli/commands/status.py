@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     from kutter.cluster import processes
-    from kutter.cluster.lifecycle import observe
+    from kutter.cluster.lifecycle import observe, own_command
 
     config = config_from(parsed)
     state = observe(config)
@@ -54,9 +54,10 @@ def run(parsed: argparse.Namespace) -> int:
     if up:
         print(f"\nAPI server: {config.server_url}")
         if state.supervisor is None:
-            print("Nothing starts them again if they end: 'sudo kutter up' puts that right.")
+            again = f"sudo {own_command()} up"
+            print(f"Nothing starts them again if they end: '{again}' puts that right.")
     else:
-        print("\nStart it with 'sudo kutter up'.")
+        print(f"\nStart it with 'sudo {own_command()} up'.")
     return 0 if up else 3
 
 
