@@ -36,7 +36,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def networks_of(item: ServiceCIDR) -> list[Network]:
-    return [ipaddress.ip_network(cidr) for cidr in item.spec.cidrs]
+    return [ipaddress.ip_network(cidr, strict=False) for cidr in item.spec.cidrs]
 
 
 def holds(item: ServiceCIDR, address: str) -> bool:

@@ -144,6 +144,20 @@ def test_a_lost_object_of_a_service_is_made_again(rest, namespace):
     assert "provided IP is already allocated" in refused["message"]
 
 
+@pytest.mark.parametrize(
+    ("cidr", "detail"),
+    [
+        ("10.200.200.5/24", "must not have bits set beyond the prefix length"),
+        ("fd00:0::/112", 'must be in canonical form ("fd00::/112")'),
+        ("10.200.200.0/40", "must be a valid CIDR value"),
+        ("10.200.200.0", "must be a valid CIDR value"),
+    ],
+)
+def test_ranges_have_one_form(rest, cidr, detail):
+    refused = rest.fails(422, "Invalid", "POST", RANGES, service_cidr("odd", cidr))
+    assert detail in refused["message"]
+
+
 def test_services_take_addresses_of_a_range_that_is_added(rest, namespace, label):
     at = f"/api/v1/namespaces/{namespace}/services"
     wanted = "10.200.200.77"

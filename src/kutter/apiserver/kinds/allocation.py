@@ -75,12 +75,11 @@ class AddressRange:
 
     def __init__(self, cidr: str, owners: Owners | None = None, rng: Rng | None = None) -> None:
         self.ready = True
-        self.network = ipaddress.ip_network(cidr)
+        self.network = ipaddress.ip_network(cidr, strict=False)
         self.family = "IPv4" if self.network.version == 4 else "IPv6"
-        # IPv6 ranges are huge: upstream uses the first 2**16 addresses as well.
-        size = min(self.network.num_addresses, 1 << 16)
-        last = 1 if self.network.version == 6 and size == 1 << 16 else 2
-        size = max(size - last, 0)
+        # The last address is IPv4's broadcast; IPv6 has none.
+        kept = 2 if self.network.version == 4 else 1
+        size = max(self.network.num_addresses - kept, 0)
         static = 0 if size < 16 else min(max(16, size // 16), 256)
         first = int(self.network.network_address) + 1
         owners = {} if owners is None else owners

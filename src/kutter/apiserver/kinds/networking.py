@@ -289,7 +289,7 @@ class ServiceCIDRKind(SpecKind):
                 )
             )
         for i, value in enumerate(ranges):
-            errors += checked(f"spec.cidrs[{i}]", value, text.cidr)
+            errors += checked(f"spec.cidrs[{i}]", value, text.strict_cidr)
         if len(ranges) == 2 and len({":" in r for r in ranges}) == 1:
             detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "
             errors.append(invalid("spec.cidrs", ranges, detail + "2001:db8::/64"))

@@ -22,6 +22,7 @@ from kutter.apiserver.kinds.allocation import (
     PortRange,
 )
 from kutter.apiserver.ports import Change, Reader, Tree
+from kutter.apiserver.validation import text
 
 SERVICE_CIDRS = "servicecidrs.networking.k8s.io"
 IP_ADDRESSES = "ipaddresses.networking.k8s.io"
@@ -102,7 +103,9 @@ class ServiceRanges:
                 self._define(change.current.tree)
 
     def _define(self, tree: Tree) -> None:
-        ranges = [self._make(cidr) for cidr in (tree.get("spec") or {}).get("cidrs") or ()]
+        # Validation has seen them; what an older server let pass hands nothing out.
+        cidrs = (tree.get("spec") or {}).get("cidrs") or ()
+        ranges = [self._make(cidr) for cidr in cidrs if not text.cidr(cidr)]
         for found in ranges:
             found.ready = is_ready(tree)
         self._defined[tree["metadata"]["name"]] = ranges

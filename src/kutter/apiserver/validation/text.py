@@ -106,6 +106,20 @@ def cidr(value: str) -> Problems:
     return (CIDR_TEXT,)
 
 
+def strict_cidr(value: str) -> Problems:
+    """A network in its one form; for kinds that are younger than upstream's leniency."""
+    problems = cidr(value)
+    if problems:
+        return problems
+    try:
+        network = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return (CIDR_TEXT,)
+    if ipaddress.ip_address(value.rpartition("/")[0]) != network.network_address:
+        return ("must not have bits set beyond the prefix length",)
+    return () if str(network) == value else (f'must be in canonical form ("{network}")',)
+
+
 def non_special_ip(value: str) -> Problems:
     """Addresses that make no sense as an endpoint or external address."""
     address = parse_ip(value)
