@@ -30,6 +30,8 @@ UPSTREAMS_500 = (
     "resourceVersion should not be set on objects to be created",
     "failed to decode managed fields",
     "unable to find api field in struct",
+    "does not contain declared merge key",
+    "failed to create typed live object",
 )
 SWEEP_EVERY = 2000
 _STREAM_S = 0.05

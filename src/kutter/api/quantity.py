@@ -9,7 +9,9 @@ Upstream: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions
 from __future__ import annotations
 
 import re
-from functools import lru_cache, total_ordering
+from functools import total_ordering
+
+from kutter.base.memo import remember
 
 _PATTERN = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
 _split = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[-+]?[0-9]*)").fullmatch
@@ -107,7 +109,7 @@ def _binary_text(whole: int) -> str:
     return f"{whole}{_BINARY_SUFFIX[power]}"
 
 
-@lru_cache(maxsize=4096)
+@remember(4096, longest=64)
 def _parse_text(text: str) -> Quantity:
     match = _split(text)
     if match is None or not text:
@@ -163,7 +165,7 @@ def number_text(value: float) -> str:
     return repr(value).replace("e+", "e")
 
 
-@lru_cache(maxsize=8192)
+@remember(8192, longest=64)
 def canonical_text(text: str) -> str:
     """The form upstream stores: ``1000m`` → ``1``. Raises QuantityError."""
     return str(_parse_text(text.strip()))

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from kutter.api.errors import FieldError, invalid, not_supported
 from kutter.api.names import check_label_value, check_qualified_name
 from kutter.api.types.meta_v1 import LabelSelector
+from kutter.base.memo import remember
 
 _OPERATORS = ("in", "notin", "=", "==", "!=", "gt", "lt")
 _SUPPORTED = [*_OPERATORS, "exists", "!"]
@@ -166,7 +166,7 @@ def _check_values(operator: str, values: tuple[str, ...]) -> list[FieldError]:
     return []
 
 
-@lru_cache(maxsize=1024)
+@remember(1024, longest=1024)
 def parse_labels(text: str) -> Selector:
     """Parse ``a=b,c in (d,e),!f``. Raises SelectorError."""
     return Selector(tuple(_Parser(text).requirements()))
@@ -338,7 +338,7 @@ class FieldSelector(NamedTuple):
         return ",".join(str(term) for term in self.terms)
 
 
-@lru_cache(maxsize=1024)
+@remember(1024, longest=1024)
 def parse_fields(text: str) -> FieldSelector:
     """Parse ``metadata.name=x,spec.nodeName!=y``. Raises SelectorError."""
     terms = []

@@ -110,9 +110,9 @@ class Application:
             owners = read_owners(orjson.dumps(entries)) if entries else {}
         except ManagedFieldsError as error:
             raise ApiError(500, "", f"failed to decode managed fields: {error}") from error
-        if not owners and live is not None:
-            owners = self._before(current)
         try:
+            if not owners and live is not None:
+                owners = self._before(current)
             done = self._updater.apply(
                 owners, current, self.config, self._key, self._now, force=self._force
             )

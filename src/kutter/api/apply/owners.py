@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
@@ -10,6 +9,7 @@ import orjson
 
 from kutter.api.apply.elements import ElementError
 from kutter.api.apply.sets import SELF, FieldSet, parse_set, union
+from kutter.base.memo import remember
 
 Operation = Literal["Apply", "Update"]
 UPDATE_OWNERS_LIMIT = 10
@@ -88,7 +88,7 @@ class Owner:
 Owners = dict[OwnerKey, Owner]
 
 
-@lru_cache(maxsize=1024)
+@remember(256, longest=16384)
 def _parsed(raw: bytes) -> FieldSet:
     # Objects made from one template have the same fields, so many share one set.
     fields: FieldSet = orjson.loads(raw)
@@ -104,7 +104,7 @@ def _mentions(raw: bytes, changed: FieldSet) -> bool:
     return False
 
 
-@lru_cache(maxsize=4096)
+@remember(4096)
 def _quoted(key: str) -> bytes:
     return orjson.dumps(key)
 

@@ -7,8 +7,9 @@ made to hold up the server. RE2 is the dialect of Go's ``regexp``, but for ``\C`
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
+
+from kutter.base.memo import remember
 
 # How Go words what RE2 finds wrong.
 _WORDS = {
@@ -54,7 +55,7 @@ class Pattern:
             yield match.group().decode("utf-8", "surrogatepass")
 
 
-@lru_cache(maxsize=2048)
+@remember(1024, longest=2048)
 def compile_pattern(pattern: str) -> Pattern:
     """Compile a pattern. Raises PatternError."""
     import re2

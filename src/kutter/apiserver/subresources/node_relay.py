@@ -39,7 +39,12 @@ def node_url(call: Call, name: str) -> str:
     if node is None:
         raise ApiError(404, "NotFound", f'nodes "{name}" not found', details={"name": name})
     status = node.get("status") or {}
-    addresses = {a["type"]: a["address"] for a in reversed(status.get("addresses") or ())}
+    # Statuses are the nodes' own words: an address may lack what it should have.
+    addresses = {
+        a.get("type", ""): a["address"]
+        for a in reversed(status.get("addresses") or ())
+        if a.get("address")
+    }
     host = next((addresses[kind] for kind in _ADDRESS_TYPES if kind in addresses), "")
     if not host:
         raise unavailable(f"no preferred addresses found; known addresses: {list(addresses)}")

@@ -2,7 +2,7 @@
 
 Between the field rules and :mod:`kutter.api.names`, which holds the rules and upstream's texts.
 Answers are cached, because the same few names come again with every write; the caches are
-bounded. What only validation needs (addresses, ranges) is here itself.
+bounded (:mod:`kutter.base.memo`). What only validation needs (addresses, ranges) is here itself.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from functools import lru_cache
 
 from kutter.api import names
+from kutter.base.memo import remember
 
 Problems = tuple[str, ...]
 Check = Callable[[str], Problems]
 
 
 def _cached(check: names.NameCheck, size: int = 4096) -> Check:
-    @lru_cache(size)
+    @remember(size)
     def cached(value: str) -> Problems:
         return tuple(check(value))
 
@@ -44,7 +44,7 @@ _SUBDOMAIN_UNDERSCORE = rf"{_LABEL_UNDERSCORE}(\.{_LABEL_UNDERSCORE})*"
 _subdomain_underscore = re.compile(_SUBDOMAIN_UNDERSCORE).fullmatch
 
 
-@lru_cache(512)
+@remember(512)
 def dns_subdomain_underscore(value: str) -> Problems:
     """As a subdomain, underscores allowed: DNS search domains."""
     problems: Problems = ()
@@ -76,7 +76,7 @@ IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 
-@lru_cache(4096)
+@remember(4096)
 def ip(value: str) -> Problems:
     """An IPv4 or IPv6 address; leading zeros are read as decimal like upstream."""
     return () if parse_ip(value) is not None else (IP_TEXT,)
@@ -96,7 +96,7 @@ def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
     return None
 
 
-@lru_cache(1024)
+@remember(1024)
 def cidr(value: str) -> Problems:
     address, slash, length = value.rpartition("/")
     if slash and length.isascii() and length.isdigit():

@@ -1,0 +1,35 @@
+"""Remembered answers, bounded in number and in size.
+
+``functools.lru_cache`` counts entries, not bytes: a few thousand texts of a megabyte, sent by
+whoever may write, would fill the memory. What is long is worked out anew; it hardly comes twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TypeVar
+
+V = TypeVar("V", str, bytes)
+T = TypeVar("T")
+
+LONGEST = 256
+
+
+def remember(
+    maxsize: int, *, longest: int = LONGEST
+) -> Callable[[Callable[[V], T]], Callable[[V], T]]:
+    """Keep up to ``maxsize`` answers of a function of one text or bytes no longer than
+    ``longest``. The function is pure; what it raises is not kept.
+    """
+
+    def decorate(function: Callable[[V], T]) -> Callable[[V], T]:
+        kept = lru_cache(maxsize)(function)
+
+        @wraps(function)
+        def answer(value: V) -> T:
+            return kept(value) if len(value) <= longest else function(value)
+
+        return answer
+
+    return decorate

@@ -1,0 +1,49 @@
+"""What the fuzzer found once, kept: each was a 500 that named nothing."""
+
+from __future__ import annotations
+
+import pytest
+from tests.apiserver_harness import Api, start_server
+
+APPLY = {"content-type": "application/apply-patch+yaml"}
+
+
+@pytest.fixture
+async def api() -> Api:
+    server = await start_server()
+    return Api(server)
+
+
+async def test_a_node_whose_address_has_no_type_is_not_reached(api: Api) -> None:
+    await api.ok("POST", "/api/v1/nodes", {"metadata": {"name": "odd"}})
+    odd = {"status": {"addresses": [{}, {"type": "InternalIP"}, {"address": "x"}]}}
+    await api.ok(
+        "PATCH",
+        "/api/v1/nodes/odd/status",
+        odd,
+        headers={"content-type": "application/merge-patch+json"},
+    )
+    status = await api.fails(503, "ServiceUnavailable", "GET", "/api/v1/nodes/odd/proxy/pods")
+    assert "no preferred addresses found" in status["message"]
+
+
+async def test_applying_to_an_object_without_owners_whose_list_lacks_its_key(api: Api) -> None:
+    path = "/api/v1/namespaces/default/serviceaccounts"
+    # An empty list of owners takes them away.
+    await api.ok("POST", path, {"metadata": {"name": "web"}, "secrets": [{}]})
+    await api.ok(
+        "PATCH",
+        f"{path}/web",
+        {"metadata": {"managedFields": [{}]}},
+        headers={"content-type": "application/merge-patch+json"},
+    )
+    answer = await api.call(
+        "PATCH",
+        f"{path}/web",
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web"}},
+        query={"fieldManager": "a"},
+        headers=APPLY,
+    )
+    # Upstream's answer, which has no reason: "an element that omits all key fields".
+    assert answer.status == 500
+    assert b"failed to create typed live object" in answer.body
