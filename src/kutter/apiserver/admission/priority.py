@@ -44,6 +44,9 @@ _SYSTEM_BY_NAME = {tree["metadata"]["name"]: tree for tree in SYSTEM_CLASSES}
 class Priority(Plugin):
     name = "Priority"
 
+    def __init__(self) -> None:
+        self._default: tuple[int, Tree | None] | None = None  # as of a revision
+
     def wants(self, resource: str, operation: Operation) -> bool:
         if resource == "pods":
             return operation == "CREATE"
@@ -54,7 +57,7 @@ class Priority(Plugin):
             return
         assert request.object is not None
         spec: Tree = request.object.setdefault("spec", {})
-        chosen = _class_of(request, spec)
+        chosen = self._class_of(request, spec)
         priority = int(chosen.get("value", 0)) if chosen else 0
         policy = str((chosen or {}).get("preemptionPolicy") or DEFAULT_POLICY)
         given = spec.get("priority")
@@ -76,6 +79,22 @@ class Priority(Plugin):
         spec["priority"] = priority
         spec["preemptionPolicy"] = policy
 
+    def _class_of(self, request: AdmissionRequest, spec: Tree) -> Tree | None:
+        name = spec.get("priorityClassName")
+        if name:
+            found = request.reader.get(CLASSES, "", name) or _SYSTEM_BY_NAME.get(name)
+            if found is None:
+                raise refusal(request, f"no PriorityClass with name {name} was found")
+            return found
+        # Every pod asks; the classes are decoded again only when one has changed.
+        revision = request.reader.revision(CLASSES)
+        if self._default is None or self._default[0] != revision:
+            self._default = (revision, _global_default(request.reader))
+        default = self._default[1]
+        if default is not None:
+            spec["priorityClassName"] = default["metadata"]["name"]
+        return default
+
     async def validate(self, request: AdmissionRequest) -> None:
         tree = request.object
         if request.resource.plural == "pods" or not tree or not tree.get("globalDefault"):
@@ -88,19 +107,6 @@ class Priority(Plugin):
                 f"PriorityClass {other['metadata']['name']} is already marked as default. "
                 "Only one default can exist",
             )
-
-
-def _class_of(request: AdmissionRequest, spec: Tree) -> Tree | None:
-    name = spec.get("priorityClassName")
-    if name:
-        found = request.reader.get(CLASSES, "", name) or _SYSTEM_BY_NAME.get(name)
-        if found is None:
-            raise refusal(request, f"no PriorityClass with name {name} was found")
-        return found
-    default = _global_default(request.reader)
-    if default is not None:
-        spec["priorityClassName"] = default["metadata"]["name"]
-    return default
 
 
 def _global_default(reader: Reader) -> Tree | None:

@@ -41,6 +41,7 @@ from kutter.apiserver.validation.pod_security import (
     validate_pod_context,
 )
 from kutter.apiserver.validation.pod_volumes import validate_volumes
+from kutter.apiserver.validation.remembered import ValidSpecs, key_of
 
 Tree = dict[str, Any]
 Errors = list[FieldError]
@@ -53,6 +54,9 @@ _DNS = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]
 _PREEMPTION = ["PreemptLowerPriority", "Never"]
 
 
+_valid = ValidSpecs()
+
+
 def validate_pod(pod: Tree) -> list[FieldError]:
     """A pod's metadata and specification: what holds on create and on every update."""
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
@@ -60,13 +64,19 @@ def validate_pod(pod: Tree) -> list[FieldError]:
     annotations = metadata.get("annotations")
     if annotations:
         _pod_annotations(errors, annotations, spec, "metadata.annotations")
-    validate_pod_spec(errors, spec, "spec", pod_name=metadata.get("name") or "", in_pod=True)
+    key = key_of(spec)
+    if key is not None and key in _valid:
+        return errors
+    found: Errors = []
+    validate_pod_spec(found, spec, "spec", pod_name=metadata.get("name") or "", in_pod=True)
     if not spec.get("serviceAccountName"):
-        _no_tokens(errors, spec)
+        _no_tokens(found, spec)
     for field in ("containers", "initContainers"):
         for i, container in enumerate(spec.get(field) or ()):
-            validate_image_padding(errors, container, f"spec.{field}[{i}]")
-    return errors
+            validate_image_padding(found, container, f"spec.{field}[{i}]")
+    if not found and key is not None:
+        _valid.add(key)
+    return errors + found
 
 
 def validate_pod_create(pod: Tree) -> list[FieldError]:
