@@ -49,6 +49,8 @@ class OwnServer:
             node_name="bench",
             address="127.0.0.1",
             api_port=_free_port(),
+            # The default has room for 256 nodes of a /24 each, as upstream's has.
+            cluster_cidr="10.64.0.0/10",
         )
         self.config.state_dir.mkdir(mode=0o711)
         save_config(self.config)
