@@ -33,7 +33,7 @@ AIMS: dict[str, Aim] = {
     "wake-ups of the busiest thread with 0 pods": _less(None, 1.0),
     "memory of server and agent, idle": _less(627, 150),
     "CPU of server and agent, idle": _less(None, 0.3),
-    "wake-ups of their busiest thread, idle": _less(None, 1.0),
+    "timers of their busiest process, idle": _less(None, 1.0),
     "GET pod": Aim(5300, 20_000),
     "POST pod": Aim(1400, 4200),
     "LIST all namespaces of 8500": Aim(7.6, 40),

@@ -25,7 +25,7 @@ from tests.e2e.machine import Machine
 from tests.e2e.test_figures import Readiness, processes
 
 from bench.api import Report
-from bench.measure import Figure, busiest_wakeups, cpu_s, median_figure, resident_mb
+from bench.measure import Figure, cpu_s, median_figure, resident_mb, timer_rates
 from bench.target import environment
 from kutter.client.client import Client
 from kutter.client.http import HttpTransport
@@ -287,13 +287,12 @@ def _idle(cluster: Cluster, report: Report) -> None:
     time.sleep(12)  # what an ended pod leaves to be tidied is not idling
     pids = list(processes(cluster))
     before_s = cpu_s(pids)
-    woken = busiest_wakeups(pids)
     time.sleep(IDLE_S)
     spent = (cpu_s(pids) - before_s) / IDLE_S * 100
-    rates = {
-        thread: (count - woken.get(thread, count)) / IDLE_S
-        for thread, count in busiest_wakeups(pids).items()
-    }
     report(Figure("memory of server and agent, idle", resident_mb(pids), "MB"))
     report(Figure("CPU of server and agent, idle", spent, "% of a core"))
-    report(Figure("wake-ups of their busiest thread, idle", max(rates.values()), "1/s"))
+    rates = timer_rates(pids, IDLE_S / 2)
+    if rates is None:
+        print("left out: timers of the busiest process (no strace)")
+    else:
+        report(Figure("timers of their busiest process, idle", max(rates.values()), "1/s"))

@@ -7,7 +7,10 @@ operation (user and system, from /proc) is not, or much less.
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import statistics
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,6 +84,41 @@ def busiest_wakeups(pids: Sequence[int]) -> dict[str, int]:
                 if line.startswith("voluntary_ctxt_switches"):
                     found[task.name] = int(line.split()[1])
     return found
+
+
+_TIMED_OUT = re.compile(r"\[\], \d+, ([1-9]\d*), NULL, 8\) += 0$")
+
+
+def timer_rates(pids: Sequence[int], seconds: float) -> dict[int, float] | None:
+    """How often a second each process's loop was woken by a timer; None without strace.
+
+    Context switches would count every hand-over between threads of one wake-up.
+    """
+    if shutil.which("strace") is None:
+        return None
+    traced = {
+        pid: subprocess.Popen(
+            [
+                "timeout",
+                str(seconds),
+                "strace",
+                "-f",
+                "-e",
+                "epoll_wait,epoll_pwait",
+                "-p",
+                f"{pid}",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for pid in pids
+    }
+    rates = {}
+    for pid, process in traced.items():
+        _, lines = process.communicate()
+        rates[pid] = sum(bool(_TIMED_OUT.search(line)) for line in lines.splitlines()) / seconds
+    return rates
 
 
 def load_average() -> float:

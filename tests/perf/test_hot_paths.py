@@ -1,0 +1,242 @@
+"""What the hot paths were freed of, so that it does not come back: tasks, parsers, wake-ups, copies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.apiserver_harness import Api, start_server
+from tests.perf.counting import Work
+from tests.perf.test_work_counts import PODS, TIMES, fill, pod
+
+from kutter.apiserver.server import ApiServer
+from kutter.apiserver.validation import pod_spec
+from kutter.apiserver.validation.remembered import ValidSpecs
+from kutter.http.connection import ServerConnection
+from kutter.http.server import HttpServer, serve
+from kutter.store.durable import SqliteStore
+
+HEADERS = "\r\nHost: a\r\nUser-Agent: test\r\nAccept: application/json\r\n\r\n"
+
+
+class Wire(asyncio.Transport):
+    """A client's connection without sockets: what is written is kept."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.written: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        return
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ApiServer]:
+    made = await start_server()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def http(server: ApiServer) -> AsyncIterator[HttpServer]:
+    made = await serve(server.handle)
+    yield made
+    await made.close(grace_s=0)
+
+
+def connect(http: HttpServer) -> tuple[ServerConnection, Wire]:
+    connection, wire = ServerConnection(http), Wire()
+    connection.connection_made(wire)
+    return connection, wire
+
+
+def called_back(connection: ServerConnection, data: bytes) -> asyncio.Future[Work]:
+    """Bytes as the loop delivers them, in a callback of no task; with the work that was."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def deliver() -> None:
+        with Work() as work:
+            connection.data_received(data)
+        done.set_result(work)
+
+    loop.call_soon(deliver)
+    return done
+
+
+async def test_a_get_makes_no_task_and_is_one_write(server: ApiServer, http: HttpServer):
+    await fill(Api(server), 3)
+    connection, wire = connect(http)
+    made: list[object] = []
+    loop = asyncio.get_running_loop()
+
+    def count(loop: Any, coroutine: Any, **more: Any) -> asyncio.Task[Any]:
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **more)
+
+    loop.set_task_factory(count)
+    try:
+        for number in range(3):
+            await called_back(connection, f"GET {PODS}/p{number} HTTP/1.1{HEADERS}".encode())
+    finally:
+        loop.set_task_factory(None)
+    assert made == []
+    assert len(wire.written) == 3
+    assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in wire.written)
+
+
+async def test_known_headers_are_not_parsed_again(
+    server: ApiServer, http: HttpServer, monkeypatch: Any
+):
+    await fill(Api(server), 2)
+    parsed: list[bytes] = []
+    feed = ServerConnection._feed
+
+    def count(connection: ServerConnection, data: bytes) -> None:
+        parsed.append(data)
+        feed(connection, data)
+
+    monkeypatch.setattr(ServerConnection, "_feed", count)
+    connection, wire = connect(http)
+    first, second = [
+        await called_back(connection, f"GET {PODS}/p{n} HTTP/1.1{HEADERS}".encode())
+        for n in range(2)
+    ]
+    assert len(wire.written) == 2
+    assert len(parsed) == 1
+    assert second.python <= 75
+    assert second.python < first.python
+
+
+async def test_watchers_that_keep_up_are_written_to_without_being_woken(
+    server: ApiServer, http: HttpServer
+):
+    api = Api(server)
+    await fill(api, 1)
+    merge = {"content-type": "application/merge-patch+json"}
+    # The first patch reads in what patching needs.
+    await api.ok("PATCH", f"{PODS}/p0", {"metadata": {"labels": {"a": "a"}}}, headers=merge)
+    watching = []
+    for _ in range(41):
+        connection, wire = connect(http)
+        target = f"GET {PODS}?watch=true&resourceVersion=0 HTTP/1.1{HEADERS}".encode()
+        await called_back(connection, target)
+        watching.append((connection, wire))
+    async with asyncio.timeout(20):
+        while not all(len(wire.written) >= 2 for _, wire in watching):
+            await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    before = [len(wire.written) for _, wire in watching]
+    with Work() as work:
+        await api.ok("PATCH", f"{PODS}/p0", {"metadata": {"labels": {"a": "b"}}}, headers=merge)
+        # Nothing ran but the patch, and all have it.
+        after = [len(wire.written) for _, wire in watching]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1] * 41
+    # A look at the selection, the push, its write: not a task's turn each.
+    assert work.python <= 700 + 41 * 6
+    for connection, _ in watching:
+        connection.connection_lost(None)
+
+
+async def test_an_equal_large_list_is_not_put_together_again(server: ApiServer):
+    api = Api(server)
+    await fill(api, 200)
+    first = await api.call("GET", PODS)
+    with Work() as work:
+        second = await api.call("GET", PODS)
+    assert second.body is first.body
+    assert work.encodes == 0
+    assert work.python <= 100
+
+
+async def test_the_pods_of_a_template_are_validated_once(server: ApiServer, monkeypatch: Any):
+    monkeypatch.setattr(pod_spec, "_valid", ValidSpecs())
+    seen = []
+    validate = pod_spec.validate_pod_spec
+
+    def count(errors: Any, spec: Any, *rest: Any, **more: Any) -> None:
+        seen.append(spec)
+        validate(errors, spec, *rest, **more)
+
+    monkeypatch.setattr(pod_spec, "validate_pod_spec", count)
+    api = Api(server)
+    await fill(api, TIMES)
+    merge = {"content-type": "application/merge-patch+json"}
+    for index in range(TIMES):
+        body = {"metadata": {"labels": {"a": "b"}}}
+        await api.ok("PATCH", f"{PODS}/p{index}", body, headers=merge)
+    assert len(seen) == 1
+
+
+async def test_a_pods_requests_for_its_node_look_at_no_other_pod(server: ApiServer):
+    api = Api(server)
+    costs = []
+    for have, more in ((0, 30), (30, 470)):
+        for index in range(have, have + more):
+            tree = pod(f"p{index}")
+            tree["spec"]["nodeName"] = f"n{index}"
+            await api.ok("POST", PODS, tree)
+        mine = f"{PODS}?fieldSelector=spec.nodeName%3Dn7"
+        await api.ok("GET", mine)
+        with Work() as work:
+            assert len((await api.ok("GET", mine))["items"]) == 1
+        costs.append(work.python + work.c)
+    few, many = costs
+    assert many <= few * 1.02
+
+
+async def test_a_commit_is_a_handful_of_statements_and_a_deletion_one_commit(tmp_path: Path):
+    class Counting(SqliteStore):
+        statements = 0
+        commits = 0
+
+        def _commit(self, writer: Any, batch: Any) -> Exception | None:
+            self.commits += 1
+            writer.set_trace_callback(self._count)
+            return super()._commit(writer, batch)
+
+        def _count(self, statement: str) -> None:
+            self.statements += 1
+
+    store = await Counting.open(tmp_path / "store.sqlite")
+    try:
+        await store.put("/registry/a/first", b"x")
+        store.statements = store.commits = 0
+        await asyncio.gather(*(store.put(f"/registry/a/{i}", b"x") for i in range(512)))
+        # However the writes fell into commits: never a statement for each.
+        assert store.statements <= store.commits * 25
+        assert store.statements <= 150
+        store.statements = store.commits = 0
+        await store.delete("/registry/a/first", last=b"y")
+        assert store.commits == 1
+    finally:
+        await store.close()
+
+
+async def test_a_change_is_stored_without_reading_what_was_before(tmp_path: Path):
+    store = await SqliteStore.open(tmp_path / "store.sqlite")
+    try:
+        record = await store.put("/registry/a/1", b"x")
+        asked: list[str] = []
+        store._reader.set_trace_callback(asked.append)
+        await store.put("/registry/a/1", b"y", expected=record.mod_revision)
+        await store.delete("/registry/a/1")
+        assert asked == []
+    finally:
+        await store.close()
