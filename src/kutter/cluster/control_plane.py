@@ -19,8 +19,9 @@ from kutter.apiserver.aggregation.authentication_config import ensure_authentica
 from kutter.apiserver.aggregation.front_proxy import FrontProxy
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.authn.service_accounts import account_user
-from kutter.apiserver.bootstrap import bootstrap, publish_cluster_info
+from kutter.apiserver.bootstrap import SYSTEM_USER, bootstrap, publish_cluster_info
 from kutter.apiserver.encryption.at_rest import EncryptionAtRest
+from kutter.apiserver.identity_lease import IdentityLease
 from kutter.apiserver.kinds.registry import KindOptions, Kinds
 from kutter.apiserver.kubernetes_service import ensure_kubernetes_service
 from kutter.apiserver.printing.registry import printer_for
@@ -171,6 +172,8 @@ class ControlPlane:
         fairness = supervise("priority-and-fairness", self.api.fairness_configuration.run)
         scope.start(fairness, "priority-and-fairness")
         self._identity.start(scope)
+        lease = IdentityLease(self.client(SYSTEM_USER, user_agent="kutter"), clock=self._clock)
+        scope.start(supervise("identity-lease", lease.run), "identity-lease")
         definitions = supervise("custom-resources", self.api.definitions.run)
         scope.start(definitions, "custom-resources")
         policies = supervise("admission-policies", self.security.dynamic.run)

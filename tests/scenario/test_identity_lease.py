@@ -1,0 +1,100 @@
+"""The API server's own lease, and events that become series."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+
+import pytest
+from tests.conformance_kit import Rest, wait_until
+
+from kutter.apiserver.identity_lease import IdentityLease
+from kutter.base.clock import SYSTEM_CLOCK, render_micro_time
+from kutter.testing.clock import ShiftedClock
+from kutter.testing.cluster import ADMIN, LocalCluster
+
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+SELECTOR = "apiserver.kubernetes.io/identity=kube-apiserver"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalCluster(scheduler=False, controllers=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def rest(cluster):
+    return Rest(cluster.kubernetes_client())
+
+
+def leases(rest):
+    return {
+        tree["metadata"]["name"]: tree for tree in rest.get(LEASES, labelSelector=SELECTOR)["items"]
+    }
+
+
+def test_the_server_holds_a_lease_named_by_its_machine(rest):
+    found = wait_until(lambda: leases(rest), 30)
+    digest = hashlib.sha256(socket.gethostname().encode()).digest()[:16]
+    name = "apiserver-" + base64.b32encode(digest).decode().rstrip("=").lower()
+    assert list(found) == [name]
+    tree = found[name]
+    assert tree["metadata"]["labels"]["kubernetes.io/hostname"] == socket.gethostname()
+    assert tree["spec"]["holderIdentity"].startswith(f"{name}_")
+    assert tree["spec"]["leaseDurationSeconds"] == 3600
+    assert tree["spec"]["renewTime"]
+
+
+def test_leases_of_servers_that_are_gone_are_removed(cluster, rest):
+    wait_until(lambda: leases(rest), 30)
+    now = SYSTEM_CLOCK.now()
+    for name, duration in (("apiserver-gone", 0), ("apiserver-there", 3600)):
+        labels = {"apiserver.kubernetes.io/identity": "kube-apiserver"}
+        spec = {
+            "holderIdentity": name,
+            "leaseDurationSeconds": duration or 1,
+            "renewTime": render_micro_time(now),
+        }
+        rest.post(LEASES, {"metadata": {"name": name, "labels": labels}, "spec": spec})
+    later = ShiftedClock()
+    later.advance(60)
+
+    async def collect():
+        await IdentityLease(cluster.plane.client(ADMIN), clock=later).collect()
+
+    cluster.run(collect())
+    assert "apiserver-gone" not in leases(rest)
+    assert "apiserver-there" in leases(rest)
+
+
+def event(name, **more):
+    return {
+        "kind": "Event",
+        "apiVersion": "events.k8s.io/v1",
+        "metadata": {"name": name, "namespace": "default"},
+        "eventTime": render_micro_time(SYSTEM_CLOCK.now()),
+        "type": "Normal",
+        "reason": "Tested",
+        "action": "Testing",
+        "reportingController": "example.com/tester",
+        "reportingInstance": "tester-1",
+        "regarding": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "note": "it happened",
+        **more,
+    }
+
+
+EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
+
+
+def test_an_event_becomes_a_series(rest):
+    rest.post(EVENTS, event("one"))
+    series = {"count": 2, "lastObservedTime": render_micro_time(SYSTEM_CLOCK.now())}
+    patched = rest.patch(f"{EVENTS}/one", {"series": series})
+    assert patched["series"] == series
+    core = rest.get("/api/v1/namespaces/default/events/one")
+    assert core["series"]["count"] == 2
+    assert core["message"] == "it happened"
+    assert core["reportingComponent"] == "example.com/tester"
