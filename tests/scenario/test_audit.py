@@ -202,6 +202,43 @@ async def test_a_watch_is_told_at_its_begin_and_end(audited):
     assert "responseObject" not in kept.last()
 
 
+async def test_an_upgraded_connection_is_told_at_its_begin_and_end(audited):
+    api, kept = await audited({"level": "Metadata"})
+    ended = []
+
+    async def talk(stream):
+        ended.append(stream)
+
+    async def answer(call):
+        return Response(101, [("Upgrade", "websocket")], upgrade=talk)
+
+    api.server._handlers["", "pods", "exec"] = answer
+    for let_go in (False, True):
+        kept.events.clear()
+        response = await api.call("GET", f"{PODS}/a/exec", query={"command": "ls"})
+        assert kept.stages() == ["RequestReceived", "ResponseStarted"]
+        assert kept.events[-1]["responseStatus"]["code"] == 101
+        assert kept.events[-1]["objectRef"]["subresource"] == "exec"
+        if let_go:
+            await response.upgrade.aclose()
+        else:
+            await response.upgrade("the stream")
+        assert kept.stages() == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
+    assert ended == ["the stream"]
+
+
+async def test_a_log_is_long_running_even_if_it_is_short(audited):
+    api, kept = await audited({"level": "RequestResponse"})
+
+    async def answer(call):
+        return Response(200, [("Content-Type", "text/plain")], b"a line")
+
+    api.server._handlers["", "pods", "log"] = answer
+    await api.call("GET", f"{PODS}/a/log")
+    assert kept.stages() == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
+    assert "responseObject" not in kept.last()
+
+
 async def test_a_bug_of_ours_is_told_as_panic(audited, monkeypatch):
     api, kept = await audited({"level": "Metadata"})
 

@@ -28,7 +28,7 @@ _SWAGGER, _INFO, _PATHS, _DEFINITIONS, _PARAMETERS = 1, 2, 8, 9, 10
 _SECURITY, _SECURITY_DEFINITIONS = 12, 13
 # Schema
 _REF, _FORMAT, _DESCRIPTION, _REQUIRED, _ENUM, _ADDITIONAL = 1, 2, 4, 19, 20, 21
-_TYPE, _ITEMS, _PROPERTIES, _EXTENSION = 22, 23, 25, 31
+_TYPE, _ITEMS, _ALL_OF, _PROPERTIES, _EXTENSION = 22, 23, 24, 25, 31
 _SCHEMA_TEXTS = {"title": 3, "pattern": 13}
 _SCHEMA_NUMBERS = {
     "multipleOf": 6,
@@ -52,6 +52,8 @@ _ITEM_PARAMETERS = 9
 _LISTS = {"tags": 1, "produces": 6, "consumes": 7, "schemes": 10}
 # Query and path parameters differ in where their type is.
 _TYPE_OF = {"query": (3, 6), "path": (4, 5)}
+# An AdditionalPropertiesItem's boolean is its second field.
+_TRUE, _FALSE = b"\x10\x01", b"\x10\x00"
 # Named values are (1: name, 2: value); an Any's text is YAML, of which JSON is a part.
 _NAME, _VALUE, _YAML = 1, 2, 2
 
@@ -156,8 +158,13 @@ def encode_schema(schema: Tree) -> bytes:
             case "$ref":
                 parts.append(_text(_REF, value))
             case "allOf":
-                # Version 2 has no other use for it here than a reference with siblings.
-                parts += [_text(_REF, part["$ref"]) for part in value]
+                # Ours are references with siblings, which is how upstream's carry facts.
+                parts += [
+                    _text(_REF, part["$ref"])
+                    if "$ref" in part
+                    else _field(_ALL_OF, encode_schema(part))
+                    for part in value
+                ]
             case "format":
                 parts.append(_text(_FORMAT, value))
             case "description":
@@ -170,6 +177,8 @@ def encode_schema(schema: Tree) -> bytes:
                 parts += [_text(_REQUIRED, name) for name in value]
             case "items":
                 parts.append(_field(_ITEMS, _field(1, encode_schema(value))))
+            case "additionalProperties" if isinstance(value, bool):
+                parts.append(_field(_ADDITIONAL, _TRUE if value else _FALSE))
             case "additionalProperties":
                 parts.append(_field(_ADDITIONAL, _field(1, encode_schema(value))))
             case "properties":

@@ -32,7 +32,7 @@ from kutter.apiserver.context import Call
 from kutter.apiserver.fairness.fairness import Flow
 from kutter.apiserver.ports import Attributes
 from kutter.apiserver.protobuf_encoders import status_for
-from kutter.apiserver.request_info import RequestInfo, parse_request_info
+from kutter.apiserver.request_info import LONG_RUNNING, RequestInfo, parse_request_info
 from kutter.apiserver.verbs import read, watch, write
 from kutter.base.log import get_logger
 from kutter.http.messages import ImmutableResponse, Request, Response
@@ -41,7 +41,6 @@ from kutter.store.interface import StoreError
 if TYPE_CHECKING:
     from kutter.apiserver.server import ApiServer
 
-LONG_RUNNING = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _VERBS = {
     "get": read.get,
     "list": read.list_,

@@ -18,6 +18,8 @@ _METHOD_VERBS = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
+# Requests that last as long as their callers like.
+LONG_RUNNING = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 # Namespaces have subresources of their own; anything else below one is a resource in it.
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 

@@ -18,11 +18,27 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 _ACCEPT = f"{AGGREGATED},application/json"
 _DEFINITIONS = "#/definitions/"
 _PARAMETERS = "#/parameters/"
+_DEPTH_LIMIT = 200
+_OPAQUE = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_FORMS: dict[str, type | tuple[type, ...]] = {
+    "$ref": str,
+    "type": str,
+    "format": str,
+    "required": list,
+    "properties": dict,
+    "items": dict,
+    "additionalProperties": (dict, bool),
+    "allOf": list,
+}
 
 
 class Answer(Protocol):
     status: int
     body: bytes
+
+
+class DocumentError(ValueError):
+    """A document that is not what its path promises."""
 
 
 Get = Callable[..., Awaitable[Any]]
@@ -41,7 +57,18 @@ class Documents:
 
 
 async def fetch(get: Get, group: str, version: str) -> Documents:
-    """Ask a server for its documents. What it does not have stays empty. Raises OSError."""
+    """Ask a server for its documents. What it does not have, or what is none, stays empty.
+
+    Raises OSError, and DocumentError for documents that say something else than they should.
+    """
+    try:
+        return await _fetch(get, group, version)
+    except (AttributeError, TypeError, KeyError) as error:
+        # Another's JSON, of whatever form; walking it found a value of another type.
+        raise DocumentError(f"malformed document: {error}") from error
+
+
+async def _fetch(get: Get, group: str, version: str) -> Documents:
     root = f"/apis/{group}" if group else "/api"
     found = Documents(version=await _fetch_discovery(get, group, version))
     index = _tree(await get("/openapi/v3"))
@@ -61,7 +88,23 @@ def _tree(answer: Any) -> Tree | None:
         tree = orjson.loads(answer.body)
     except ValueError:
         return None
+    if _is_deep(tree):
+        raise DocumentError(f"malformed document: nested deeper than {_DEPTH_LIMIT}")
     return tree if isinstance(tree, dict) else None
+
+
+def _is_deep(tree: Any) -> bool:
+    """Whether a document is nested deeper than any honest one: walking it would end in an error."""
+    level, depth = [tree], 0
+    while level:
+        depth += 1
+        if depth > _DEPTH_LIMIT:
+            return True
+        parts = [
+            p.values() if isinstance(p, dict) else p for p in level if isinstance(p, dict | list)
+        ]
+        level = [value for part in parts for value in part]
+    return False
 
 
 async def _fetch_discovery(get: Get, group: str, version: str) -> Tree | None:
@@ -137,7 +180,28 @@ def own_part(document: Tree, root: str) -> tuple[Tree, Tree]:
         if name in known and name not in needed:
             needed[name] = known[name]
             pending += _references(known[name])
-    return paths, needed
+    # References have to lead somewhere, even to what says little.
+    return paths, {n: v if is_schema(v) else dict(_OPAQUE) for n, v in needed.items()}
+
+
+def is_schema(value: Any) -> bool:
+    """Whether a definition has the form that ours have, so that it can be written in all ways."""
+    pending = [value]
+    while pending:
+        found = pending.pop()
+        if not isinstance(found, dict):
+            return False
+        for key, kind in _FORMS.items():
+            if key in found and not isinstance(found[key], kind):
+                return False
+        if not all(isinstance(name, str) for name in found.get("required") or ()):
+            return False
+        pending += (found.get("properties") or {}).values()
+        pending += found.get("allOf") or ()
+        pending += [found[key] for key in ("items", "additionalProperties") if key in found]
+        if found.get("additionalProperties") in (True, False):
+            pending.remove(found["additionalProperties"])
+    return True
 
 
 def _with_parameters(value: Any, shared: Tree) -> Any:

@@ -218,7 +218,7 @@ class Registration:
     async def _refresh(self, remote: Remote) -> None:
         try:
             found = await documents.fetch(remote.get, remote.group, remote.version)
-        except OSError as error:
+        except (OSError, documents.DocumentError) as error:
             _log.warning("documents not read", name=remote.name, error=str(error))
             return
         if found != remote.documents:

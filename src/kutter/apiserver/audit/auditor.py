@@ -135,20 +135,20 @@ class Auditor:
         record.annotate(_REASON, reason)
 
     def finish(self, record: Record, request: Request, response: Response) -> None:
-        """The answer is known. What streams or upgrades is recorded again at its end."""
+        """The answer is known; of long-running requests its begin is told, too."""
         self._note_request(record, request)
         if record.status is None:
             record.status = {"metadata": {}, "code": response.status}
+        if response.body:
+            _note_answer(record, response)
+        if record.long_running:
+            self._write(record, RESPONSE_STARTED)
         if response.stream is not None:
             response.stream = _AuditedStream(self, record, response.stream)
         elif response.upgrade is not None:
             response.upgrade = _AuditedUpgrade(self, record, response.upgrade)
         else:
-            if response.body:
-                _note_answer(record, response)
             self._write(record, RESPONSE_COMPLETE)
-            return
-        self._write(record, RESPONSE_STARTED)
 
     def abandon(self, record: Record, request: Request) -> None:
         """The caller went before the answer was known."""
@@ -303,8 +303,8 @@ def _note_answer(record: Record, response: Response) -> None:
     elif encoding:
         return
     tree = _decode(body, media)
-    if not isinstance(tree, dict):
-        return
+    if not isinstance(tree, dict) or "kind" not in tree:
+        return  # no object: a version, an OpenAPI document
     if refused and tree.get("kind") == "Status":
         record.take_status(tree)
     if record.wants_response:

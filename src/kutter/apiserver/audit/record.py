@@ -20,7 +20,7 @@ from kutter.apiserver.audit.policy import (
 )
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.ports import Tree
-from kutter.apiserver.request_info import RequestInfo
+from kutter.apiserver.request_info import LONG_RUNNING, RequestInfo
 from kutter.base.clock import render_micro_time
 from kutter.http.messages import Request
 
@@ -42,6 +42,7 @@ class Record:
         "annotations",
         "impersonated",
         "level",
+        "long_running",
         "omit_managed_fields",
         "omit_stages",
         "reference",
@@ -63,6 +64,7 @@ class Record:
         self.level = level
         self.omit_stages = omit_stages
         self.omit_managed_fields = omit_managed_fields
+        self.long_running = info.verb in ("watch", "proxy") or info.subresource in LONG_RUNNING
         self.annotations: dict[str, str] = {}
         self.impersonated: User | None = None
         self.status: Tree | None = None
@@ -183,8 +185,9 @@ def _sources(request: Request) -> list[str]:
     forwarded = request.headers.get("x-forwarded-for", "")
     if forwarded:
         found = [part.strip() for part in forwarded.split(",") if part.strip()]
-    elif "x-real-ip" in request.headers:
-        found = [request.headers["x-real-ip"].strip()]
+    real = request.headers.get("x-real-ip", "").strip()
+    if real and real not in found:
+        found.append(real)
     remote = request.remote_address
     if not remote or remote == "local":
         remote = _LOCAL_SOURCE

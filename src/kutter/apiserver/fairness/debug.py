@@ -5,6 +5,7 @@ Columns and layout are upstream's, which tools and people know.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -29,7 +30,10 @@ def answer(fairness: Fairness, clock: Clock, request: Request, path: str) -> Res
     levels = [fairness.levels[name] for name in sorted(fairness.levels)]
     match path.removeprefix(_ROOT):
         case "dump_priority_levels":
-            rows = _levels(levels)
+            dispatched = Counter[str]()
+            for flow in fairness.flows:
+                dispatched[flow.level.name] += flow.dispatched
+            rows = _levels(levels, dispatched)
         case "dump_queues":
             rows = _queues(levels)
         case _:
@@ -46,7 +50,7 @@ def _in_order(level: PriorityLevel) -> list[Queue]:
     return [level.queues[i] for i in sorted(level.queues)]
 
 
-def _levels(levels: Iterable[PriorityLevel]) -> list[Row]:
+def _levels(levels: Iterable[PriorityLevel], dispatched: Counter[str]) -> list[Row]:
     rows = [
         [
             "PriorityLevelName",
@@ -74,7 +78,7 @@ def _levels(levels: Iterable[PriorityLevel]) -> list[Row]:
                 "false",
                 str(level.waiting),
                 str(level.executing),
-                str(level.dispatched),
+                str(dispatched[level.name]),
                 str(counts["rejected"]),
                 str(counts["time-out"]),
                 str(counts["cancelled"]),

@@ -76,7 +76,6 @@ class PriorityLevel:
         self.high = 0  # most seats wanted at once since the last adjustment
         self.smoothed = 0.0
         self.target = 0.0
-        self.dispatched = 0
         self.rejected: dict[tuple[str, str], int] = {}  # (flow, reason)
         # By number, made when first joined: a level may have millions.
         self.queues: dict[int, Queue] = {}
@@ -111,7 +110,6 @@ class PriorityLevel:
             return False
         self.taken = wanted
         self.executing += 1
-        self.dispatched += 1
         if wanted > self.high:  # noqa: PLR1730  (a call costs more than the comparison)
             self.high = wanted
         return True
@@ -212,7 +210,6 @@ class PriorityLevel:
             queue.executing += 1
             self.taken += item.seats
             self.executing += 1
-            self.dispatched += 1
             item.seat.set_result(None)
 
     # -- refusals ---------------------------------------------------------------

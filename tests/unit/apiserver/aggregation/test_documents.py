@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import copy
 
-from kutter.apiserver.aggregation.documents import Documents, merge, own_part, version_entry
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kutter.apiserver.aggregation.documents import (
+    DocumentError,
+    Documents,
+    fetch,
+    is_schema,
+    merge,
+    own_part,
+    version_entry,
+)
+from kutter.apiserver.openapi_protobuf import encode_document
 
 ROOT = "/apis/g.example.com/v1"
 
@@ -22,7 +36,7 @@ def test_only_what_its_own_paths_need_is_taken():
         },
         "definitions": {
             "Thing": {"properties": {"part": ref("Part"), "self": ref("Thing")}},
-            "Part": {"items": [ref("Leaf")]},
+            "Part": {"items": ref("Leaf")},
             "Leaf": {"type": "string"},
             "Other": {"type": "string"},
         },
@@ -92,3 +106,116 @@ def test_parameters_a_document_shares_come_along() -> None:
             "get": {"parameters": [shared["pretty-x"]]},
         }
     }
+
+
+class Reply:
+    def __init__(self, tree, status=200):
+        self.status = status
+        self.body = tree if isinstance(tree, bytes) else orjson.dumps(tree)
+
+
+def server_of(documents):
+    async def get(path, accept="application/json"):
+        return documents.get(path, Reply({}, 404))
+
+    return get
+
+
+@pytest.mark.parametrize(
+    "path", ["/apis", ROOT, "/openapi/v3", "/openapi/v2"], ids=["groups", "list", "v3", "v2"]
+)
+@settings(max_examples=40, deadline=None)
+@given(tree=st.deferred(lambda: anything))
+async def test_whatever_another_server_says_is_read_or_refused(path, tree):
+    """And what is read can be published in all forms."""
+    if isinstance(tree, dict):
+        tree.setdefault("kind", "APIGroupDiscoveryList" if path == "/apis" else "APIResourceList")
+    try:
+        found = await fetch(server_of({path: Reply(tree)}), "g.example.com", "v1")
+    except DocumentError:
+        return
+    document = {
+        "swagger": "2.0",
+        "info": {"title": "", "version": ""},
+        "paths": {},
+        "definitions": {},
+    }
+    merge(document, found)
+    encode_document(document)
+    orjson.dumps(document)
+
+
+names = st.sampled_from(
+    [
+        "$ref",
+        "additionalProperties",
+        "allOf",
+        "definitions",
+        "groups",
+        "items",
+        "metadata",
+        "name",
+        "paths",
+        "properties",
+        "required",
+        "resources",
+        "serverRelativeURL",
+        "type",
+        "versions",
+        "Thing",
+        f"{ROOT}/things",
+        ROOT[1:],
+    ]
+)
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers(0, 3)
+    | st.sampled_from(["v1", "g.example.com", "#/definitions/Thing", "things/scale", "string", ""])
+)
+anything = st.recursive(
+    leaves,
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(names, part, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(thing=anything)
+def test_definitions_of_another_form_say_little(thing):
+    paths = {f"{ROOT}/things": {"get": ref("Thing")}}
+    found = own_part({"paths": paths, "definitions": {"Thing": thing}}, ROOT)
+    document = {
+        "swagger": "2.0",
+        "info": {"title": "", "version": ""},
+        "paths": {},
+        "definitions": {},
+    }
+    merge(document, Documents(paths=found[0], definitions=found[1]))
+    encode_document(document)
+
+
+def test_definitions_as_generators_write_them_are_kept():
+    thing = {
+        "description": "A thing.",
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "metadata": {"allOf": [{"$ref": "#/definitions/Meta"}], "default": {}},
+            "any": {"allOf": [{"type": "string"}]},
+            "open": {"type": "object", "additionalProperties": True},
+            "map": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "list": {"type": "array", "items": {"type": "string"}},
+        },
+        "x-kubernetes-group-version-kind": [{"group": "g", "version": "v1", "kind": "Thing"}],
+    }
+    assert is_schema(thing)
+    encode_document(
+        {"swagger": "2.0", "info": {"title": "", "version": ""}, "definitions": {"Thing": thing}}
+    )
+
+
+async def test_documents_without_a_bottom_are_refused():
+    deep = b'{"paths":' + b'{"x":' * 500 + b"1" + b"}" * 500 + b"}"
+    with pytest.raises(DocumentError, match="nested deeper"):
+        await fetch(server_of({"/openapi/v2": Reply(deep)}), "g.example.com", "v1")
