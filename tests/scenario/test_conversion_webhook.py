@@ -445,6 +445,40 @@ async def test_many_who_ask_at_once_are_answered_by_one_call(
     assert converter.asked() == asked + 20
 
 
+async def test_a_webhook_that_is_gone_leaves_the_stored_version_working(
+    api: Api, converter: Converter
+) -> None:
+    await api.ok("POST", path("v1beta1"), backend("a", "v1beta1", "a.example.com:80"))
+    converter.change = lambda review: {}
+    await api.fails(500, "", "GET", path("v1"))
+    await api.ok("POST", path("v1beta1"), backend("b", "v1beta1", "b.example.com:80"))
+    change = {"spec": {"hostPort": "c.example.com:80"}}
+    await api.ok("PATCH", path("v1beta1", "a"), change, headers=MERGE)
+    assert len((await api.ok("GET", path("v1beta1")))["items"]) == 2
+    metrics = (await api.call("GET", "/metrics")).body.decode()
+    counted = (
+        'apiserver_crd_conversion_webhook_request_total{failure_type="malformed_response_failure"'
+    )
+    assert f'{counted},result="failure"}} 1' in metrics
+    await api.ok("DELETE", f"{CRDS}/{CRD}")
+    await gone(api, CRD)
+
+
+async def test_the_past_is_shown_in_the_version_asked_for(api: Api) -> None:
+    made = await api.ok("POST", path("v1beta1"), backend("a", "v1beta1", "a.example.com:80"))
+    await api.ok("POST", path("v1beta1"), backend("b", "v1beta1", "b.example.com:80"))
+    change = {"spec": {"host": "z.example.com"}}
+    await api.ok("PATCH", path("v1", "a"), change, headers=MERGE)
+    query = {
+        "resourceVersion": made["metadata"]["resourceVersion"],
+        "resourceVersionMatch": "Exact",
+    }
+    then = await api.ok("GET", path("v1"), query=query)
+    assert [i["spec"]["host"] for i in then["items"]] == ["a.example.com"]
+    query["fieldSelector"] = "spec.host=z.example.com"
+    assert (await api.ok("GET", path("v1"), query=query))["items"] == []
+
+
 async def test_a_service_in_the_cluster_converts(converter: Converter) -> None:
     async with serving() as api:
         named, leads = converter.webhook.service_objects("default", "hook", 9443)

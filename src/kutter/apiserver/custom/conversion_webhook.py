@@ -29,6 +29,8 @@ from kutter.apiserver.custom.conversion_review import (
 )
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.webhooks import ClientConfig, WebhookCallError, read_client_config
+from kutter.base.clock import SYSTEM_CLOCK, Clock
+from kutter.base.metrics import Counter, Histogram, Registry
 from kutter.base.rng import Rng
 
 TIMEOUT_S = 30.0
@@ -53,15 +55,51 @@ class _NotTranslatedError(Exception):
         self.api_version = api_version
 
 
+class ConversionMetrics:
+    """How calls of conversion webhooks end and how long they take, named as upstream's."""
+
+    def __init__(self, registry: Registry) -> None:
+        labels = ("failure_type", "result")
+        self._total = registry.add(
+            Counter(
+                "apiserver_crd_conversion_webhook_request_total",
+                "Counter for CRD conversion webhook requests by result and type of failure.",
+                labels,
+            )
+        )
+        self._duration = registry.add(
+            Histogram(
+                "apiserver_crd_conversion_webhook_duration_seconds",
+                "CRD conversion webhook request duration in seconds.",
+                labels,
+            )
+        )
+
+    def observe(self, failure: str, duration_s: float) -> None:
+        labels = (failure, "failure" if failure else "success")
+        self._total.inc(*labels)
+        self._duration.observe(duration_s, *labels)
+
+
 class ConversionWebhook:
     """One definition's webhook."""
 
-    def __init__(self, definition: Definition, caller: Caller, rng: Rng) -> None:
+    def __init__(
+        self,
+        definition: Definition,
+        caller: Caller,
+        rng: Rng,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        metrics: ConversionMetrics | None = None,
+    ) -> None:
         webhook: Tree = definition.conversion.get("webhook") or {}
         self._offered = webhook.get("conversionReviewVersions") or []
         self._config = read_client_config(webhook.get("clientConfig") or {})
         self._caller = caller
         self._rng = rng
+        self._clock = clock
+        self._metrics = metrics
         self._versions = {v.resource.api_version: v for v in definition.versions}
 
     async def convert(self, objects: Sequence[tuple[bytes, Tree]], target: str) -> list[Tree]:
@@ -69,6 +107,8 @@ class ConversionWebhook:
 
         Raises ApiError in upstream's words.
         """
+        started = self._clock.monotonic()
+        failure = "call_failure"
         first = objects[0][1]
         shown = describe(first["apiVersion"], first["kind"])
         try:
@@ -79,14 +119,24 @@ class ConversionWebhook:
         body = render_review(version, uid, target, [data for data, _ in objects])
         try:
             answer = await self._caller.post_bytes(self._config, body, timeout_s=TIMEOUT_S)
+            failure = "malformed_response_failure"
             found = read_review(answer, version, uid)
-        except (WebhookCallError, ReviewError) as error:
+            failure = "invalid_converted_object_failure"
+            if len(found) != len(objects):
+                failure = "partial_response_failure"
+            trees = self._checked(objects, found, target)
+            failure = ""
+        except WebhookCallError as error:
             text = f"conversion webhook for {shown} failed: {error}"
             raise ApiError(500, "", text) from error
-        try:
-            return self._checked(objects, found, target)
         except ReviewError as error:
-            raise ApiError(500, "", f"conversion webhook for {shown} {error}") from error
+            how = "failed: " if failure == "malformed_response_failure" else ""
+            text = f"conversion webhook for {shown} {how}{error}"
+            raise ApiError(500, "", text) from error
+        finally:
+            if self._metrics is not None:
+                self._metrics.observe(failure, self._clock.monotonic() - started)
+        return trees
 
     def _checked(
         self, objects: Sequence[tuple[bytes, Tree]], found: list[Any], target: str

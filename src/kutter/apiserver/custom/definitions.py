@@ -39,7 +39,11 @@ from kutter.apiserver.custom.conditions import (
     set_condition,
 )
 from kutter.apiserver.custom.conversion import ConvertedEntries, StoredForm, plain_converter
-from kutter.apiserver.custom.conversion_webhook import ConversionWebhook, WebhookConverter
+from kutter.apiserver.custom.conversion_webhook import (
+    ConversionMetrics,
+    ConversionWebhook,
+    WebhookConverter,
+)
 from kutter.apiserver.custom.encoder import CustomEncoder
 from kutter.apiserver.custom.kind import CustomKind
 from kutter.apiserver.custom.rules import find_spec_faults
@@ -95,6 +99,7 @@ class Definitions:
         self._queue = WorkQueue()
         self._active: dict[str, _Active] = {}
         self._converted = ConvertedEntries()
+        self._conversion_metrics = ConversionMetrics(server.metrics.registry)
         self._by_place: dict[tuple[str, str], str] = {}
 
     # -- asked by the server ---------------------------------------------------
@@ -273,7 +278,14 @@ class Definitions:
         versions, held = definition.versions, self._converted
         if not definition.converts or len(versions) == 1:
             return {v.name: plain_converter(v, definition, held) for v in versions}
-        webhook = ConversionWebhook(definition, self._server.webhooks, self._server.rng)
+        server = self._server
+        webhook = ConversionWebhook(
+            definition,
+            server.webhooks,
+            server.rng,
+            clock=server.clock,
+            metrics=self._conversion_metrics,
+        )
         return {v.name: WebhookConverter(v, definition, webhook, held) for v in versions}
 
     def _publish(self, old: Definition | None, new: Definition) -> None:
