@@ -111,6 +111,12 @@ async def test_annotations_and_metrics_of_webhooks() -> None:
                 "webhook": "w.example.com",
                 "mutated": True,
             }
+            assert orjson.loads(notes["patch.webhook.admission.k8s.io/round_0_index_0"]) == {
+                "configuration": "c",
+                "webhook": "w.example.com",
+                "patch": [{"op": "add", "path": "/data", "value": {"a": "b"}}],
+                "patchType": "JSONPatch",
+            }
             webhook.answer = lambda call: answer(call, auditAnnotations={"k": "v"})
             await api.ok("POST", MAPS, config_map("n"))
             assert notes["w.example.com/k"] == "v"

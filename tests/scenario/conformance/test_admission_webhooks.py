@@ -794,3 +794,46 @@ def test_a_service_is_called_at_port_443_unless_told(rest, webhook, register):
     del bare["clientConfig"]["service"]["port"]
     (found,) = register(MUTATING, bare)["webhooks"]
     assert found["clientConfig"]["service"]["port"] == 443
+
+
+def test_in_tree_plugins_look_again_and_do_nothing_twice(rest, webhook, marked, register):
+    """What a webhook adds gets what in-tree plugins give; what they gave before is not doubled."""
+    place = f"/api/v1/namespaces/{marked}"
+    limits = [{"type": "Container", "defaultRequest": {"cpu": "10m"}}]
+    rest.post(f"{place}/limitranges", {"metadata": {"name": "l"}, "spec": {"limits": limits}})
+    classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
+    important = f"important-{marked}"
+    rest.post(classes, {"metadata": {"name": important}, "value": 1000})
+    runtimes = "/apis/node.k8s.io/v1/runtimeclasses"
+    runtime = {
+        "metadata": {"name": marked},
+        "handler": "h",
+        "overhead": {"podFixed": {"cpu": "1m"}},
+    }
+    rest.post(runtimes, {**runtime, "scheduling": {"nodeSelector": {"a": "b"}}})
+    tree = pod("p")
+    tree["spec"] |= {"priorityClassName": important, "runtimeClassName": marked}
+    plain = rest.post(f"{place}/pods", tree)
+    register(MUTATING, hook(webhook, "/mutating-pods", marked, rules=[rule(["pods"])]))
+    tree["metadata"]["name"] = "q"
+    made = rest.post(f"{place}/pods", tree)
+    (added,) = made["spec"].pop("initContainers")
+    assert added["resources"] == {"requests": {"cpu": "10m"}}
+    assert [m["mountPath"] for m in added["volumeMounts"]] == [
+        "/var/run/secrets/kubernetes.io/serviceaccount"
+    ]
+
+    def shape(found):
+        spec = dict(found["spec"])
+        (volume,) = spec.pop("volumes")
+        (container,) = spec.pop("containers")
+        (mount,) = container.pop("volumeMounts")
+        assert mount["name"] == volume["name"]
+        return spec, container, found["metadata"].get("annotations")
+
+    spec, container, annotations = shape(made)
+    plain_spec, plain_container, plain_annotations = shape(plain)
+    assert (spec, container) == (plain_spec, plain_container)
+    assert set(annotations or {}) == set(plain_annotations or {})
+    rest.delete(f"{classes}/{important}")
+    rest.delete(f"{runtimes}/{marked}")

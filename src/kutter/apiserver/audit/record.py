@@ -28,6 +28,8 @@ _USER_AGENT_LIMIT = 1024
 _TRUNCATED = "...TRUNCATED"
 # In the process itself: the sources upstream shows for its own loopback client.
 _LOCAL_SOURCE = "127.0.0.1"
+# Patches of mutating webhooks.
+_OBJECT_ANNOTATIONS = "patch.webhook.admission.k8s.io/"
 _STATUS_FIELDS = ("status", "message", "reason", "details", "code")
 
 
@@ -90,8 +92,12 @@ class Record:
     # -- noted on the way -------------------------------------------------------
 
     def annotate(self, key: str, value: str) -> None:
-        """An annotation of the event; the first value of a key stays (as upstream)."""
-        self.annotations.setdefault(key, value)
+        """An annotation of the event; the first value of a key stays (as upstream).
+
+        What holds parts of objects is kept only where the policy lets objects be seen.
+        """
+        if self.level >= REQUEST or not key.startswith(_OBJECT_ANNOTATIONS):
+            self.annotations.setdefault(key, value)
 
     @property
     def wants_request(self) -> bool:

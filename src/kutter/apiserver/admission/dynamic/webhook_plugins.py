@@ -206,6 +206,7 @@ class MutatingAdmissionWebhook(WebhookPlugin):
         changed = False
         if answer is not None and answer.patch:
             changed = await self._patch(hook, subject, matched, answer.patch)
+            _note_patch(hook, request, answer.patch, index)
         if request.annotate is not None:
             note = {"configuration": hook.configuration, "webhook": hook.name, "mutated": changed}
             key = f"mutation.webhook.admission.k8s.io/round_{request.round}_index_{index}"
@@ -231,6 +232,19 @@ class MutatingAdmissionWebhook(WebhookPlugin):
         was = fingerprint(before)
         await subject.replace(patched, matched)
         return fingerprint(await subject.new_in(matched)) != was
+
+
+def _note_patch(hook: Hook, request: AdmissionRequest, patch: list[Any], index: int) -> None:
+    if request.annotate is None:
+        return
+    note = {
+        "configuration": hook.configuration,
+        "webhook": hook.name,
+        "patch": patch,
+        "patchType": "JSONPatch",
+    }
+    key = f"patch.webhook.admission.k8s.io/round_{request.round}_index_{index}"
+    request.annotate(key, orjson.dumps(note).decode())
 
 
 class ValidatingAdmissionWebhook(WebhookPlugin):
