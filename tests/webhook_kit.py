@@ -46,10 +46,13 @@ Answer = Callable[[Call], Any]
 class WebhookServer:
     """``with WebhookServer(answer) as webhook``; ``names`` are in its certificate."""
 
-    def __init__(self, answer: Answer, *, names: tuple[str, ...] = ("localhost",)) -> None:
+    def __init__(
+        self, answer: Answer, *, names: tuple[str, ...] = ("localhost",), host: str = "127.0.0.1"
+    ) -> None:
         self.calls: list[Call] = []
         self.answer = answer
         self._folder = tempfile.TemporaryDirectory()
+        self.host = host
         self.ca_pem = _write_pki(Path(self._folder.name), names)
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -62,7 +65,7 @@ class WebhookServer:
         return base64.b64encode(self.ca_pem).decode()
 
     def url(self, path: str = "/") -> str:
-        return f"https://127.0.0.1:{self.port}{path}"
+        return f"https://{self.host}:{self.port}{path}"
 
     def client_config(self, path: str = "/") -> dict[str, Any]:
         return {"url": self.url(path), "caBundle": self.ca_bundle}
@@ -79,7 +82,7 @@ class WebhookServer:
                 "kind": "EndpointSlice",
                 "metadata": {**metadata, "labels": labels},
                 "addressType": "IPv4",
-                "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+                "endpoints": [{"addresses": [self.host], "conditions": {"ready": True}}],
                 "ports": [{"name": "https", "port": self.port, "protocol": "TCP"}],
             },
         ]
@@ -108,7 +111,7 @@ class WebhookServer:
         asyncio.set_event_loop(self._loop)
         folder = Path(self._folder.name)
         tls = ServerTls(folder / "server.crt", folder / "server.key")
-        self._server = self._loop.run_until_complete(serve(self._handle, tls=tls))
+        self._server = self._loop.run_until_complete(serve(self._handle, self.host, tls=tls))
         self.port = self._server.port
         self._ready.set()
         self._loop.run_forever()
