@@ -32,6 +32,13 @@ async def list_objects(family: str, table: str) -> list[dict[str, Any]] | None:
     return list(json.loads(output)["nftables"])
 
 
+async def tables_like(start: str) -> list[str]:
+    """Names of the tables that begin so, of every family. Raises NftError."""
+    output = await _run(["-j", "list", "tables"], b"", 60.0)
+    named = [entry.get("table", {}).get("name", "") for entry in json.loads(output)["nftables"]]
+    return [name for name in named if name.startswith(start)]
+
+
 async def delete_table(family: str, table: str) -> None:
     """Remove a table with all it holds; no error when there is none."""
     # Adding first makes the deletion valid in either case.

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+DEFAULT_BRIDGE = "kutter0"
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
@@ -25,9 +27,17 @@ class NetworkConfig:
     cluster_dns: str = "10.43.0.10"
     cluster_domain: str = "cluster.local"
     node_addresses: tuple[str, ...] = ()
-    bridge: str = "kutter0"
+    bridge: str = DEFAULT_BRIDGE
     mtu: int = 0  # 0: the uplink's
     node_port_range: tuple[int, int] = (30000, 32767)
+
+    def table(self, base: str) -> str:
+        """The name of one of this cluster's nft tables.
+
+        Clusters that share a network namespace differ in their bridge: the one with a bridge of
+        its own choice has tables of its own.
+        """
+        return base if self.bridge == DEFAULT_BRIDGE else f"{base}-{self.bridge}"
 
 
 class HostPort(NamedTuple):

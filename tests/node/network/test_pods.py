@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,12 @@ from tests.node.network.topology import (
     unfilter_bridges,
 )
 
+from kutter.linux import nft
 from kutter.linux.links import find_link, list_links
 from kutter.linux.netlink import NetlinkSocket
 from kutter.network.addresses.pods import BridgePodNetwork, interface_name
+from kutter.network.interface import NetworkConfig
+from kutter.network.services.rules import NftServiceRules
 
 pytestmark = [
     pytest.mark.root,
@@ -181,6 +185,36 @@ async def foreign_drop_policy(node) -> None:
     assert rules == "-P FORWARD DROP\n"
 
 
+async def another_cluster_beside(node) -> None:
+    """Two clusters in one network: taking one down leaves the other's rules and forwarding."""
+    one = await node.pod("one")
+    await node.serve(one, 80)
+    config = NetworkConfig(
+        cluster_cidr="10.52.0.0/16",
+        pod_cidr="10.52.0.0/24",
+        service_cidr="10.53.0.0/16",
+        node_addresses=(NODE_IP,),
+        bridge="second0",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        second, rules = BridgePodNetwork(config, Path(folder)), NftServiceRules(config)
+        await second.start([])
+        await rules.apply([])
+        space = Namespace("other")
+        await second.attach(space.path, space.name, [(80, 8081, "TCP", "")])
+        tables = await nft.tables_like("kutter-")
+        assert {"kutter-pods", "kutter-pods-second0", "kutter-services-second0"} <= set(tables)
+        await rules.purge()
+        await second.purge()
+        rules.close()
+        second.close()
+    assert [name for name in await nft.tables_like("kutter-") if "second0" in name] == []
+    assert "kutter-pods" in await nft.tables_like("kutter-")
+    assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n"
+    assert "second0" not in _links()
+    assert (await node.ask(node.host, one.address, 80))[0] == "one"
+
+
 async def many_pods(node) -> None:
     spaces = [Namespace(f"n{number}") for number in range(40)]
     for space in spaces:
@@ -202,6 +236,7 @@ async def many_pods(node) -> None:
         purge,
         others_take_things_away,
         foreign_drop_policy,
+        another_cluster_beside,
         many_pods,
     ],
     ids=lambda scenario: scenario.__name__,

@@ -101,7 +101,7 @@ class BridgePodNetwork:
         if amiss:
             await self._in_thread(lambda: self._start_links(pool, ()))
         async with self._rules_lock:
-            if await nft.list_objects("inet", TABLE) is None:
+            if await nft.list_objects("inet", self._config.table(TABLE)) is None:
                 await nft.run_script(render_base(self._config, pool.leases()))
                 amiss = True
         return await open_forwarding(self._config.bridge) or amiss
@@ -191,19 +191,20 @@ class BridgePodNetwork:
             pool.release(sandbox_id)
 
     async def _change_host_ports(self, lease: Lease, verb: str) -> None:
-        script = render_host_ports(lease, verb)
+        script = render_host_ports(self._config, lease, verb)
         if script:
             async with self._rules_lock:
                 await nft.run_script(script)
 
     async def purge(self) -> None:
         await self._in_thread(self._purge_links)
-        await nft.delete_table("inet", TABLE)
+        await nft.delete_table("inet", self._config.table(TABLE))
         await close_forwarding(self._config.bridge)
         pool = self._pool or AddressPool(self._config.pod_cidr, self._folder)
         pool.purge()
         self._pool = None
-        bridge.restore_forwarding(self._folder)
+        if not await nft.tables_like(TABLE):  # another cluster on this machine needs it on
+            bridge.restore_forwarding(self._folder)
 
     def _purge_links(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -280,7 +280,7 @@ def render_services(ports: Sequence[ServicePort], config: NetworkConfig) -> Rule
         if port.protocol in _PROTOCOLS:
             table.add_port(port)
     return Ruleset(
-        table=TABLE,
+        table=config.table(TABLE),
         chains=table.chains,
         hooks=_HOOKS,
         declarations=_MAPS | table.sets,

@@ -79,10 +79,13 @@ class NftServiceRules:
     async def repair(self) -> bool:
         """Put the table back when somebody removed it; answers whether it was missing."""
         async with self._lock:
-            if self._applied is None or await nft.list_objects("inet", TABLE) is not None:
+            if self._applied is None or await self._is_there():
                 return False
             await nft.run_script(render_full(self._applied))
             return True
+
+    async def _is_there(self) -> bool:
+        return await nft.list_objects("inet", self._config.table(TABLE)) is not None
 
     async def _forget_stale_flows(self, answers: Answers) -> None:
         before, self._answers = self._answers, answers
@@ -100,7 +103,7 @@ class NftServiceRules:
         async with self._lock:
             self._ports = self._applied = None
             self._answers = {}
-            await nft.delete_table("inet", TABLE)
+            await nft.delete_table("inet", self._config.table(TABLE))
 
     def close(self) -> None:
         """Let the thread go; the rules stay."""
