@@ -10,6 +10,8 @@ import pytest
 from tests.apiserver_harness import Api, header
 from tests.custom_kinds import CRDS, CRONTABS, define, definition, serving, version
 
+from kutter.api.cel.environment import Environment
+
 RULES = "x-kubernetes-validations"
 _MERGE = {"content-type": "application/merge-patch+json"}
 NUMBER = {"type": "integer"}
@@ -189,3 +191,37 @@ async def test_the_root_knows_its_name(api: Api) -> None:
             "field": "<nil>",
         }
     ]
+
+
+async def test_rules_are_published_to_clients(api: Api) -> None:
+    await define(api, kind())
+    found = await api.ok("GET", "/openapi/v3/apis/stable.example.com/v1")
+    (schema,) = [
+        schema
+        for schema in found["components"]["schemas"].values()
+        if schema.get("x-kubernetes-group-version-kind", [{}])[0].get("kind") == "CronTab"
+    ]
+    assert [rule["rule"] for rule in schema["properties"]["spec"][RULES]] == [
+        rule["rule"] for rule in SPEC[RULES]
+    ]
+
+
+async def test_rules_are_compiled_with_the_kind_and_not_with_the_object(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    compile_text = Environment.compile
+
+    def counting(self: Environment, text: str, *expected: Any) -> Any:
+        compiled.append(text)
+        return compile_text(self, text, *expected)
+
+    monkeypatch.setattr(Environment, "compile", counting)
+    await define(api, kind())
+    assert len(compiled) >= len(SPEC[RULES])
+    compiled.clear()
+    await api.ok("POST", CRONTABS, crontab(replicas=3))
+    for number in range(4, 8):
+        body = {"spec": {"replicas": number}}
+        await api.ok("PATCH", f"{CRONTABS}/a", body, headers=_MERGE)
+    assert compiled == []

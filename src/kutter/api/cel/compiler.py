@@ -9,6 +9,7 @@ simple rule pays one subtraction. An error in such a stretch leaves it charged a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Any
 
 from kutter.api.cel import operators as ops
@@ -524,7 +525,21 @@ def _invoke(overload: Overload, runs: list[Run]) -> Code:
             raise BudgetExceeded
         return result
 
-    return Code(call)
+    return Code(_invoke_pair(code, cost, *runs) if len(runs) == 2 else call)
+
+
+def _invoke_pair(code: Callable[..., Any], cost: Callable[..., int], one: Run, other: Run) -> Run:
+    """A call with two operands, as most that cost by size are."""
+
+    def call(frame: Frame) -> Any:
+        left, right = one(frame), other(frame)
+        result = code(left, right)
+        frame[0] -= cost(result, left, right)
+        if frame[0] < 0:
+            raise BudgetExceeded
+        return result
+
+    return call
 
 
 def _equality(wanted: bool, operands: list[Expression], codes: list[Code]) -> Code:
@@ -539,12 +554,12 @@ def _equality(wanted: bool, operands: list[Expression], codes: list[Code]) -> Co
     def compare(frame: Frame) -> bool:
         left, right = one(frame), other(frame)
         if type(left) is str and type(right) is str:
-            frame[0] -= (min(len(left), len(right)) + 9) // 10
+            frame[0] -= ceil(min(len(left), len(right)) * 0.1)
             if frame[0] < 0:
                 raise BudgetExceeded
             return (left == right) is wanted
         smaller = min(actual_size(left), actual_size(right))
-        frame[0] -= -(-smaller // 10)
+        frame[0] -= ceil(smaller * 0.1)
         if frame[0] < 0:
             raise BudgetExceeded
         return equal(left, right) is wanted

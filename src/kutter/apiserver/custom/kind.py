@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from kutter.api.custom.defaults import compile_defaults
 from kutter.api.custom.definition import DefinedVersion, path_keys
-from kutter.api.custom.embedded import find_embedded_errors
-from kutter.api.custom.lists import find_list_errors
+from kutter.api.custom.embedded import find_embedded_errors, has_embedded
+from kutter.api.custom.lists import find_list_errors, has_list_types
 from kutter.api.custom.rule_gate import blocks_rules, has_rules, unchecked_rules
 from kutter.api.custom.values import UNRELATED, compile_values
 from kutter.api.errors import ApiError, FieldError, invalid
@@ -40,6 +40,8 @@ class CustomKind(Standard):
         self.field_labels = frozenset(self._selectable)  # type: ignore[misc]
         self._fill = compile_defaults(version.schema)
         self._check_values = compile_values(version.schema)
+        # Asked once: walking a large schema takes longer than judging a small object by it.
+        self._embedded, self._listed = has_embedded(version.schema), has_list_types(version.schema)
         self._rules: Rules | None = None
         if has_rules(version.schema):
             from kutter.api.custom.expressions import compile_rules
@@ -121,7 +123,8 @@ class CustomKind(Standard):
 
     def _structure(self, tree: Tree) -> list[FieldError]:
         schema = self.version.schema
-        return find_embedded_errors(schema, tree) + find_list_errors(schema, tree)
+        errors = find_embedded_errors(schema, tree) if self._embedded else []
+        return errors + find_list_errors(schema, tree) if self._listed else errors
 
     def _changed_structure(self, new: Tree, old: Tree) -> list[FieldError]:
         errors = self._structure(new)

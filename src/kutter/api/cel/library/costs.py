@@ -36,7 +36,8 @@ def _factor(size: int, factor: float) -> int:
 
 
 def by_target(result: Any, target: Any, *_: Any) -> int:
-    return _factor(actual_size(target), TEXT)
+    size = len(target) if type(target) is str else actual_size(target)
+    return math.ceil(size * TEXT)
 
 
 def by_target_twice(result: Any, target: Any, *_: Any) -> int:
@@ -59,8 +60,8 @@ def by_sum(result: Any, one: Any, other: Any) -> int:
     return _factor(actual_size(one) + actual_size(other), TEXT)
 
 
-def by_contains(result: Any, text: Any, part: Any) -> int:
-    return _factor(actual_size(text), TEXT) * _factor(actual_size(part), TEXT)
+def by_contains(result: Any, text: str, part: str) -> int:
+    return math.ceil(len(text) * TEXT) * math.ceil(len(part) * TEXT)
 
 
 def by_regex(result: Any, text: Any, pattern: Any, *_: Any) -> int:
