@@ -9,12 +9,13 @@ simple rule pays one subtraction. An error in such a stretch leaves it charged a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import ceil
 from typing import Any
 
 from kutter.api.cel import operators as ops
-from kutter.api.cel.declarations import Overload
+from kutter.api.cel.calls import DYNAMIC, dispatch, equality, invoke, only, universal
+from kutter.api.cel.code import Code, Frame, Run, charged, constant
 from kutter.api.cel.errors import BudgetExceeded, EvaluationError, no_overload
+from kutter.api.cel.reading import has_known, read_any, read_plain, read_wrapped
 from kutter.api.cel.syntax import (
     Call,
     Comprehension,
@@ -27,60 +28,13 @@ from kutter.api.cel.syntax import (
     Select,
 )
 from kutter.api.cel.types import Type
-from kutter.api.cel.values import NONE, Keyed, MapValue, OptionalValue, equal, is_map, type_of
+from kutter.api.cel.values import NONE, Keyed, OptionalValue
 from kutter.api.quoting import quote
 
-Frame = list[Any]
-Run = Callable[[Frame], Any]
-
 LIST_COST, MAP_COST, OBJECT_COST = 10, 30, 40
-_SCALARS = frozenset(("bool", "int", "uint", "double", "timestamp", "duration"))
 _FOLDED = frozenset(
     ("bool", "bytes", "double", "duration", "int", "string", "timestamp", "uint", "dyn", "type")
 )
-_DYNAMIC = frozenset(("dyn", "param", "error"))
-
-
-class Code:
-    """A closure, and the fixed cost whoever runs it still has to charge.
-
-    ``constant`` tells that the closure always answers ``value``.
-    """
-
-    __slots__ = ("constant", "cost", "run", "value")
-
-    def __init__(self, run: Run, cost: int = 0) -> None:
-        self.run = run
-        self.cost = cost
-        self.constant = False
-        self.value: Any = None
-
-
-def constant(value: Any) -> Code:
-    made = Code(lambda _: value)
-    made.constant, made.value = True, value
-    return made
-
-
-def charged(code: Code) -> Run:
-    """A closure that pays for itself: for branches and the bodies of loops."""
-    run, cost = code.run, code.cost
-    if not cost:
-        return run
-
-    def paid(frame: Frame) -> Any:
-        frame[0] -= cost
-        if frame[0] < 0:
-            raise BudgetExceeded
-        return run(frame)
-
-    return paid
-
-
-def charge(frame: Frame, cost: int) -> None:
-    frame[0] -= cost
-    if frame[0] < 0:
-        raise BudgetExceeded
 
 
 class Compiled:
@@ -189,25 +143,25 @@ class Compiler:
             known = type.fields[field]
             name, wrap = known.name, known.type.wrap
             if node.test:
-                return Code(_has_known(run, field, name), operand.cost)
+                return Code(has_known(run, field, name), operand.cost)
             if wrap is None:
-                return Code(_read_plain(run, field, name), operand.cost + 1)
-            return Code(_read_wrapped(run, field, name, wrap), operand.cost + 1)
+                return Code(read_plain(run, field, name), operand.cost + 1)
+            return Code(read_wrapped(run, field, name, wrap), operand.cost + 1)
         if node.test:
             has = ops.has_field
             return Code(lambda frame: has(run(frame), field), operand.cost)
-        return Code(_read_any(run, field), operand.cost + 1)
+        return Code(read_any(run, field), operand.cost + 1)
 
     def _select_optional(self, run: Run, field: str, type: Type) -> Run:
         select = ops.select_optional
         if type.kind == "object" and type.fields is not None:
             known = type.fields[field]
             has, read = (
-                _has_known(run, field, known.name),
+                has_known(run, field, known.name),
                 (
-                    _read_plain(run, field, known.name)
+                    read_plain(run, field, known.name)
                     if known.type.wrap is None
-                    else _read_wrapped(run, field, known.name, known.type.wrap)
+                    else read_wrapped(run, field, known.name, known.type.wrap)
                 ),
             )
             return lambda frame: OptionalValue(read(frame)) if has(frame) else NONE
@@ -304,15 +258,15 @@ class Compiler:
 
     def _direct(self, node: Call, operands: list[Expression], codes: list[Code]) -> Code:
         runs = [code.run for code in codes]
-        overload = _only(node.overloads)
-        known = overload is not None and not any(o.type.kind in _DYNAMIC for o in operands)
+        overload = only(node.overloads)
+        known = overload is not None and not any(o.type.kind in DYNAMIC for o in operands)
         if node.function in ("_==_", "_!=_"):
-            return _equality(node.function == "_==_", operands, codes)
-        if overload is not None and (known or _universal(node.overloads)):
-            return _invoke(overload, runs)
-        if _universal(node.overloads) and all(o.cost is None for o in node.overloads):
-            return _invoke(node.overloads[0], runs)
-        return Code(_dispatch(node.overloads, runs))
+            return equality(node.function == "_==_", operands, codes)
+        if overload is not None and (known or universal(node.overloads)):
+            return invoke(overload, runs)
+        if universal(node.overloads) and all(o.cost is None for o in node.overloads):
+            return invoke(node.overloads[0], runs)
+        return Code(dispatch(node.overloads, runs))
 
     def _logic(self, node: Call, *, stop: bool) -> Code:
         """``&&`` and ``||``: what decides wins, even over an error on the other side."""
@@ -412,189 +366,3 @@ def _make_map(frame: Frame, runs: list[tuple[Run, Run, bool]]) -> Any:
         if not keyed.add(key, value):
             raise EvaluationError(f"Failed with repeated key: {ops.shown_key(key)}")
     return plain if keyed is None else keyed
-
-
-# -- reading fields ------------------------------------------------------------
-
-
-def _read_plain(run: Run, field: str, name: str) -> Run:
-    """A field of an object that needs no wrapping; a null counts as absent."""
-
-    def read(frame: Frame) -> Any:
-        value = run(frame)
-        if type(value) is dict:
-            found = value.get(name)
-            if found is None:
-                raise ops.no_such_key(field)
-            return found
-        return _read_slowly(value, field)
-
-    return read
-
-
-def _read_wrapped(run: Run, field: str, name: str, wrap: Callable[[Any], Any]) -> Run:
-    def read(frame: Frame) -> Any:
-        value = run(frame)
-        tree = value if type(value) is dict else getattr(value, "tree", None)
-        if tree is None:
-            return _read_slowly(value, field)
-        found = tree.get(name)
-        if found is None:
-            raise ops.no_such_key(field)
-        return wrap(found)
-
-    return read
-
-
-def _read_slowly(value: Any, field: str) -> Any:
-    found = ops.select(value, field)
-    # A map that makes its values says itself what is absent; a null it answers is meant.
-    if found is None and not isinstance(value, MapValue):
-        raise ops.no_such_key(field)
-    return found
-
-
-def _has_known(run: Run, field: str, name: str) -> Run:
-    def has(frame: Frame) -> bool:
-        value = run(frame)
-        if type(value) is dict:
-            return value.get(name) is not None
-        tree = getattr(value, "tree", None)
-        if tree is not None:
-            return tree.get(name) is not None
-        return ops.has_field(value, field)
-
-    return has
-
-
-def _read_any(run: Run, field: str) -> Run:
-    select = ops.select
-
-    def read(frame: Frame) -> Any:
-        value = run(frame)
-        if type(value) is dict:
-            try:
-                return value[field]
-            except KeyError:
-                raise ops.no_such_key(field) from None
-        return select(value, field)
-
-    return read
-
-
-# -- calling -------------------------------------------------------------------
-
-
-def _only(overloads: list[Overload]) -> Overload | None:
-    return overloads[0] if len(overloads) == 1 else None
-
-
-def _universal(overloads: list[Overload]) -> bool:
-    """Whether all overloads run the same code, which looks at types itself."""
-    code = overloads[0].code
-    if getattr(code, "__module__", "") not in _CAREFUL:
-        return False
-    return all(overload.code is code for overload in overloads)
-
-
-_CAREFUL = frozenset(
-    (
-        "kutter.api.cel.operators",
-        "kutter.api.cel.values",
-        "kutter.api.cel.library.conversions",
-    )
-)
-
-
-def _invoke(overload: Overload, runs: list[Run]) -> Code:
-    code, cost = overload.code, overload.cost
-    if cost is None:
-        if len(runs) == 1:
-            (only,) = runs
-            return Code(lambda frame: code(only(frame)), 1)
-        if len(runs) == 2:
-            one, other = runs
-            return Code(lambda frame: code(one(frame), other(frame)), 1)
-        return Code(lambda frame: code(*[run(frame) for run in runs]), 1)
-
-    def call(frame: Frame) -> Any:
-        arguments = [run(frame) for run in runs]
-        result = code(*arguments)
-        frame[0] -= cost(result, *arguments)
-        if frame[0] < 0:
-            raise BudgetExceeded
-        return result
-
-    return Code(_invoke_pair(code, cost, *runs) if len(runs) == 2 else call)
-
-
-def _invoke_pair(code: Callable[..., Any], cost: Callable[..., int], one: Run, other: Run) -> Run:
-    """A call with two operands, as most that cost by size are."""
-
-    def call(frame: Frame) -> Any:
-        left, right = one(frame), other(frame)
-        result = code(left, right)
-        frame[0] -= cost(result, left, right)
-        if frame[0] < 0:
-            raise BudgetExceeded
-        return result
-
-    return call
-
-
-def _equality(wanted: bool, operands: list[Expression], codes: list[Code]) -> Code:
-    one, other = codes[0].run, codes[1].run
-    kinds = {operand.type.kind for operand in operands}
-    if kinds <= _SCALARS:
-        if wanted:
-            return Code(lambda frame: equal(one(frame), other(frame)), 1)
-        return Code(lambda frame: not equal(one(frame), other(frame)), 1)
-    from kutter.api.cel.library.costs import actual_size
-
-    def compare(frame: Frame) -> bool:
-        left, right = one(frame), other(frame)
-        if type(left) is str and type(right) is str:
-            frame[0] -= ceil(min(len(left), len(right)) * 0.1)
-            if frame[0] < 0:
-                raise BudgetExceeded
-            return (left == right) is wanted
-        smaller = min(actual_size(left), actual_size(right))
-        frame[0] -= ceil(smaller * 0.1)
-        if frame[0] < 0:
-            raise BudgetExceeded
-        return equal(left, right) is wanted
-
-    return Code(compare)
-
-
-def _dispatch(overloads: list[Overload], runs: list[Run]) -> Run:
-    """Choose the overload by the values."""
-    candidates = [(o.params, o.code, o.cost) for o in overloads]
-
-    def call(frame: Frame) -> Any:
-        arguments = [run(frame) for run in runs]
-        for params, code, cost in candidates:
-            if all(map(accepts, params, arguments)):
-                result = code(*arguments)
-                charge(frame, 1 if cost is None else cost(result, *arguments))
-                return result
-        raise no_overload()
-
-    return call
-
-
-def accepts(wanted: Type, value: Any) -> bool:
-    """Whether a value is of a type, as far as one looks: not into lists and maps."""
-    kind = wanted.kind
-    if kind in _DYNAMIC:
-        return True
-    if kind == "object":
-        return is_map(value) or type_of(value).name == wanted.name
-    found = type_of(value)
-    if found.kind != kind:
-        return False
-    if kind == "list" and wanted.params and wanted.params[0].kind not in _DYNAMIC and len(value):
-        return accepts(wanted.params[0], value[0])
-    if kind == "map" and wanted.params and wanted.params[0].kind not in _DYNAMIC and len(value):
-        return accepts(wanted.params[0], next(iter(value)))
-    return kind != "opaque" or found.name == wanted.name

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kutter.api.cel import operators as ops
-from kutter.api.cel.compiler import Code, Compiler, Frame, Run, charged
+from kutter.api.cel.code import Code, Frame, Run, charged
+from kutter.api.cel.compiler import Compiler
 from kutter.api.cel.errors import BudgetExceeded, EvaluationError, no_overload
 from kutter.api.cel.syntax import Call, Comprehension, CreateList, Expression
 from kutter.api.cel.values import Keyed, find_key, is_list, is_map

@@ -18,6 +18,7 @@ from kutter.api.cel.names import escape
 from kutter.api.cel.objects import type_of_schema
 from kutter.api.cel.types import BOOL, STRING, Type, optional_of
 from kutter.api.cel.values import NONE, OptionalValue
+from kutter.api.custom.correlation import ABSENT, Old, by_keys, key_of, list_keys
 from kutter.api.custom.field_paths import FieldPathError, read_field_path
 from kutter.api.custom.rule_gate import has_rules
 from kutter.api.custom.schema import RULES
@@ -28,7 +29,6 @@ Schema = dict[str, Any]
 
 MESSAGE_LIMIT = 5 * 1024
 _NO_PATH = "<nil>"
-_ABSENT: Any = object()
 _OUT_OF_BUDGET = (
     "validation failed due to running out of cost budget, no further validation rules will be run"
 )
@@ -101,96 +101,6 @@ def _normal_path(path: str, schema: Schema) -> str:
         return ""
 
 
-class Old:
-    """How a value relates to the old document: the value there, or the nearest parent's.
-
-    ``value`` is _ABSENT where the place in the old document cannot be told.
-    """
-
-    __slots__ = ("nearest", "schema", "value", "where")
-
-    def __init__(
-        self,
-        where: Any,
-        value: Any,
-        schema: Schema,
-        nearest: tuple[Any, Any, Schema] | None = None,
-    ) -> None:
-        self.where = where
-        self.value = value
-        self.schema = schema
-        self.nearest = nearest
-
-    def is_same(self) -> bool:
-        """Whether this, or the nearest parent that can be told, did not change."""
-        if self.value is not _ABSENT:
-            return _same(self.where, self.value, self.schema)
-        return self.nearest is not None and _same(*self.nearest)
-
-    def below(self, where: Any, value: Any, schema: Schema) -> Old:
-        """The relation of a part; ``value`` is _ABSENT if the old one has no such part."""
-        if self.value is _ABSENT:
-            return self
-        return Old(where, value, schema, (self.where, self.value, self.schema))
-
-
-def _same(new: Any, old: Any, schema: Schema) -> bool:
-    """Equality in which lists that are maps have no order."""
-    if type(new) is not type(old):
-        return False
-    if type(new) is dict:
-        if new.keys() != old.keys():
-            return False
-        return all(_same(value, old[key], _part(schema, key)) for key, value in new.items())
-    if type(new) is list:
-        keys = _list_keys(schema)
-        if not keys:
-            return _plain_same(new, old)
-        if len(new) != len(old):
-            return False
-        known = _by_keys(old, keys)
-        items = schema.get("items") or {}
-        for item in new:
-            before = known.get(_key_of(item, keys), _ABSENT)
-            if before is _ABSENT or not _same(item, before, items):
-                return False
-        return True
-    return bool(new == old)
-
-
-def _plain_same(new: Any, old: Any) -> bool:
-    if type(new) is not type(old):
-        return False
-    if type(new) is dict:
-        return new.keys() == old.keys() and all(_plain_same(v, old[k]) for k, v in new.items())
-    if type(new) is list:
-        return len(new) == len(old) and all(map(_plain_same, new, old))
-    return bool(new == old)
-
-
-def _part(schema: Schema, key: str) -> Schema:
-    found = (schema.get("properties") or {}).get(key)
-    if found is None:
-        found = schema.get("additionalProperties")
-    return found if isinstance(found, dict) else {}
-
-
-def _list_keys(schema: Schema) -> tuple[str, ...]:
-    if schema.get("x-kubernetes-list-type") != "map":
-        return ()
-    return tuple(schema.get("x-kubernetes-list-map-keys") or ())
-
-
-def _key_of(item: Any, keys: tuple[str, ...]) -> tuple[str, ...] | None:
-    return tuple(repr(item.get(key)) for key in keys) if type(item) is dict else None
-
-
-def _by_keys(items: Any, keys: tuple[str, ...]) -> dict[tuple[str, ...] | None, Any]:
-    if type(items) is not list:
-        return {}
-    return {_key_of(item, keys): item for item in items if type(item) is dict}
-
-
 class Run:
     """One validation: the budget that is left, what was found."""
 
@@ -235,7 +145,7 @@ class Rules:
             except RuleError as error:
                 # Was refused when the definition was written, unless we changed since.
                 self.problems.append(error.detail)
-        self.keys = _list_keys(schema)
+        self.keys = list_keys(schema)
         self.properties: dict[str, Rules] = {}
         for name, below in (schema.get("properties") or {}).items():
             made = _rules_below(below, property_type(type, name))
@@ -251,7 +161,7 @@ class Rules:
         return not (self.rules or self.problems or self.properties or self.items or self.rest)
 
     def run(self, value: Any, old: Any, path: str, relation: Old | None, run: Run) -> None:
-        """Check a value and what is below it. ``old`` is _ABSENT where there is none to compare."""
+        """Check a value and what is below it. ``old`` is ABSENT where there is none to compare."""
         if value is None:
             return
         if self.rules or self.problems:
@@ -276,7 +186,7 @@ class Rules:
                 rules, where = self.rest, f"{path}[{name}]"
             if rules is None:
                 continue
-            past = before.get(name, _ABSENT)
+            past = before.get(name, ABSENT)
             below = _related(relation, item, name, rules.schema, path)
             rules.run(item, past, where, below, run)
             if run.budget < 0:
@@ -293,14 +203,14 @@ class Rules:
         run: Run,
     ) -> None:
         keys = self.keys
-        known = _by_keys(old, keys) if keys and old is not _ABSENT else {}
-        related = _by_keys(relation.value, keys) if keys and relation is not None else {}
+        known = by_keys(old, keys) if keys and old is not ABSENT else {}
+        related = by_keys(relation.value, keys) if keys and relation is not None else {}
         for index, item in enumerate(value):
-            key = _key_of(item, keys) if keys else None
-            past = known.get(key, _ABSENT) if key is not None else _ABSENT
+            key = key_of(item, keys) if keys else None
+            past = known.get(key, ABSENT) if key is not None else ABSENT
             below = None
             if relation is not None:
-                before = related.get(key, _ABSENT) if key is not None else _ABSENT
+                before = related.get(key, ABSENT) if key is not None else ABSENT
                 below = relation.below(item, before, rules.schema)
             rules.run(item, past, f"{path}[{index}]", below, run)
             if run.budget < 0:
@@ -317,7 +227,7 @@ class Rules:
             detail = f"rule compile error: {problem}"
             run.errors.append(invalid(where, self.type_name, detail))
         for rule in self.rules:
-            if rule.uses_old and (old is _ABSENT or old is None) and not rule.optional_old:
+            if rule.uses_old and (old is ABSENT or old is None) and not rule.optional_old:
                 continue
             bindings = {"self": value}
             if rule.uses_old or rule.message_program is not None:
@@ -402,14 +312,14 @@ def _related(relation: Old | None, item: Any, name: str, schema: Schema, path: s
     if not path and name in ("apiVersion", "kind"):
         # Both documents are of one version by now; a change of it is not seen.
         return None
-    before = relation.value.get(name, _ABSENT) if type(relation.value) is dict else _ABSENT
+    before = relation.value.get(name, ABSENT) if type(relation.value) is dict else ABSENT
     return relation.below(item, before, schema)
 
 
 def _old_self(rule: Rule, old: Any) -> Any:
     if not rule.optional_old:
-        return None if old is _ABSENT else old
-    if old is _ABSENT or old is None:
+        return None if old is ABSENT else old
+    if old is ABSENT or old is None:
         return NONE
     wrap = rule.program.variables["self"].wrap
     return OptionalValue(old if wrap is None else wrap(old))
@@ -480,7 +390,7 @@ def find_rule_errors(
     ``old`` is None for a new document. Without ``ratchet`` faults of unchanged parts are errors.
     """
     run = Run(budget)
-    before = _ABSENT if old is None else old
+    before = ABSENT if old is None else old
     relation = None if old is None or not ratchet else Old(new, old, rules.schema)
     rules.run(new, before, path, relation, run)
     return run.errors, run.warnings, run.budget
