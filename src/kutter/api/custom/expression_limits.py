@@ -11,10 +11,8 @@ from typing import Any
 
 from kutter.api.cel.estimates import MOST
 from kutter.api.cel.kubernetes import DEFINITION_LIMIT, RULE_LIMIT
-from kutter.api.cel.objects import REQUEST_BYTES, type_of_schema
-from kutter.api.cel.types import Type
-from kutter.api.custom.expressions import Rule, RuleError, property_type
-from kutter.api.custom.rule_gate import has_rules
+from kutter.api.cel.objects import REQUEST_BYTES
+from kutter.api.custom.expressions import Rule, RuleError, Rules, compile_rules
 from kutter.api.custom.schema import RULES
 from kutter.api.errors import FieldError, forbidden_field, invalid
 
@@ -29,11 +27,11 @@ _ADVICE = (
 
 def find_expression_errors(schema: Schema, path: str) -> list[FieldError]:
     """What is wrong with the rules of a whole object's schema."""
-    if not has_rules(schema):
+    rules = compile_rules(schema, root=True)
+    if rules is None:
         return []
     checked = _Checked()
-    type = type_of_schema(schema, root=True)
-    checked.walk(schema, path, type, times=1, uncorrelatable="")
+    checked.walk(rules, path, times=1, uncorrelatable="")
     if checked.total > DEFINITION_LIMIT:
         told = sorted(checked.expensive, key=lambda found: -found[1])[:_MOST_TOLD]
         for where, _ in told:
@@ -65,71 +63,45 @@ class _Checked:
         self.total = 0
         self.expensive: list[tuple[str, int]] = []
 
-    def walk(
-        self,
-        schema: Schema,
-        path: str,
-        type: Type | None,
-        *,
-        times: int | None,
-        uncorrelatable: str,
-    ) -> None:
+    def walk(self, rules: Rules, path: str, *, times: int | None, uncorrelatable: str) -> None:
         """``times``: how often the schema may apply in one document, None if nothing bounds it.
 
         ``uncorrelatable``: the list above whose items cannot be told apart.
         """
-        if not has_rules(schema):
-            return
+        schema = rules.schema
         below = _times(schema, times)
-        inner = type.params[-1] if type is not None and type.params else None
-        more, items = schema.get("additionalProperties"), schema.get("items")
-        if isinstance(more, dict):
+        if rules.rest is not None:
             at = f"{path}.additionalProperties"
-            self.walk(more, at, inner, times=below, uncorrelatable=uncorrelatable)
-        for name, part in (schema.get("properties") or {}).items():
+            self.walk(rules.rest, at, times=below, uncorrelatable=uncorrelatable)
+        for name, part in rules.properties.items():
             at = f"{path}.properties[{name}]"
-            found = property_type(type, name)
-            self.walk(part, at, found, times=below, uncorrelatable=uncorrelatable)
-        if isinstance(items, dict):
+            self.walk(part, at, times=below, uncorrelatable=uncorrelatable)
+        if rules.items is not None:
             keyed = schema.get("x-kubernetes-list-type") == "map"
             at = uncorrelatable or ("" if keyed else path)
-            self.walk(items, f"{path}.items", inner, times=below, uncorrelatable=at)
-        rules = schema.get(RULES) or ()
-        if not rules:
-            return
-        if type is None:
-            embedded = bool(schema.get("x-kubernetes-embedded-resource"))
-            type = type_of_schema(schema, root=embedded)
-        at = f"{path}.{RULES}"
-        if type is None:
+            self.walk(rules.items, f"{path}.items", times=below, uncorrelatable=at)
+        if rules.rules:
+            self._own(rules, f"{path}.{RULES}", times, uncorrelatable)
+
+    def _own(self, rules: Rules, path: str, times: int | None, uncorrelatable: str) -> None:
+        if rules.type is None:
             detail = (
                 "internal error: failed to construct type information for "
                 "x-kubernetes-validations rules: unable to convert structural schema to CEL "
                 "declarations"
             )
-            self.errors.append(FieldError(at, "InternalError", f"Internal error: {detail}"))
+            self.errors.append(FieldError(path, "InternalError", f"Internal error: {detail}"))
             return
-        for index, rule in enumerate(rules):
-            self._rule(
-                rule, schema, f"{at}[{index}]", type, times=times, uncorrelatable=uncorrelatable
-            )
+        most = times if times is not None else REQUEST_BYTES // (rules.type.min_json + 1)
+        written = rules.schema[RULES]
+        for index, (rule, made) in enumerate(zip(written, rules.rules, strict=True)):
+            at = f"{path}[{index}]"
+            if isinstance(made, RuleError):
+                self.errors.append(invalid(f"{at}.{made.field}", rule, made.detail))
+            else:
+                self._rule(rule, made, at, most, uncorrelatable)
 
-    def _rule(
-        self,
-        rule: Schema,
-        schema: Schema,
-        path: str,
-        type: Type,
-        *,
-        times: int | None,
-        uncorrelatable: str,
-    ) -> None:
-        try:
-            made = Rule(rule, schema, type)
-        except RuleError as error:
-            self.errors.append(invalid(f"{path}.{error.field}", rule, error.detail))
-            return
-        most = times if times is not None else REQUEST_BYTES // (type.min_json + 1)
+    def _rule(self, rule: Schema, made: Rule, path: str, most: int, uncorrelatable: str) -> None:
         cost = min(made.program.estimated_cost().most * most, MOST)
         self._count(cost, f"{path}.rule", "estimated rule cost")
         if made.message_program is not None:

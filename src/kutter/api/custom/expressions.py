@@ -9,7 +9,10 @@ Upstream: .../custom-resources/custom-resource-definitions#validation-rules
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
+
+import orjson
 
 from kutter.api.cel.environment import Program
 from kutter.api.cel.errors import BudgetExceeded, CelError, EvaluationError
@@ -32,6 +35,11 @@ _NO_PATH = "<nil>"
 _OUT_OF_BUDGET = (
     "validation failed due to running out of cost budget, no further validation rules will be run"
 )
+
+
+# The least recently asked for goes.
+_COMPILED: dict[tuple[bytes, bool], Rules] = {}
+_COMPILED_LIMIT = 128
 
 
 class RuleError(Exception):
@@ -57,8 +65,10 @@ class Rule:
         "uses_old",
     )
 
-    def __init__(self, rule: Schema, schema: Schema, type: Type) -> None:
+    def __init__(self, rule: Schema, schema: Schema, type: Type | None) -> None:
         """Raises RuleError."""
+        if type is None:
+            raise RuleError("rule", "failed to convert to declType for CEL validation rules")
         self.text = (rule.get("rule") or "").strip()
         self.message = (rule.get("message") or "").strip()
         self.reason: str = rule.get("reason") or ""
@@ -122,29 +132,25 @@ class Rules:
     __slots__ = (
         "items",
         "keys",
-        "problems",
         "properties",
         "rest",
         "rules",
         "schema",
+        "type",
         "type_name",
     )
 
     def __init__(self, schema: Schema, type: Type | None) -> None:
         self.schema = schema
         self.type_name: str = schema.get("type") or ""
-        self.rules: list[Rule] = []
-        self.problems: list[str] = []
+        self.type = type
+        # In order; what does not compile keeps its place.
+        self.rules: list[Rule | RuleError] = []
         for rule in schema.get(RULES) or ():
             try:
-                if type is None:
-                    raise RuleError(
-                        "rule", "failed to convert to declType for CEL validation rules"
-                    )
                 self.rules.append(Rule(rule, schema, type))
             except RuleError as error:
-                # Was refused when the definition was written, unless we changed since.
-                self.problems.append(error.detail)
+                self.rules.append(error)
         self.keys = list_keys(schema)
         self.properties: dict[str, Rules] = {}
         for name, below in (schema.get("properties") or {}).items():
@@ -158,13 +164,13 @@ class Rules:
 
     @property
     def empty(self) -> bool:
-        return not (self.rules or self.problems or self.properties or self.items or self.rest)
+        return not (self.rules or self.properties or self.items or self.rest)
 
     def run(self, value: Any, old: Any, path: str, relation: Old | None, run: Run) -> None:
         """Check a value and what is below it. ``old`` is ABSENT where there is none to compare."""
         if value is None:
             return
-        if self.rules or self.problems:
+        if self.rules:
             self._run_own(value, old, path, relation, run)
             if run.budget < 0:
                 return
@@ -223,10 +229,12 @@ class Rules:
         if run.budget <= 0:
             run.stop(invalid(where, self.type_name, _OUT_OF_BUDGET))
             return
-        for problem in self.problems:
-            detail = f"rule compile error: {problem}"
-            run.errors.append(invalid(where, self.type_name, detail))
         for rule in self.rules:
+            if isinstance(rule, RuleError):
+                # Was refused when the definition was written, unless we changed since.
+                detail = f"rule compile error: {rule.detail}"
+                run.errors.append(invalid(where, self.type_name, detail))
+                continue
             if rule.uses_old and (old is ABSENT or old is None) and not rule.optional_old:
                 continue
             bindings = {"self": value}
@@ -369,11 +377,22 @@ def _rules_below(schema: Schema, type: Type | None) -> Rules | None:
 
 
 def compile_rules(schema: Schema, *, root: bool) -> Rules | None:
-    """The rules of a schema, None when it has none. ``root``: of a whole object."""
+    """The rules of a schema, None when it has none. ``root``: of a whole object.
+
+    Remembered: a definition is checked, then served, often in several versions that are alike.
+    """
     if not has_rules(schema):
         return None
-    made = Rules(schema, type_of_schema(schema, root=root))
-    return None if made.empty else made
+    data = orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
+    key = (blake2b(data).digest(), root)
+    made = _COMPILED.pop(key, None)
+    if made is None:
+        kept = orjson.loads(data)
+        made = Rules(kept, type_of_schema(kept, root=root))
+        if len(_COMPILED) >= _COMPILED_LIMIT:
+            del _COMPILED[next(iter(_COMPILED))]
+    _COMPILED[key] = made
+    return made
 
 
 def find_rule_errors(
