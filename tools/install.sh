@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 what=${1:-run}
-packages="runc conmon nftables"
+packages="runc conmon nftables tzdata"
 python=${PYTHON:-python3}
 $python -c 'import venv, ensurepip' 2>/dev/null || packages="$packages python3-venv"
 if [ "$what" = test ]; then
