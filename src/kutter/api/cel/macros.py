@@ -201,15 +201,27 @@ def _optional_map(function: str, *, flat: bool) -> Expand:
         if not isinstance(name, Ident):
             text = f"{function}() variable name must be a simple identifier"
             raise MacroError(name.offset, text)
-        value = Call(offset, "value", [], target)
+        read: Expression = target if _is_path(target) else Ident(offset, _OPTIONAL)
+        value = Call(offset, "value", [], read)
         body: Expression = bind(offset, name.name, value, arguments[1])
         if not flat:
             body = Call(offset, "optional.of", [body], None)
         none = Call(offset, "optional.none", [], None)
-        present = Call(offset, "hasValue", [], target)
-        return Call(offset, "_?_:_", [present, body, none], None)
+        present = Call(offset, "hasValue", [], read)
+        made = Call(offset, "_?_:_", [present, body, none], None)
+        # Upstream writes the target twice, so a chain of these would double with every link.
+        return made if read is target else bind(offset, _OPTIONAL, target, made)
 
     return expand
+
+
+_OPTIONAL = "@optional"
+
+
+def _is_path(node: Expression) -> bool:
+    while isinstance(node, Select):
+        node = node.operand
+    return isinstance(node, Ident)
 
 
 STANDARD: dict[Key, Expand] = {

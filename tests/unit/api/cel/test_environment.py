@@ -138,6 +138,13 @@ def test_deep_expressions_are_refused_not_crashed_on() -> None:
     assert run(many) is False
 
 
+def test_chains_of_optionals_do_not_double() -> None:
+    chain = "any.?x" + ".optMap(x, x + 1)" * 40
+    assert run(f"{chain}.value()", any={"x": 1}) == 41
+    assert run(f"{chain}.hasValue()", any={}) is False
+    assert run("any.?x.optFlatMap(x, x.?y).optMap(y, y * 2).value()", any={"x": {"y": 4}}) == 8
+
+
 def test_programs_know_what_they_read() -> None:
     assert ENV.compile("self.max > 1 && [1].all(any, any > 0)").names == {"self"}
 
