@@ -93,7 +93,8 @@ def _devices_of(request: DeviceRequest) -> Amounts:
     )
     return highest(
         *(
-            {f"{name}{_DEVICES}": count_of(_ALL_DEVICES if mode == "All" else count)}
+            # Absent, the count is one (upstream fills that in).
+            {f"{name}{_DEVICES}": count_of(_ALL_DEVICES if mode == "All" else count or 1)}
             for name, mode, count in choices
         )
     )

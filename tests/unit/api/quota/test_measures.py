@@ -70,6 +70,7 @@ def test_devices_of_alternatives_cost_the_dearest():
         "devices": {
             "requests": [
                 {"exactly": {"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 2}},
+                {"exactly": {"deviceClassName": "gpu"}},
                 {
                     "firstAvailable": [
                         {"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 1},
@@ -82,7 +83,7 @@ def test_devices_of_alternatives_cost_the_dearest():
     }
     assert charge("resourceclaims.resource.k8s.io", {"spec": spec}) == {
         "count/resourceclaims.resource.k8s.io": "1",
-        "gpu.deviceclass.resource.k8s.io/devices": "5",
+        "gpu.deviceclass.resource.k8s.io/devices": "6",
         "nic.deviceclass.resource.k8s.io/devices": "32",
     }
 
