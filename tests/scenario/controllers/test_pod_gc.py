@@ -48,6 +48,8 @@ def test_an_unbound_pod_with_a_finalizer_is_deleted_once(rest):
     for number in range(5):
         rest.patch(f"{PODS}/gated", {"metadata": {"labels": {"touched": str(number)}}})
     rest.post(PODS, pod("other"))
+    # Before it is bound nobody would have to be asked.
+    wait_until(lambda: rest.get(f"{PODS}/other")["spec"].get("nodeName"))
     rest.delete(f"{PODS}/other")
     rest.wait_gone(f"{PODS}/other")
     ours, its_node = 2, 1
