@@ -15,6 +15,7 @@ from kutter.controllers.certificates.approver import CertificateApprover
 from kutter.controllers.certificates.authority import Authority
 from kutter.controllers.certificates.cleaner import CertificateCleaner
 from kutter.controllers.certificates.signer import CertificateSigner
+from kutter.controllers.cluster_roles import ClusterRoleAggregator
 from kutter.controllers.deployment.controller import DeploymentController
 from kutter.controllers.disruption import DisruptionController
 from kutter.controllers.endpoints.classic import EndpointsController
@@ -129,6 +130,7 @@ def build_controllers(
         AttributesClassProtection(act_as("volumeattributesclass-protection-controller"), informers),
         ResourceQuotaController(act_as("resourcequota-controller"), informers, catalog, clock),
         ServiceCIDRController(act_as("service-cidrs-controller"), informers, clock),
+        ClusterRoleAggregator(act_as("clusterrole-aggregation-controller"), informers),
         TokenCleaner(act_as("token-cleaner"), informers, clock),
         BootstrapSigner(act_as("bootstrap-signer"), informers, clock),
         *_certificate_controllers(act_as("certificate-controller"), informers, options),

@@ -1,36 +1,15 @@
 """Aggregated ClusterRoles: the rules of every ClusterRole a selector picks, in one role.
 
-Pure: the authorizer resolves aggregation by itself through this, and the controller that writes
-the result into the role's ``rules`` uses the same function.
+Pure: the authorizer resolves aggregation by itself through this. The result is written into the
+role by :mod:`kutter.controllers.cluster_roles`, for who reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from kutter.apiserver.authz.rules import Rule, compact_rules
-
 Tree = Mapping[str, Any]
-
-
-def compute_aggregated_rules(role: Tree, others: Iterable[Tree]) -> list[Rule] | None:
-    """What ``rules`` of ``role`` should be; None when it aggregates nothing.
-
-    Roles contribute in order of their names, a role never contributes to itself.
-    """
-    selectors = selectors_of(role)
-    if selectors is None:
-        return None
-    own = role["metadata"]["name"]
-    picked = [
-        other
-        for other in others
-        if other["metadata"]["name"] != own
-        and any(selects(selector, other["metadata"].get("labels") or {}) for selector in selectors)
-    ]
-    picked.sort(key=lambda other: str(other["metadata"]["name"]))
-    return compact_rules(rule for other in picked for rule in other.get("rules") or ())
 
 
 def selectors_of(role: Tree) -> list[Tree] | None:

@@ -160,18 +160,3 @@ def _covers_url(owned: str, wanted: str) -> bool:
     if owned in (wanted, "*"):
         return True
     return owned.endswith("*") and wanted.startswith(owned.rstrip("*"))
-
-
-# -- aggregation ---------------------------------------------------------------
-
-
-def compact_rules(rules: Iterable[Rule]) -> list[Rule]:
-    """``rules`` without exact repetitions, in order."""
-    seen: set[str] = set()
-    kept: list[Rule] = []
-    for rule in rules:
-        mark = repr(sorted((key, tuple(value or ())) for key, value in rule.items()))
-        if mark not in seen:
-            seen.add(mark)
-            kept.append(rule)
-    return kept

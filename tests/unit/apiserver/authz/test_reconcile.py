@@ -4,8 +4,7 @@ from typing import Any
 
 from tests.unit.apiserver.fake_reader import FakeReader
 
-from kutter.apiserver.authz.aggregation import compute_aggregated_rules
-from kutter.apiserver.authz.policy import AUTOUPDATE, default_cluster_roles, default_objects
+from kutter.apiserver.authz.policy import AUTOUPDATE, default_objects
 from kutter.apiserver.authz.reconcile import plan_policy, reconcile_policy
 
 G = "rbac.authorization.k8s.io"
@@ -101,17 +100,3 @@ def test_every_binding_has_its_role_and_names_are_unique() -> None:
             ref = tree["roleRef"]
             namespace = tree["metadata"].get("namespace", "") if ref["kind"] == "Role" else ""
             assert (ref["kind"], namespace, ref["name"]) in keys
-
-
-def test_aggregation_is_a_fixed_point_after_as_many_steps_as_levels() -> None:
-    roles = {r["metadata"]["name"]: r for r in default_cluster_roles()}
-    for _ in range(3):
-        for role in roles.values():
-            rules = compute_aggregated_rules(role, roles.values())
-            if rules is not None:
-                role["rules"] = rules
-    view, edit, admin = (roles[n]["rules"] for n in ("view", "edit", "admin"))
-    assert len(view) < len(edit) < len(admin)
-    assert all(rule in edit for rule in view)
-    assert compute_aggregated_rules(roles["admin"], roles.values()) == admin
-    assert compute_aggregated_rules(roles["system:node"], roles.values()) is None
