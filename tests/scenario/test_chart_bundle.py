@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from tests.chart_bundle import bundle, objects
+from tests.kubectl_kit import Kubectl, kubectl_for
 
 from kutter.testing.cluster import LocalCluster
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-Kubectl = Callable[..., str]
 Versions = dict[tuple[str, str], str]
 
 
@@ -30,22 +27,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def kubectl(cluster: LocalCluster, tmp_path: Path) -> Kubectl:
-    tool = shutil.which("kubectl") or pytest.fail("this test needs kubectl")
-    command = [tool, f"--kubeconfig={cluster.kubeconfig_path}", f"--cache-dir={tmp_path}"]
-
-    def run(*words: str, body: list[dict[str, Any]] | None = None) -> str:
-        done = subprocess.run(
-            [*command, *words],
-            input=yaml.safe_dump_all(body) if body is not None else None,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        assert done.returncode == 0, f"kubectl {words}: {done.stdout}{done.stderr}"
-        return done.stdout.strip()
-
-    return run
+    return kubectl_for(cluster, tmp_path)
 
 
 def _versions(kubectl: Kubectl, trees: list[dict[str, Any]]) -> Versions:

@@ -5,21 +5,17 @@ Over TLS, with upstream's kubectl and the official client, against a cluster in 
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 from tests.conversion_kit import CRD, GROUP, PLURAL, Converter, backend, definition
+from tests.kubectl_kit import Kubectl, kubectl_for
 from tests.operators import KopfOperator, PlainOperator, eventually
 
 from kutter.testing.cluster import LocalCluster
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
-
-Kubectl = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +26,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def kubectl(cluster: LocalCluster, tmp_path: Any) -> Kubectl:
-    tool = shutil.which("kubectl") or pytest.fail("this test needs kubectl")
-    command = [tool, f"--kubeconfig={cluster.kubeconfig_path}", f"--cache-dir={tmp_path}"]
-
-    def run(*words: str, body: Any = None) -> str:
-        done = subprocess.run(
-            [*command, *words],
-            input=yaml.safe_dump(body) if body is not None else None,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        assert done.returncode == 0, f"kubectl {words}: {done.stdout}{done.stderr}"
-        return done.stdout.strip()
-
-    return run
+    return kubectl_for(cluster, tmp_path)
 
 
 @pytest.mark.parametrize("operator_class", [KopfOperator, PlainOperator])

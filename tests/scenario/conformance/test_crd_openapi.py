@@ -1,12 +1,10 @@
 """sig-api-machinery: CustomResourcePublishOpenAPI, with upstream's kubectl; and its explain."""
 
-import json
 import re
-import shutil
-import subprocess
 
 import pytest
 from tests.conformance_kit import wait_until
+from tests.kubectl_kit import kubectl_for
 from tests.scenario.conformance.test_custom_resources import CRDS, define, definition, remove
 
 pytestmark = pytest.mark.e2e
@@ -64,22 +62,7 @@ PRESERVE_NESTED = {
 
 @pytest.fixture
 def kubectl(cluster, namespace, tmp_path):
-    tool = shutil.which("kubectl") or pytest.fail("this test needs kubectl")
-    command = [tool, f"--kubeconfig={cluster.kubeconfig_path}", f"--cache-dir={tmp_path}"]
-
-    def run(*words, body=None, fails=False):
-        done = subprocess.run(
-            [*command, "-n", namespace, *words],
-            input=json.dumps(body) if body is not None else None,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert (done.returncode != 0) is fails, (words, done.stdout, done.stderr)
-        return done.stderr if fails else done.stdout
-
-    return run
+    return kubectl_for(cluster, tmp_path, "-n", namespace)
 
 
 def foo(tree, **more):
