@@ -716,6 +716,24 @@ def test_a_scale_is_mutated(rest, webhook, marked, register):
     assert rest.patch(f"{place}/r/scale", {"spec": {"replicas": 1}})["spec"]["replicas"] == 3
 
 
+def test_applying_twice_changes_nothing_the_second_time(rest, webhook, marked, register):
+    register(MUTATING, hook(webhook, "/mutating-configmaps", marked))
+    head = {"apiVersion": "v1", "kind": "ConfigMap"}
+    tree = {**head, **config_map("a", **{"mutation-start": "yes"})}
+    options = {
+        "query": {"fieldManager": "chart"},
+        "headers": {"content-type": "application/apply-patch+yaml"},
+    }
+    made = rest.ok("PATCH", f"{maps(marked)}/a", tree, **options)
+    assert made["data"] == {"mutation-start": "yes", "mutation-stage-1": "yes"}
+    # The second time the webhook sees its own key and adds the next stage; the third is quiet.
+    second = rest.ok("PATCH", f"{maps(marked)}/a", tree, **options)
+    assert second["data"]["mutation-stage-2"] == "yes"
+    assert rest.ok("PATCH", f"{maps(marked)}/a", tree, **options) == second
+    (owner,) = second["metadata"]["managedFields"]
+    assert owner["fieldsV1"] == {"f:data": {"f:mutation-start": {}}}, "webhooks own nothing"
+
+
 def test_what_breaks_the_rules_is_no_answer(rest, webhook, marked, register):
     register(MUTATING, hook(webhook, "/odd", marked))
     wrong = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kutter.api.resources import Resource
 from kutter.apiserver.admission.dynamic.matching import Matcher, Place, is_exempt
@@ -105,3 +107,39 @@ def test_selectors() -> None:
 def test_what_configures_admission_is_exempt() -> None:
     assert is_exempt("validatingadmissionpolicies.admissionregistration.k8s.io")
     assert not is_exempt("pods")
+
+
+_operations = st.sampled_from(["CREATE", "UPDATE", "DELETE", "CONNECT"])
+_rules = st.builds(
+    rule,
+    operations=st.lists(st.sampled_from(["*", "CREATE", "DELETE"]), min_size=1),
+    apiGroups=st.lists(st.sampled_from(["*", "", "apps"]), min_size=1),
+    apiVersions=st.lists(st.sampled_from(["*", "v1", "v1beta1"]), min_size=1),
+    resources=st.lists(
+        st.sampled_from(["*", "*/*", "pods", "pods/*", "*/status", "deployments"]), min_size=1
+    ),
+    scope=st.sampled_from(["*", "Cluster", "Namespaced"]),
+)
+
+
+@given(
+    st.lists(_rules, max_size=3),
+    st.sampled_from([PODS, NEW, OLD, NODES]),
+    st.sampled_from(["", "status"]),
+    _operations,
+    st.sampled_from(["Exact", "Equivalent"]),
+)
+def test_what_might_not_match_never_does(
+    rules: list[dict[str, Any]], resource: Resource, part: str, operation: Any, policy: str
+) -> None:
+    """The chain asks ``might`` once for all requests of a sort: it must never say no wrongly."""
+    matcher = Matcher(rules, match_policy=policy)
+    others = tuple(r for r in (NEW, OLD) if resource in (NEW, OLD) and r != resource)
+    for namespace in ("", "blue"):
+        asked = place(
+            resource, subresource=part, operation=operation, namespace=namespace, others=others
+        )
+        found = matcher.find(asked)
+        assert found is None or matcher.might(resource.plural, part, operation)
+        exact = Matcher(rules, match_policy="Exact").find(asked)
+        assert exact is None or found is resource, "the version asked for goes first"
