@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import orjson
 import pytest
@@ -19,12 +22,14 @@ from kutter.apiserver.audit.policy import parse_policy
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.ports import Decision
 from kutter.cluster.api_options import ApiServerOptions
+from kutter.cluster.config import ConfigError, load_config
 from kutter.http.messages import Response
 from kutter.http.server import serve
 
 ANN = User("ann", groups=("system:masters", "system:authenticated"))
 BOB = User("bob", uid="7", groups=("dev", "system:authenticated"), extra={"team": ("blue",)})
 PODS = "/api/v1/namespaces/default/pods"
+SOURCES = Path(__file__).resolve().parents[2] / "src"
 MICRO = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
 
 
@@ -434,3 +439,48 @@ def test_kubectl_is_told_by_its_user_agent(cluster):
     subprocess.run(command, check=True, capture_output=True, timeout=50)
     agents = [e.get("userAgent", "") for e in events_of(cluster, verb="list")]
     assert any(agent.startswith("kubectl/") for agent in agents)
+
+
+# -- settings that cannot work -------------------------------------------------------
+
+
+def test_a_server_does_not_start_without_the_audit_it_was_told_to_keep(tmp_path):
+    (tmp_path / "policy.yaml").write_text("kind: Policy\napiVersion: audit.k8s.io/v1\nrules: []\n")
+    command = [sys.executable, "-m", "kutter", "server", "--address=127.0.0.1", "--api-port=1"]
+    command += [f"--{name}-dir={tmp_path / name}" for name in ("state", "run", "log")]
+    command += [f"--audit-policy-file={tmp_path / 'policy.yaml'}", "--audit-log-path=-"]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1
+    assert "loading audit policy file" in done.stderr
+    assert "loaded illegal policy with 0 rules" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"audit_log_maxage": -1}, "--audit-log-maxage is -1"),
+        ({"audit_webhook_batch_max_size": 0}, "--audit-webhook-batch-max-size is 0"),
+        ({"audit_webhook_batch_max_wait": "soon"}, 'invalid duration "soon"'),
+        ({"audit_webhook_batch_throttle_enable": "maybe"}, "is true or false"),
+        ({"request_timeout": "0s"}, "--request-timeout is 0s"),
+        (
+            {"max_requests_inflight": 0, "max_mutating_requests_inflight": 0},
+            "nothing could be served",
+        ),
+    ],
+)
+def test_settings_that_cannot_work_are_told_by_their_flags(settings, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config({"state_dir": "/nonexistent", **settings}, environment={})
+
+
+def test_files_are_found_from_wherever_the_server_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = load_config(
+        {"state_dir": "/nonexistent", "audit_log_path": "audit.log", "audit_policy_file": "p.yaml"},
+        environment={},
+    )
+    assert config.audit_log_path == str(tmp_path / "audit.log")
+    assert config.audit_policy_file == str(tmp_path / "p.yaml")
+    assert load_config({"audit_log_path": "-"}, environment={}).audit_log_path == "-"

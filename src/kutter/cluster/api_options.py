@@ -112,6 +112,22 @@ def seconds_of(options: ApiServerOptions, name: str) -> float:
     return seconds
 
 
+# Settings that name a file; ``-`` is standard output.
+FILE_SETTINGS = frozenset(
+    {
+        "admission_control_config_file",
+        "audit_policy_file",
+        "audit_log_path",
+        "audit_webhook_config_file",
+        "authentication_config",
+        "authentication_token_webhook_config_file",
+        "authorization_config",
+        "authorization_webhook_config_file",
+        "encryption_provider_config",
+        "oidc_ca_file",
+        "token_auth_file",
+    }
+)
 # Setting, and what its flag's help says.
 API_FLAGS: dict[str, str] = {
     "max_requests_inflight": "seats of requests served at once, shared out (default 400)",

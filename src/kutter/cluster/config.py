@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from kutter.base.files import write_atomic
-from kutter.cluster.api_options import ApiServerOptions
+from kutter.cluster.api_options import FILE_SETTINGS, ApiServerOptions
 
 
 class ConfigError(Exception):
@@ -175,6 +175,9 @@ def _read_saved(path: Path) -> dict[str, Any]:
 def _typed(name: str, value: Any) -> Any:
     if name in _PATHS:
         return Path(value).absolute()
+    if name in FILE_SETTINGS and value not in ("", "-"):
+        # The server is started in another folder than the command that was given the name.
+        return str(Path(value).absolute())
     if isinstance(_FIELDS[name].default, int):
         try:
             return int(value)

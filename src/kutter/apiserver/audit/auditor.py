@@ -76,6 +76,7 @@ class Auditor:
         self._explain = explain
         self._clock = clock
         self.sinks: list[Sink] = []
+        self._failing: set[str] = set()
         registry = metrics or Registry()
         self._events = registry.add(
             Counter(
@@ -218,7 +219,13 @@ class Auditor:
                 sink.take(event)
             except (OSError, ValueError) as error:
                 self._errors.inc(sink.name)
-                _log.error("audit event lost", sink=sink.name, error=str(error))
+                if sink.name not in self._failing:  # a full disk fails every event
+                    self._failing.add(sink.name)
+                    _log.error("audit events are lost", sink=sink.name, error=str(error))
+            else:
+                if self._failing and sink.name in self._failing:
+                    self._failing.discard(sink.name)
+                    _log.info("audit events are written again", sink=sink.name)
 
 
 class _AuditedStream:

@@ -20,6 +20,9 @@ from kutter.base.backoff import Backoff
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.log import get_logger
 
+# Beside upstream's numbers of events, which may be of any size.
+BUFFER_BYTES = 64 * 1024 * 1024
+BATCH_BYTES = 10 * 1024 * 1024
 _HEAD = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",'
 _LIST = f'{{"kind":"EventList","apiVersion":"{GROUP_VERSION}","metadata":{{}},"items":['.encode()
 _log = get_logger("audit")
@@ -67,16 +70,20 @@ class WebhookSink:
         self._dropped = dropped
         self._clock = clock
         self._buffer: deque[bytes] = deque()
+        self._buffered = 0  # bytes
         self._wanted = asyncio.Event()
         self._full = asyncio.Event()
         self._tokens = float(self._options.throttle_burst)
         self._filled = clock.monotonic()
 
     def take(self, event: bytes) -> None:
-        if len(self._buffer) >= self._options.buffer_size:
+        size = len(event)
+        full = len(self._buffer) >= self._options.buffer_size
+        if full or self._buffered + size > BUFFER_BYTES:
             self._dropped(1)
             return
         self._buffer.append(event)
+        self._buffered += size
         self._wanted.set()
         if len(self._buffer) >= self._options.max_size:
             self._full.set()
@@ -105,12 +112,19 @@ class WebhookSink:
                     self._dropped(len(batch) + len(self._buffer))
                     _log.error("audit events lost at the end", error=str(error))
                     self._buffer.clear()
+                    self._buffered = 0
         finally:
             await self._collector.close()
 
     def _next_batch(self) -> list[bytes]:
-        size = min(len(self._buffer), self._options.max_size)
-        batch = [self._buffer.popleft() for _ in range(size)]
+        batch: list[bytes] = []
+        left = BATCH_BYTES
+        while self._buffer and len(batch) < self._options.max_size:
+            left -= len(self._buffer[0])
+            if left < 0 and batch:
+                break
+            batch.append(self._buffer.popleft())
+        self._buffered -= sum(map(len, batch))
         if not self._buffer:
             self._wanted.clear()
         if len(self._buffer) < self._options.max_size:
@@ -141,6 +155,7 @@ class WebhookSink:
             self._dropped(len(batch))
         except asyncio.CancelledError:
             self._buffer.extendleft(reversed(batch))  # for close
+            self._buffered += sum(map(len, batch))
             raise
 
     async def _throttle(self) -> None:

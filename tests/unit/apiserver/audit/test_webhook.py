@@ -7,6 +7,7 @@ import asyncio
 import orjson
 import pytest
 
+from kutter.apiserver.audit import webhook
 from kutter.apiserver.audit.webhook import BatchOptions, WebhookSink
 from kutter.base.clock import SYSTEM_CLOCK
 
@@ -157,3 +158,18 @@ async def test_a_batch_under_way_at_the_end_is_sent_by_close(lost):
     await sink.close()
     assert collector.batches == [["a"], ["b"]]
     assert not lost
+
+
+async def test_bytes_are_bounded_beside_events(lost, monkeypatch):
+    monkeypatch.setattr(webhook, "BUFFER_BYTES", 200)
+    monkeypatch.setattr(webhook, "BATCH_BYTES", 130)
+    collector = Collector()
+    sink = WebhookSink(collector, BatchOptions(), dropped=lost.append)
+    assert len(event("a")) == 61
+    for name in "abcd":
+        sink.take(event(name))
+    assert lost == [1]
+    await sink.close()
+    assert collector.batches == [["a", "b"], ["c"]]
+    sink.take(event("e"))
+    assert lost == [1]
