@@ -110,12 +110,15 @@ def _bench(report: Report, pods: int, together: int) -> None:
                 ("pod", "kutter up: to first pod Ready"),
             ):
                 report(median_figure(name, first[what], "s"))
+            _idle(cluster, report, "idle")
             space = Space(cluster, "default")
             _pods_one_by_one(space, report, pods)
             _pods_together(space, report, together)
             _services(space, report)
             asyncio.run(_execs(space, report))
-            _idle(cluster, report)
+            cluster.delete(f"{space.path}/pods/web", grace_s=0)
+            wait_until("no pods", lambda: not space.pods())
+            _idle(cluster, report, "idle again")
         finally:
             machine.close()
 
@@ -280,19 +283,16 @@ async def _execs(space: Space, report: Report) -> None:
     report(median_figure("exec round trip", taken, "ms", p50_ms=p50, p99_ms=max(taken)))
 
 
-def _idle(cluster: Cluster, report: Report) -> None:
-    space = Space(cluster, "default")
-    cluster.delete(f"{space.path}/pods/web", grace_s=0)
-    wait_until("no pods", lambda: not space.pods())
+def _idle(cluster: Cluster, report: Report, when: str) -> None:
     time.sleep(12)  # what an ended pod leaves to be tidied is not idling
     pids = list(processes(cluster))
     before_s = cpu_s(pids)
     time.sleep(IDLE_S)
     spent = (cpu_s(pids) - before_s) / IDLE_S * 100
-    report(Figure("memory of server and agent, idle", resident_mb(pids), "MB"))
-    report(Figure("CPU of server and agent, idle", spent, "% of a core"))
+    report(Figure(f"memory of server and agent, {when}", resident_mb(pids), "MB"))
+    report(Figure(f"CPU of server and agent, {when}", spent, "% of a core"))
     rates = timer_rates(pids, IDLE_S / 2)
     if rates is None:
         print("left out: timers of the busiest process (no strace)")
     else:
-        report(Figure("timers of their busiest process, idle", max(rates.values()), "1/s"))
+        report(Figure(f"timers of their busiest process, {when}", max(rates.values()), "1/s"))

@@ -11,7 +11,7 @@ import gc
 import json
 import ssl
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -82,6 +82,11 @@ class Lane(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def start(self) -> None:
+        self._send()
+
+    def again(self) -> None:
+        """Go on with what the source has by now; ``done`` is new."""
+        self.done = asyncio.get_running_loop().create_future()
         self._send()
 
     def _send(self) -> None:
@@ -213,6 +218,38 @@ async def call(target: Target, method: str, path: str, body: Any = None) -> tupl
     text = b"".join(chunks)
     tree = json.loads(text) if text[:1] in (b"{", b"[") else {"text": text.decode()}
     return protocol.answered.result(), tree
+
+
+class Kept:
+    """One connection for one request after the other, for what a handshake would drown."""
+
+    def __init__(self, lane: Lane, result: LoadResult, queue: deque[bytes]) -> None:
+        self._lane, self._result, self._queue = lane, result, queue
+
+    @classmethod
+    async def open(cls, target: Target) -> Kept:
+        queue: deque[bytes] = deque()
+        result = LoadResult()
+        source = iter(lambda: queue.popleft() if queue else None, 0)
+        _, lane = await asyncio.get_running_loop().create_connection(
+            lambda: Lane(cast("Iterator[bytes]", source), result),
+            target.host,
+            target.port,
+            ssl=target.tls,
+        )
+        return cls(lane, result, queue)
+
+    async def send(self, request: bytes) -> None:
+        """Send and wait for the answer. Raises RuntimeError unless it is a success."""
+        self._result.statuses.clear()
+        self._queue.append(request)
+        self._lane.again()
+        await self._lane.done
+        if self._result.failed:
+            raise RuntimeError(f"refused: {self._result.statuses}")
+
+    def close(self) -> None:
+        self._lane.close()
 
 
 async def need(target: Target, method: str, path: str, body: Any = None) -> Tree:
