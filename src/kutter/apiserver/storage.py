@@ -306,7 +306,8 @@ class ObjectStorage:
                 owners = await self.converter.run(lambda: claim(old, wanted, sent, live))
         place = (entry.namespace, entry.name)
         request = self._request(context, "UPDATE", place, new=new, old=old)
-        await self._admission.mutate(request)
+        if not context.admitted:
+            await self._admission.mutate(request)
         new = _object_of(request)
         look = self._look(context)
         status = context.subresource == "status"
@@ -335,7 +336,8 @@ class ObjectStorage:
         context.warnings += strategy.warnings(look, new, old)
         strategy.canonicalize(new)
         request.object = new
-        await self._admission.validate(request)
+        if not context.admitted:
+            await self._admission.validate(request)
         write = self._finish_update(context, look, entry, new, old, owners=owners)
         if request.reservation is None:
             return await write

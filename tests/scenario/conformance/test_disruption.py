@@ -165,6 +165,54 @@ def test_a_share_is_of_what_the_owners_want(lonely):
     processed(rest, namespace, "foo", desiredHealthy=3, expectedPods=4)
 
 
+def test_an_evicted_pod_says_so_and_unready_ones_go_uncounted(rest, namespace):
+    pods(rest, namespace, 2)
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    held = pod("held", labels={"foo": "bar"})
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    rest.post(path, held)
+    wait_until(lambda: rest.get(f"{path}/held")["status"].get("phase") == "Running")
+    unready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    rest.patch(f"{path}/held/status", unready, "strategic")
+    rest.post(budgets(namespace), budget("foo", minAvailable=2))
+    processed(rest, namespace, "foo", currentHealthy=2, disruptionsAllowed=0)
+    assert evict(rest, namespace, "held").status == 201
+    target = condition(rest.get(f"{path}/held"), "DisruptionTarget")
+    assert target.pop("lastTransitionTime")
+    assert target == {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+    }
+    assert evict(rest, namespace, "pod-0").status == 429
+    again = evict(rest, namespace, "held")
+    assert again.status == 201, "what is going already may be evicted again"
+    rest.patch(f"{path}/held", {"metadata": {"finalizers": None}})
+    rest.wait_gone(f"{path}/held")
+    status = rest.get(budgets(namespace, "foo"))["status"]
+    assert "disruptedPods" not in status
+
+
+def test_an_eviction_of_another_version_is_refused(rest, namespace):
+    pods(rest, namespace, 1)
+    path = f"/api/v1/namespaces/{namespace}/pods/pod-0"
+    body = {
+        "kind": "Eviction",
+        "apiVersion": "policy/v1",
+        "metadata": {"name": "pod-0"},
+        "deleteOptions": {"preconditions": {"resourceVersion": "1"}},
+    }
+    refused = rest.answer("POST", f"{path}/eviction", body)
+    assert (refused.status, refused.tree["reason"]) == (409, "Conflict")
+    found = rest.get(path)
+    assert "deletionTimestamp" not in found["metadata"]
+    assert condition(found, "DisruptionTarget") == {}
+    body["deleteOptions"] = {"dryRun": ["All"]}
+    assert rest.answer("POST", f"{path}/eviction", body).status == 201
+    assert rest.get(path) == found
+
+
 def test_what_has_no_scale_allows_no_disruption(rest, namespace):
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}

@@ -5,19 +5,30 @@ Upstream: https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/
 
 from __future__ import annotations
 
-from kutter.api.errors import ApiError, bad_request, internal, method_not_allowed
+from dataclasses import replace
+
+from kutter.api.errors import ApiError, bad_request, internal, is_reason, method_not_allowed
 from kutter.api.selectors import SelectorError, from_tree
 from kutter.apiserver.answers import success
 from kutter.apiserver.body import parse_kind
 from kutter.apiserver.context import Call
+from kutter.apiserver.deletion import check_preconditions
 from kutter.apiserver.ports import AdmissionRequest, Shown, Tree
-from kutter.apiserver.writing import read_delete_options
+from kutter.apiserver.storage import ObjectStorage
+from kutter.apiserver.writing import DeleteOptions, WriteContext, read_delete_options
 from kutter.base.clock import render_time
 from kutter.http.messages import Response
 
 _GROUP, _PLURAL = "policy", "poddisruptionbudgets"
 # More pods than this being disrupted at once is a sign of a stuck controller (as upstream).
 _DISRUPTED_LIMIT = 2000
+_ATTEMPTS = 20
+_TARGET: Tree = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "EvictionByEvictionAPI",
+    "message": "Eviction API: evicting",
+}
 _VIOLATES = "Cannot evict pod as it would violate the pod's disruption budget."
 
 
@@ -33,16 +44,88 @@ async def evict(call: Call) -> Response:
     options = read_delete_options(eviction.get("deleteOptions") or {}, {}, [])
     context = call.write_context("CreateOptions")
     context.dry_run = options.dry_run = context.dry_run or options.dry_run
-    storage = call.served_of("", "pods").storage
-    pod = storage.get(namespace, name).tree
+    _pods(call).get(namespace, name)  # raises 404 before admission is asked
     await _admit(call, eviction, dry_run=context.dry_run)
     context.admitted = True
-    if not _is_free(pod):
-        budget = _budget_of(call, pod)
-        if budget is not None and not _is_unhealthy_and_free(pod, budget):
-            await _take_disruption(call, budget, name, dry_run=context.dry_run)
-    await storage.delete(context, namespace, name, options)
+    if not await _evict_free(call, context, options):
+        await _evict_guarded(call, context, options)
     return success(201)
+
+
+def _pods(call: Call) -> ObjectStorage:
+    return call.served_of("", "pods").storage
+
+
+async def _evict_free(call: Call, context: WriteContext, options: DeleteOptions) -> bool:
+    """Evict a pod no budget has a say about; False when one has. Raises ApiError."""
+    for last in (*[False] * (_ATTEMPTS - 1), True):
+        pod = _pods(call).get(call.info.namespace, call.info.name).tree
+        if not _is_free(pod):
+            return False
+        pinned = options
+        if not _has_ended(pod) and not options.resource_version:
+            # Not if it became ready since we looked: then a budget has a say.
+            pinned = replace(options, resource_version=pod["metadata"]["resourceVersion"])
+        try:
+            await _delete(call, context, pinned)
+        except ApiError as error:
+            if last or options.resource_version or not is_reason(error, "Conflict"):
+                raise
+        else:
+            return True
+    return False
+
+
+async def _evict_guarded(call: Call, context: WriteContext, options: DeleteOptions) -> None:
+    """Evict a pod as far as its budget allows. Raises 429."""
+    pod = _pods(call).get(call.info.namespace, call.info.name).tree
+    budget = _budget_of(call, pod)
+    if budget is None:
+        return await _delete(call, context, options)
+    if not _is_unhealthy_and_free(pod, budget):
+        await _take_disruption(call, budget, call.info.name, dry_run=context.dry_run)
+        return await _delete(call, context, options)
+    # It goes without being counted: only while it is as we saw it.
+    version = pod["metadata"]["resourceVersion"]
+    try:
+        await _delete(call, context, replace(options, resource_version=version))
+    except ApiError as error:
+        if options.resource_version or not is_reason(error, "Conflict"):
+            raise
+        name = budget["metadata"]["name"]
+        waits = f"The disruption budget {name} is still being processed by the server."
+        raise _refused(budget, waits, 10) from error
+    return None
+
+
+async def _delete(call: Call, context: WriteContext, options: DeleteOptions) -> None:
+    """Say in the pod's conditions why it goes, then delete it. Raises ApiError."""
+    namespace, name, storage = call.info.namespace, call.info.name, _pods(call)
+    if not context.dry_run:
+        written = call.write_context("UpdateOptions", subresource="status")
+        written.admitted = True
+
+        def transform(old: Tree | None) -> Tree:
+            assert old is not None, "a pod is not created here"
+            check_preconditions(storage.resource, old, options)
+            set_condition(old.setdefault("status", {}), _TARGET, render_time(call.now))
+            return old
+
+        entry, _ = await storage.update(written, namespace, name, transform)
+        if options.resource_version:
+            options = replace(options, resource_version=str(entry.revision))
+    await storage.delete(context, namespace, name, options)
+
+
+def set_condition(status: Tree, wanted: Tree, now: str) -> None:
+    """Put a condition among a pod's; its time stays while its status stays."""
+    conditions = status.get("conditions") or []
+    before: Tree = next((c for c in conditions if c.get("type") == wanted["type"]), {})
+    same = before.get("status") == wanted["status"]
+    since = before.get("lastTransitionTime") if same else None
+    made = {**wanted, "lastTransitionTime": since or now}
+    others = [c for c in conditions if c.get("type") != wanted["type"]]
+    status["conditions"] = [*others, made]
 
 
 async def _admit(call: Call, eviction: Tree, *, dry_run: bool) -> None:
@@ -75,6 +158,12 @@ def _is_free(pod: Tree) -> bool:
     return phase in ("Succeeded", "Failed", "Pending") or bool(
         pod["metadata"].get("deletionTimestamp")
     )
+
+
+def _has_ended(pod: Tree) -> bool:
+    """Whether nothing about the pod can become healthy any more."""
+    phase = (pod.get("status") or {}).get("phase")
+    return phase in ("Succeeded", "Failed") or bool(pod["metadata"].get("deletionTimestamp"))
 
 
 def _is_ready(pod: Tree) -> bool:
