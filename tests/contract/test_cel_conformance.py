@@ -12,7 +12,7 @@ from tests.cel_spec import Case, TypeNamed, load_cases, type_of_message, value_o
 from kutter.api.cel.declarations import Library, Overload
 from kutter.api.cel.environment import Environment
 from kutter.api.cel.errors import CelError, CompileError
-from kutter.api.cel.kubernetes import LIBRARIES
+from kutter.api.cel.kubernetes import libraries
 from kutter.api.cel.macros import BINDINGS
 from kutter.api.cel.types import Type
 from kutter.api.cel.values import equal
@@ -72,7 +72,7 @@ def _environment(case: Case) -> Environment:
             functions[name] = (*functions.get(name, ()), overload)
     return Environment(
         variables,
-        (*LIBRARIES, Library("bindings", macros=BINDINGS), Library("case", functions=functions)),
+        (*libraries(), Library("bindings", macros=BINDINGS), Library("case", functions=functions)),
         container=str(case.one("container", b""), "utf-8"),
         homogeneous=False,
         quoted_names=True,

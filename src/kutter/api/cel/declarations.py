@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kutter.api.cel.macros import Expand, Key
 from kutter.api.cel.types import Type
 
 if TYPE_CHECKING:
     from kutter.api.cel.estimates import CallEstimate, Sized
+    from kutter.api.cel.macros import Expand, Key
 
 Cost = Callable[..., int]
 """(argument…, result) → what a call cost; the target is the first argument."""

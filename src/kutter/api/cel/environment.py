@@ -5,16 +5,17 @@ Usual use::
     env = environment({"self": type_of_schema(schema)})
     program = env.compile("self.replicas <= 10", BOOL)
     program.evaluate({"self": tree}, budget=PER_CALL_LIMIT)
+
+What compiles is loaded with the first text: most servers never see one.
 """
 
 from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from kutter.api.cel.checker import Scope, check
-from kutter.api.cel.compiler import Compiled, compile_expression
 from kutter.api.cel.declarations import Library, merge
 from kutter.api.cel.errors import (
     BudgetExceeded,
@@ -24,13 +25,13 @@ from kutter.api.cel.errors import (
     ResultTypeError,
     no_overload,
 )
-from kutter.api.cel.estimates import Range, estimate
-from kutter.api.cel.literals import find_literal_issues
-from kutter.api.cel.macros import STANDARD as STANDARD_MACROS
-from kutter.api.cel.parser import DEPTH_LIMIT, Grammar, parse
-from kutter.api.cel.source import Source
-from kutter.api.cel.syntax import Expression
+from kutter.api.cel.source import DEPTH_LIMIT, Source
 from kutter.api.cel.types import Type
+
+if TYPE_CHECKING:
+    from kutter.api.cel.compiler import Compiled
+    from kutter.api.cel.estimates import Range
+    from kutter.api.cel.syntax import Expression
 
 PER_CALL_LIMIT = 1_000_000
 
@@ -90,6 +91,8 @@ class Program:
 
     def estimated_cost(self) -> Range:
         """From the least to the most it may cost, by the sizes its variables' types allow."""
+        from kutter.api.cel.estimates import estimate
+
         return estimate(self._tree, self.variables)
 
 
@@ -107,6 +110,10 @@ class Environment:
         quoted_names: bool = False,
         types: Mapping[str, Type] | None = None,
     ) -> None:
+        from kutter.api.cel.checker import Scope
+        from kutter.api.cel.macros import STANDARD as STANDARD_MACROS
+        from kutter.api.cel.parser import Grammar
+
         libraries = tuple(libraries)
         macros = dict(STANDARD_MACROS)
         known: dict[str, Type] = {}
@@ -133,19 +140,14 @@ class Environment:
         made = Environment.__new__(Environment)
         made.variables = {**self.variables, **variables}
         made._grammar = self._grammar
-        scope = self._scope
-        made._scope = Scope(
-            variables=made.variables,
-            functions=scope.functions,
-            types=scope.types if types is None else _chain(types, scope.types),
-            constants=scope.constants,
-            container=scope.container,
-            homogeneous=scope.homogeneous,
-        )
+        known = self._scope.types if types is None else _chain(types, self._scope.types)
+        made._scope = replace(self._scope, variables=made.variables, types=known)
         return made
 
     def parse(self, text: str) -> Expression:
         """The tree of a text, unchecked. Raises CompileError."""
+        from kutter.api.cel.parser import parse
+
         return parse(Source(text), self._grammar)
 
     def compile(self, text: str, *expected: Type) -> Program:
@@ -153,6 +155,11 @@ class Environment:
 
         Raises CompileError for a text that is none, ResultTypeError for one of another type.
         """
+        from kutter.api.cel.checker import check
+        from kutter.api.cel.compiler import compile_expression
+        from kutter.api.cel.literals import find_literal_issues
+        from kutter.api.cel.parser import parse
+
         source = Source(text)
         tree = parse(source, self._grammar)
         try:

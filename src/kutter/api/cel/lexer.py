@@ -12,13 +12,6 @@ from typing import Any, NamedTuple
 from kutter.api.cel.errors import Issue
 from kutter.api.cel.values import INT_MAX, INT_MIN, UINT_MAX, UInt
 
-RESERVED = frozenset(
-    (
-        *("as", "break", "const", "continue", "else", "for", "function", "if", "import", "let"),
-        *("loop", "package", "namespace", "return", "var", "void", "while"),
-    )
-)
-
 _token = re.compile(
     r"""
     (?P<space>(?:[\ \t\n\r\f]+|//[^\n]*)+)

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import re
 
-from kutter.api.cel.lexer import RESERVED
+RESERVED = frozenset(
+    (
+        *("as", "break", "const", "continue", "else", "for", "function", "if", "import", "let"),
+        *("loop", "package", "namespace", "return", "var", "void", "while"),
+    )
+)
 
 _KEYWORDS = RESERVED | {"true", "false", "null", "in"}
 _allowed = re.compile(r"[a-zA-Z_./-][a-zA-Z0-9_./-]*").fullmatch

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kutter.api.cel.errors import Issue
-from kutter.api.cel.lexer import RESERVED, LexerError, Token, check_int, tokenize
+from kutter.api.cel.lexer import LexerError, Token, check_int, tokenize
 from kutter.api.cel.macros import STANDARD, Expand, Key, MacroError
-from kutter.api.cel.source import CODE_POINT_LIMIT, Source
+from kutter.api.cel.names import RESERVED
+from kutter.api.cel.source import CODE_POINT_LIMIT, DEPTH_LIMIT, Source
 from kutter.api.cel.syntax import (
     Call,
     CreateList,
@@ -23,7 +24,6 @@ from kutter.api.cel.syntax import (
     Select,
 )
 
-DEPTH_LIMIT = 250
 _RELATIONS = frozenset(("<", "<=", ">", ">=", "==", "!=", "in"))
 _START = (
     "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, "

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from kutter.api.cel.errors import CompileError, Issue
 
 CODE_POINT_LIMIT = 100_000
+DEPTH_LIMIT = 250
 
 
 class Source:

@@ -6,25 +6,18 @@ Upstream: https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-authori
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-from kutter.api.cel.declarations import Cost, Library, Overload
-from kutter.api.cel.errors import EvaluationError
-from kutter.api.cel.estimates import CallEstimate, Range, Sized
-from kutter.api.cel.library.costs import LIST_BASE, OBJECT_BASE, TEXT, estimate_fixed, fixed
-from kutter.api.cel.types import BOOL, STRING, Type, opaque
+from kutter.api.cel.types import opaque
 from kutter.api.cel.values import Opaque
-from kutter.api.names import check_dns_label, check_dns_subdomain
 
-_GROUP = "kubernetes.authorization"
-AUTHORIZER = opaque(f"{_GROUP}.Authorizer")
-PATH_CHECK = opaque(f"{_GROUP}.PathCheck")
-GROUP_CHECK = opaque(f"{_GROUP}.GroupCheck")
-RESOURCE_CHECK = opaque(f"{_GROUP}.ResourceCheck")
-DECISION = opaque(f"{_GROUP}.Decision")
-_CHECK_COST = 350_000
+_PREFIX = "kubernetes.authorization"
+AUTHORIZER = opaque(f"{_PREFIX}.Authorizer")
+PATH_CHECK = opaque(f"{_PREFIX}.PathCheck")
+GROUP_CHECK = opaque(f"{_PREFIX}.GroupCheck")
+RESOURCE_CHECK = opaque(f"{_PREFIX}.ResourceCheck")
+DECISION = opaque(f"{_PREFIX}.Decision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +51,7 @@ class Decide(Protocol):
     def __call__(self, question: Question, /) -> Answer: ...
 
 
-class _Asking(Opaque):
+class Asking(Opaque):
     """A question on its way. Two are equal when they ask the same of the same one."""
 
     __slots__ = ("decide", "question")
@@ -70,7 +63,7 @@ class _Asking(Opaque):
     def __eq__(self, other: object) -> bool:
         return (
             type(self) is type(other)
-            and isinstance(other, _Asking)
+            and isinstance(other, Asking)
             and self.decide is other.decide
             and self.question == other.question
         )
@@ -79,7 +72,7 @@ class _Asking(Opaque):
         return hash(self.question)
 
 
-class Authorizer(_Asking):
+class Authorizer(Asking):
     """The value of the variable ``authorizer``."""
 
     __slots__ = ()
@@ -89,24 +82,24 @@ class Authorizer(_Asking):
         super().__init__(decide, question or Question())
 
 
-class _PathCheck(_Asking):
+class PathCheck(Asking):
     __slots__ = ()
     cel_type = PATH_CHECK
 
 
-class _GroupCheck(_Asking):
+class GroupCheck(Asking):
     __slots__ = ()
     cel_type = GROUP_CHECK
 
 
-class ResourceCheck(_Asking):
+class ResourceCheck(Asking):
     """The value of ``authorizer.requestResource``."""
 
     __slots__ = ()
     cel_type = RESOURCE_CHECK
 
 
-class _Decision(Opaque):
+class Decision(Opaque):
     __slots__ = ("answer",)
     cel_type = DECISION
 
@@ -114,137 +107,7 @@ class _Decision(Opaque):
         self.answer = answer
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Decision) and self.answer == other.answer
+        return isinstance(other, Decision) and self.answer == other.answer
 
     def __hash__(self) -> int:
         return hash(self.answer)
-
-
-def _path(asking: Authorizer, path: str) -> _PathCheck:
-    if not path.strip():
-        raise EvaluationError("path must not be empty")
-    return _PathCheck(asking.decide, replace(asking.question, path=path))
-
-
-def _service_account(asking: Authorizer, namespace: str, name: str) -> Authorizer:
-    if check_dns_subdomain(name):
-        raise EvaluationError("Invalid service account name")
-    if check_dns_label(namespace):
-        raise EvaluationError("Invalid service account namespace")
-    question = replace(asking.question, service_account=(namespace, name))
-    return Authorizer(asking.decide, question)
-
-
-def _resource(asking: _GroupCheck, resource: str) -> ResourceCheck:
-    if not resource.strip():
-        raise EvaluationError("resource must not be empty")
-    return ResourceCheck(asking.decide, replace(asking.question, resource=resource))
-
-
-def _with(field: str) -> Callable[[ResourceCheck, str], ResourceCheck]:
-    def add(asking: ResourceCheck, value: str) -> ResourceCheck:
-        more: dict[str, Any] = {field: value}
-        return ResourceCheck(asking.decide, replace(asking.question, **more))
-
-    return add
-
-
-def _check(asking: _Asking, verb: str) -> _Decision:
-    return _Decision(asking.decide(replace(asking.question, verb=verb)))
-
-
-def _selector_range(size: Range) -> Range:
-    """Reading a selector, and a requirement for every second character of it."""
-    each = size.times(0.5).times(LIST_BASE + OBJECT_BASE)
-    return Range(LIST_BASE, LIST_BASE).plus(size.times(TEXT)).plus(each)
-
-
-def _selector_cost(result: Any, asking: Any, selector: str) -> int:
-    return _selector_range(Range(len(selector), len(selector))).most
-
-
-def _estimate_selector(target: Sized | None, arguments: list[Sized]) -> CallEstimate:
-    return CallEstimate(_selector_range(arguments[0].size()))
-
-
-def _member(
-    id: str,
-    of: Type,
-    result: Type,
-    code: Callable[..., Any],
-    *more: Type,
-    cost: Cost | None = None,
-) -> Overload:
-    return Overload(id, (of, *more), result, code, member=True, cost=cost)
-
-
-def _build(id: str, field: str) -> tuple[Overload, ...]:
-    return (_member(id, RESOURCE_CHECK, RESOURCE_CHECK, _with(field), STRING),)
-
-
-def _select(id: str, field: str) -> tuple[Overload, ...]:
-    return (
-        Overload(
-            id,
-            (RESOURCE_CHECK, STRING),
-            RESOURCE_CHECK,
-            _with(field),
-            member=True,
-            cost=_selector_cost,
-            estimate=_estimate_selector,
-        ),
-    )
-
-
-def _ask(id: str, of: Type) -> Overload:
-    return Overload(
-        id,
-        (of, STRING),
-        DECISION,
-        _check,
-        member=True,
-        cost=fixed(_CHECK_COST),
-        estimate=estimate_fixed(_CHECK_COST),
-    )
-
-
-def _group(asking: Authorizer, group: str) -> _GroupCheck:
-    return _GroupCheck(asking.decide, replace(asking.question, group=group))
-
-
-AUTHORIZATION = Library(
-    "kubernetes.authz",
-    functions={
-        "path": (_member("authorizer_path", AUTHORIZER, PATH_CHECK, _path, STRING),),
-        "group": (_member("authorizer_group", AUTHORIZER, GROUP_CHECK, _group, STRING),),
-        "serviceAccount": (
-            _member(
-                "authorizer_serviceaccount",
-                AUTHORIZER,
-                AUTHORIZER,
-                _service_account,
-                STRING,
-                STRING,
-            ),
-        ),
-        "resource": (
-            _member("groupcheck_resource", GROUP_CHECK, RESOURCE_CHECK, _resource, STRING),
-        ),
-        "subresource": _build("resourcecheck_subresource", "subresource"),
-        "namespace": _build("resourcecheck_namespace", "namespace"),
-        "name": _build("resourcecheck_name", "name"),
-        "fieldSelector": _select("authorizer_fieldselector", "field_selector"),
-        "labelSelector": _select("authorizer_labelselector", "label_selector"),
-        "check": (
-            _ask("pathcheck_check", PATH_CHECK),
-            _ask("resourcecheck_check", RESOURCE_CHECK),
-        ),
-        "errored": (_member("decision_errored", DECISION, BOOL, lambda d: bool(d.answer.error)),),
-        "error": (_member("decision_error", DECISION, STRING, lambda d: d.answer.error),),
-        "allowed": (_member("decision_allowed", DECISION, BOOL, lambda d: d.answer.allowed),),
-        "reason": (_member("decision_reason", DECISION, STRING, lambda d: d.answer.reason),),
-    },
-    types={
-        kind.name: kind for kind in (AUTHORIZER, PATH_CHECK, GROUP_CHECK, RESOURCE_CHECK, DECISION)
-    },
-)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kutter.api.cel.declarations import Library, Overload
-from kutter.api.cel.library.costs import by_target, estimate_parsing
 from kutter.api.cel.types import DYN, STRING, Field, Type, object_type
 
 OBJECT = "Object"
@@ -59,24 +57,3 @@ class MutationTypes(Mapping[str, Type]):
 
 
 MUTATION_TYPES = MutationTypes()
-
-
-def _escape_key(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
-
-
-JSON_PATCH_LIBRARY = Library(
-    "kubernetes.jsonpatch",
-    functions={
-        "jsonpatch.escapeKey": (
-            Overload(
-                "string_jsonpatch_escapeKey_string",
-                (STRING,),
-                STRING,
-                _escape_key,
-                cost=by_target,
-                estimate=estimate_parsing,
-            ),
-        )
-    },
-)
