@@ -73,7 +73,7 @@ def tokenize(text: str) -> tuple[list[Token], list[Issue]]:
     position, size = 0, len(text)
     while position < size:
         match = _token.match(text, position)
-        if match is None or match.group() in ("|", "&"):
+        if match is None or match.group() in ("|", "&", "="):
             # As upstream's lexer, which has read on for the second half of the operator.
             end = position + (2 if match is not None else 1)
             if len(issues) < _ISSUES:

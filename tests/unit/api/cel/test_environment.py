@@ -178,6 +178,13 @@ _START = (
             ],
         ),
         (
+            "any = 42",
+            [
+                "1:5: Syntax error: token recognition error at: '= '",
+                "1:7: Syntax error: extraneous input '42' expecting <EOF>",
+            ],
+        ),
+        (
             "a | b",
             [
                 "1:3: Syntax error: token recognition error at: '| '",
