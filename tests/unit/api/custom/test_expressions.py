@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kutter.api.custom import expressions
 from kutter.api.custom.expressions import compile_rules, find_rule_errors
 
 TEXT = {"type": "string"}
@@ -244,3 +245,20 @@ def test_one_call_and_one_object_have_budgets() -> None:
             "further validation rules will be run"
         )
     ]
+
+
+def test_compiled_rules_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expressions, "_COMPILED", {})
+    monkeypatch.setattr(expressions, "_COMPILED_LIMIT", 5)
+
+    def made(number: int) -> Any:
+        rules = [{"rule": f"self.a > {number}"}, {"rule": "self.a < 9"}]
+        return compile_rules(schema(rules, a=NUMBER), root=True)
+
+    first = made(1)
+    assert made(1) is first
+    assert [made(2), made(1)][1] is first
+    made(3)
+    # The third did not fit beside two others: the one not asked for longest went.
+    assert made(1) is first
+    assert sum(rules.count for rules in expressions._COMPILED.values()) <= 5
