@@ -553,7 +553,9 @@ class ObjectStorage:
         return f"{self.cache.prefix}{namespace}/{name}" if namespace else self.cache.prefix + name
 
     def _look(self, context: WriteContext) -> StrategyContext:
-        return StrategyContext(context.user, context.now, self.caches, context.dry_run)
+        return StrategyContext(
+            context.user, context.now, self.caches, context.dry_run, context.requested
+        )
 
     def _request(
         self,

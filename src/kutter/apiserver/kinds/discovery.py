@@ -1,23 +1,18 @@
-"""Endpoints, endpoint slices, leases and events: what is written often and read by few."""
+"""Endpoints, endpoint slices and leases: what is written often and read by few."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from kutter.api.errors import FieldError, duplicate, invalid, not_supported, required
-from kutter.api.resources import Resource
 from kutter.apiserver.kinds.standard import Standard
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import text
-from kutter.apiserver.validation.equality import equal
-from kutter.apiserver.validation.metadata import IMMUTABLE, checked, immutable, validate_labels
+from kutter.apiserver.validation.metadata import checked, immutable, validate_labels
 from kutter.apiserver.validation.pod_containers import validate_protocol
 
 Errors = list[FieldError]
-
-EVENT_TTL_S = 3600.0
 
 
 class EndpointsKind(Standard):
@@ -175,126 +170,3 @@ class LeaseKind(Standard):
                 required("spec.strategy", "must be specified when `preferredHolder` is set")
             )
         return errors
-
-
-_EVENT_REFERENCE = (
-    "kind",
-    "namespace",
-    "name",
-    "uid",
-    "apiVersion",
-    "resourceVersion",
-    "fieldPath",
-)
-# Both faces' labels: the rows are the same.
-_EVENT_LABELS = frozenset(
-    f"{about}.{f}" for about in ("involvedObject", "regarding") for f in _EVENT_REFERENCE
-) | {"reason", "reportingComponent", "reportingController", "source", "type"}
-_NEW_FIELDS_IMMUTABLE = (
-    "regarding",
-    "reason",
-    "reportingController",
-    "reportingInstance",
-    "action",
-    "eventTime",
-    "type",
-)
-
-
-class EventKind(Standard):
-    """Both faces of an event: ``v1`` and ``events.k8s.io/v1`` share the stored rows."""
-
-    has_status: ClassVar[bool] = False
-    allow_create_on_update: ClassVar[bool] = True
-    field_labels: ClassVar[frozenset[str]] = _EVENT_LABELS
-
-    def __init__(self, resource: Resource, ttl_s: float = EVENT_TTL_S) -> None:
-        super().__init__(resource)
-        self._ttl_s = ttl_s
-        self.is_new = bool(resource.group)
-
-    def default(self, tree: Tree) -> None:
-        if self.is_new:
-            return
-        # Plain structs upstream: always written.
-        tree.setdefault("involvedObject", {})
-        tree.setdefault("source", {})
-        tree.setdefault("reportingComponent", "")
-        tree.setdefault("reportingInstance", "")
-
-    def check(self, tree: Tree) -> list[FieldError]:
-        errors: Errors = []
-        metadata = tree.get("metadata") or {}
-        about_field = "regarding" if self.is_new else "involvedObject"
-        about = tree.get(about_field) or {}
-        namespace, mine = about.get("namespace") or "", metadata.get("namespace") or ""
-        if not namespace:
-            # Events about cluster-wide objects live in the default namespace.
-            if mine not in ("default", "kube-system", ""):
-                errors.append(
-                    invalid("involvedObject.namespace", namespace, "does not match event.namespace")
-                )
-        elif namespace != mine:
-            errors.append(
-                invalid("involvedObject.namespace", namespace, "does not match event.namespace")
-            )
-        if self.is_new or tree.get("eventTime"):
-            errors += self._new_style(tree)
-        return errors
-
-    def _new_style(self, tree: Tree) -> list[FieldError]:
-        """Events with an eventTime say who reports them, and are brief."""
-        errors: Errors = []
-        by, note = (
-            ("reportingController", "note") if self.is_new else ("reportingComponent", "message")
-        )
-        if not tree.get("eventTime"):
-            errors.append(required("eventTime"))
-        if self.is_new and tree.get("type") not in ("Normal", "Warning"):
-            errors.append(invalid("type", tree.get("type") or "", "has invalid value: "))
-        reporter = tree.get(by) or ""
-        if not reporter:
-            errors.append(required(by))
-        else:
-            errors += checked(by, reporter, text.qualified_name)
-        for field in ("reportingInstance", "action", "reason"):
-            value = tree.get(field) or ""
-            if not value:
-                errors.append(required(field))
-            elif len(value) > 128:
-                errors.append(invalid(field, "", "can have at most 128 characters"))
-        if len(tree.get(note) or "") > 1024:
-            errors.append(invalid("message", "", "can have at most 1024 characters"))
-        return errors
-
-    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        if not self.is_new:
-            return []
-        return [
-            invalid(f, new.get(f), IMMUTABLE)
-            for f in _NEW_FIELDS_IMMUTABLE
-            if not equal(new.get(f) or None, old.get(f) or None)
-        ]
-
-    def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
-        about = tree.get("involvedObject") or tree.get("regarding") or {}
-        values: dict[str, str] = {}
-        for field in _EVENT_REFERENCE:
-            value = str(about.get(field) or "")
-            values[f"involvedObject.{field}"] = values[f"regarding.{field}"] = value
-        source = tree.get("source") or tree.get("deprecatedSource") or {}
-        reporting = tree.get("reportingComponent") or tree.get("reportingController") or ""
-        values |= {
-            "reason": tree.get("reason") or "",
-            "type": tree.get("type") or "",
-            "source": source.get("component") or reporting,
-            "reportingComponent": reporting,
-            "reportingController": reporting,
-        }
-        return values
-
-    def default_garbage_collection(self, tree: Tree) -> str:
-        return "none"
-
-    def ttl_s(self, tree: Tree) -> float | None:
-        return self._ttl_s

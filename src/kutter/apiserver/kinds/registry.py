@@ -19,6 +19,7 @@ from kutter.apiserver.kinds import (
     core,
     data,
     discovery,
+    events,
     flowcontrol,
     limits,
     networking,
@@ -44,7 +45,7 @@ class KindOptions:
 
     service_cidrs: tuple[str, ...] = ("10.43.0.0/16",)
     node_ports: str = "30000-32767"
-    event_ttl_s: float = discovery.EVENT_TTL_S
+    event_ttl_s: float = events.EVENT_TTL_S
 
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -128,7 +129,7 @@ class Kinds:
 
     def _make(self, resource: Resource) -> Strategy:
         if resource.plural == "events" and resource.group in ("", "events.k8s.io"):
-            return discovery.EventKind(resource, self.options.event_ttl_s)
+            return events.EventKind(resource, self.options.event_ttl_s)
         if (resource.group, resource.plural) == ("", "services"):
             return ServiceKind(resource, self.service_ranges)
         make = _KINDS.get((resource.group, resource.plural))

@@ -37,6 +37,8 @@ class StrategyContext:
     now: datetime
     reader: Reader
     dry_run: bool = False
+    # The resource as the client named it; None for what the server writes.
+    requested: Resource | None = None
     # What validation found that is not to stop the write.
     warnings: list[str] = field(default_factory=list)
 

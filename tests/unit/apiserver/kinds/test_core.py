@@ -278,7 +278,7 @@ def test_new_events_say_who_reports_them() -> None:
         "reason": "x" * 129,
     }
     assert {str(e) for e in kind.validate_create(context(), tree)} == {
-        "reportingComponent: Required value",
+        "reportingController: Required value",
         "reportingInstance: Required value",
         "action: Required value",
         'reason: Invalid value: "": can have at most 128 characters',

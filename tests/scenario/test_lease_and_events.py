@@ -98,3 +98,34 @@ def test_an_event_becomes_a_series(rest):
     assert core["series"]["count"] == 2
     assert core["message"] == "it happened"
     assert core["reportingComponent"] == "example.com/tester"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            {"series": {"count": 1, "lastObservedTime": "2026-01-01T00:00:00.000000Z"}},
+            "series.count",
+        ),
+        ({"series": {"count": 2, "lastObservedTime": None}}, "series.lastObservedTime"),
+        ({"eventTime": None}, "eventTime: Required value"),
+        ({"type": "Odd"}, "has invalid value: Odd"),
+        ({"deprecatedCount": 3}, "count: Invalid value"),
+        ({"action": ""}, "action: Required value"),
+        ({"reportingController": ""}, "reportingController: Required value"),
+        ({"note": "x" * 1025}, "can have at most 1024 characters"),
+    ],
+)
+def test_new_events_are_held_to_more(rest, more, said):
+    status = rest.fails(422, "Invalid", "POST", EVENTS, event("odd", **more))
+    assert said in status["message"]
+
+
+def test_what_an_event_says_does_not_change(rest):
+    rest.post(EVENTS, event("fixed"))
+    merge = {"content-type": "application/merge-patch+json"}
+    for change in ({"reason": "Otherwise"}, {"note": "else"}, {"series": {"count": 1}}):
+        rest.fails(422, "Invalid", "PATCH", f"{EVENTS}/fixed", change, headers=merge)
+    # Through the core group everything may change, as ever.
+    core = "/api/v1/namespaces/default/events/fixed"
+    assert rest.patch(core, {"message": "else", "count": 7})["count"] == 7
