@@ -160,6 +160,8 @@ def _check_limited(
 ) -> None:
     request, measure = item.request, item.measure
     rules = [rule for rule in limited if rule.group_resource == measure.group_resource]
+    if not rules:
+        return
     consumed = {
         name
         for rule in rules
