@@ -25,7 +25,7 @@ AUTO = "kube-aggregator.kubernetes.io/automanaged"
 
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(controllers=False, scheduler=False) as running:
+    with LocalCluster(scheduler=False) as running:
         yield running
 
 
@@ -373,6 +373,18 @@ def test_upgrades_pass_through(cluster, rest, sample):
         return headers["upgrade"], got
 
     assert asyncio.run(exchange()) == ("echo", b"there and back")
+
+
+def test_a_namespace_goes_with_what_other_servers_hold_in_it(rest, sample):
+    rest.post("/api/v1/namespaces", {"metadata": {"name": "doomed"}})
+    for name in ("a", "b"):
+        rest.post(f"{ROOT}/namespaces/doomed/flunders", {"metadata": {"name": name}})
+    rest.post(FLUNDERS, {"metadata": {"name": "kept"}})
+    rest.delete("/api/v1/namespaces/doomed")
+    rest.wait_gone("/api/v1/namespaces/doomed", 40)
+    assert [key for key in sample.flunders if key[0] == "doomed"] == []
+    assert ("default", "kept") in sample.flunders
+    rest.delete(f"{FLUNDERS}/kept")
 
 
 def test_redirects_are_not_followed_nor_passed_on(rest, sample):

@@ -268,6 +268,8 @@ class Catalog:
 
     def __init__(self, resources: Iterable[Resource] = BUILTIN) -> None:
         self.generation = 0
+        # What other servers serve through this one: no part of the catalog, but of a namespace.
+        self.elsewhere: tuple[Resource, ...] = ()
         # Told after every change; they must not raise.
         self.listeners: list[Callable[[], None]] = []
         self._groups: dict[str, dict[str, dict[str, Resource]]] = {}

@@ -147,7 +147,7 @@ class NamespaceController:
     def _contents(self) -> list[Resource]:
         """Every kind that lives in namespaces, pods first."""
         found: dict[str, Resource] = {}
-        for resource in self._catalog:
+        for resource in (*self._catalog, *self._catalog.elsewhere):
             if resource.namespaced and {"list", "delete"} <= set(resource.verbs):
                 found.setdefault(resource.group_resource, resource)
         # Core and events.k8s.io events are the same objects.

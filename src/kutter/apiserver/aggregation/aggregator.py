@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from kutter.api.custom.definition import version_rank
+from kutter.apiserver.aggregation.documents import Documents
 from kutter.apiserver.aggregation.front_proxy import FrontProxy
 from kutter.apiserver.aggregation.priorities import BUILTIN_PRIORITIES, CUSTOM_PRIORITY
 from kutter.apiserver.aggregation.remote import Remote
@@ -78,7 +79,7 @@ class Aggregator:
                 fresh.documents = remote.documents
                 remote.retire()
             remote = self.remotes[key] = fresh
-            self.generation += 1
+            self._publish()
         available = is_available(tree)
         if remote.available != available:
             remote.available = available
@@ -96,7 +97,21 @@ class Aggregator:
         if remote is not None:
             self._specs.pop(remote.name, None)
             remote.retire()
-            self.generation += 1
+            self._publish()
+
+    def describe(self, remote: Remote, documents: Documents) -> None:
+        """What a server publishes about itself has changed."""
+        remote.documents = documents
+        self._publish()
+
+    def _publish(self) -> None:
+        """Discovery, and whoever goes through all there is in a namespace, look again."""
+        self.generation += 1
+        self._server.catalog.elsewhere = tuple(
+            resource
+            for (group, version), remote in self.remotes.items()
+            for resource in remote.documents.resources(group, version)
+        )
 
     def named(self, name: str) -> Remote | None:
         """The remote of an APIService by name."""

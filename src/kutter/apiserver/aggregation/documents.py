@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from kutter.api.resources import Resource
 from kutter.apiserver.ports import Tree
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -55,6 +56,22 @@ class Documents:
     paths: Tree = field(default_factory=dict)
     definitions: Tree = field(default_factory=dict)
 
+    def resources(self, group: str, version: str) -> list[Resource]:
+        """Its resources as those of this server's catalog are described."""
+        entries = self.version.get("resources") or () if self.version is not None else ()
+        return [
+            Resource(
+                group,
+                version,
+                plural=str(entry.get("resource", "")),
+                kind=str((entry.get("responseKind") or {}).get("kind", "")),
+                namespaced=entry.get("scope") == "Namespaced",
+                verbs=tuple(str(verb) for verb in entry.get("verbs") or ()),
+                singular=str(entry.get("singularResource", "")),
+            )
+            for entry in entries
+        ]
+
 
 async def fetch(get: Get, group: str, version: str) -> Documents:
     """Ask a server for its documents. What it does not have, or what is none, stays empty.
@@ -62,7 +79,9 @@ async def fetch(get: Get, group: str, version: str) -> Documents:
     Raises OSError, and DocumentError for documents that say something else than they should.
     """
     try:
-        return await _fetch(get, group, version)
+        found = await _fetch(get, group, version)
+        found.resources(group, version)  # judged here, not by whoever asks later
+        return found
     except (AttributeError, TypeError, KeyError) as error:
         # Another's JSON, of whatever form; walking it found a value of another type.
         raise DocumentError(f"malformed document: {error}") from error

@@ -222,8 +222,7 @@ class Registration:
             _log.warning("documents not read", name=remote.name, error=str(error))
             return
         if found != remote.documents:
-            remote.documents = found
-            self._aggregator.generation += 1
+            self._aggregator.describe(remote, found)
 
     async def _conclude(self, tree: Tree, verdict: Verdict) -> None:
         """Write the condition where it differs."""
