@@ -20,6 +20,7 @@ from kutter.api.custom.patterns import PatternError, compile_pattern
 from kutter.api.custom.prune import compile_prune
 from kutter.api.custom.rule_gate import has_rules
 from kutter.api.custom.values import UNRELATED, compile_values
+from kutter.api.custom.walking import schemas_of
 from kutter.api.errors import FieldError, forbidden_field, invalid, not_supported, required
 from kutter.api.schema.walk import Mismatch
 
@@ -62,27 +63,19 @@ def find_structural_errors(schema: Schema, path: str) -> Errors:
     return sorted(errors, key=str)
 
 
-_BELOW = ("items", "additionalProperties", "not")
 _known_formats = {name.replace("-", "") for name in FORMATS}
 
 
 def find_odd_formats(definition: Schema) -> list[str]:
     """Formats of texts in a definition's schemas that nobody knows, each once."""
     found: dict[str, None] = {}
-    pending: list[Any] = [
-        (version.get("schema") or {}).get("openAPIV3Schema")
-        for version in (definition.get("spec") or {}).get("versions") or ()
-    ]
-    while pending:
-        schema = pending.pop()
-        if not isinstance(schema, dict):
-            continue
-        name = schema.get("format")
-        if name and schema.get("type") == "string" and name.replace("-", "") not in _known_formats:
-            found[name] = None
-        pending += [schema.get(key) for key in _BELOW]
-        pending += [part for key in _JUNCTORS for part in schema.get(key) or ()]
-        pending += (schema.get("properties") or {}).values()
+    for version in (definition.get("spec") or {}).get("versions") or ():
+        for schema in schemas_of((version.get("schema") or {}).get("openAPIV3Schema") or {}):
+            name = str(schema.get("format") or "")
+            if not name or schema.get("type") != "string":
+                continue
+            if name.replace("-", "") not in _known_formats:
+                found[name] = None
     return sorted(found)
 
 

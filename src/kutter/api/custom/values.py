@@ -15,6 +15,7 @@ from typing import Any
 
 from kutter.api.custom.formats import FORMATS, INTEGER_BOUNDS
 from kutter.api.custom.patterns import compile_pattern
+from kutter.api.custom.walking import schemas_of
 from kutter.api.errors import (
     FieldError,
     invalid,
@@ -37,8 +38,17 @@ _NO_PATH = "<nil>"
 _NAMES = {str: "string", bool: "boolean", dict: "object", list: "array", type(None): "null"}
 
 
+def check_patterns(schema: Schema) -> None:
+    """Raises PatternError for a pattern that is none, anywhere in a schema."""
+    for part in schemas_of(schema):
+        if part.get("pattern"):
+            compile_pattern(part["pattern"])
+
+
 def compile_values(schema: Schema) -> Check:
-    """The check of a whole schema. Raises PatternError for a pattern that is none."""
+    """The check of a whole schema, whose parts are compiled when a document first has them: large
+    definitions are used in small part. Raises PatternError, also later: ``check_patterns`` first.
+    """
     checks = [
         made
         for make in (_type, _junctors, _text, _format, _number, _list, _enum, _object)
@@ -324,10 +334,11 @@ def _same_number(value: Any, wanted: Any) -> bool:
 def _object(schema: Schema) -> Check | None:
     most, least = schema.get("maxProperties"), schema.get("minProperties")
     needed: list[str] = schema.get("required") or []
-    known = {name: compile_values(s) for name, s in (schema.get("properties") or {}).items()}
+    properties: Schema = schema.get("properties") or {}
+    known: dict[str, Check] = {}
     more = schema.get("additionalProperties")
     rest = compile_values(more) if isinstance(more, dict) else None
-    if most is None and least is None and not needed and not known and rest is None:
+    if most is None and least is None and not needed and not properties and rest is None:
         return None
 
     def check(value: Any, old: Any, path: str, errors: Errors) -> None:
@@ -344,7 +355,12 @@ def _object(schema: Schema) -> Check | None:
                 errors.append(required(f"{prefix}{name}"))
         before = old if type(old) is dict else None
         for name, item in value.items():
-            rule = known.get(name) or rest
+            rule = known.get(name)
+            if rule is None:
+                if name in properties:
+                    rule = known[name] = compile_values(properties[name])
+                else:
+                    rule = rest
             if rule is not None:
                 past = UNRELATED if before is None else before.get(name, UNRELATED)
                 rule(item, past, f"{prefix}{name}", errors)

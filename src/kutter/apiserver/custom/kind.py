@@ -13,7 +13,7 @@ from kutter.api.custom.definition import DefinedVersion, path_keys
 from kutter.api.custom.embedded import find_embedded_errors, has_embedded
 from kutter.api.custom.lists import find_list_errors, has_list_types
 from kutter.api.custom.rule_gate import blocks_rules, has_rules, unchecked_rules
-from kutter.api.custom.values import UNRELATED, compile_values
+from kutter.api.custom.values import UNRELATED, check_patterns, compile_values
 from kutter.api.errors import ApiError, FieldError, invalid
 from kutter.api.jsonpath import value_text
 from kutter.apiserver.kinds.standard import Standard
@@ -39,6 +39,7 @@ class CustomKind(Standard):
         self._selectable = {path.lstrip("."): path_keys(path) for path in version.selectable}
         self.field_labels = frozenset(self._selectable)  # type: ignore[misc]
         self._fill = compile_defaults(version.schema)
+        check_patterns(version.schema)
         self._check_values = compile_values(version.schema)
         # Asked once: walking a large schema takes longer than judging a small object by it.
         self._embedded, self._listed = has_embedded(version.schema), has_list_types(version.schema)

@@ -10,7 +10,7 @@ import pytest
 from kutter.api.custom.embedded import find_embedded_errors
 from kutter.api.custom.formats import FORMATS
 from kutter.api.custom.patterns import PatternError, compile_pattern
-from kutter.api.custom.values import UNRELATED, compile_values, go_number
+from kutter.api.custom.values import UNRELATED, check_patterns, compile_values, go_number
 
 
 def errors(schema: dict[str, Any], value: Any, old: Any = UNRELATED) -> list[str]:
@@ -189,3 +189,17 @@ def test_embedded_objects_have_a_head() -> None:
     assert found[1].startswith('a.kind: Invalid value: "9": may have mixed case')
     good = {"a": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}}}
     assert find_embedded_errors(schema, good) == []
+
+
+def test_a_bad_pattern_is_found_wherever_it_stands() -> None:
+    """Checks are compiled when they are first needed, which is too late to refuse a definition."""
+    bad = {"type": "string", "pattern": "(?<name"}
+    for schema in (
+        {"properties": {"a": {"items": bad}}},
+        {"additionalProperties": {"oneOf": [{}, bad]}},
+        {"not": {"allOf": [bad]}},
+    ):
+        compile_values({"type": "object", "properties": {"deep": schema}})
+        with pytest.raises(PatternError):
+            check_patterns(schema)
+    check_patterns({"properties": {"pattern": {"type": "string", "pattern": "^a+$"}}})
