@@ -155,7 +155,11 @@ def client_context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif ca_data:
-        context.load_verify_locations(cadata=ca_data.decode("ascii", "replace"))
+        # Bundles name authorities in comments, which may be of any script.
+        bundle = ca_data.decode("ascii", "ignore")
+        if not bundle:
+            raise ssl.SSLError("no certificate in the bundle")
+        context.load_verify_locations(cadata=bundle)
     elif ca_file is not None:
         context.load_verify_locations(ca_file)
     else:

@@ -46,7 +46,8 @@ def describe_failure(error: OSError, place: str) -> str:
         case ssl.SSLCertVerificationError():
             return f"tls: failed to verify certificate: x509: {_certificate(error)}"
         case ssl.SSLError():
-            return f"tls: {error.reason or error}".lower()
+            # Only OpenSSL's own errors have a reason.
+            return f"tls: {getattr(error, 'reason', None) or error}".lower()
         case socket.gaierror():
             return f"dial tcp: lookup {place.rpartition(':')[0]}: no such host"
         case HttpProtocolError():

@@ -211,3 +211,11 @@ def test_a_configuration_is_read() -> None:
     config = read_client_config({"service": service, "caBundle": bundle})
     assert config == ClientConfig(namespace="a", name="b", path="/c", port=443, ca_pem=b"pem")
     assert config.shown_url == "https://b.a.svc:443/c"
+
+
+async def test_bundles_may_have_comments_of_any_script(caller, webhook) -> None:
+    comment = "# Autorität für Prüfungen\n".encode()
+    config = ClientConfig(url=webhook.url(), ca_pem=comment + webhook.ca_pem)
+    assert await caller.post(config, 1, timeout_s=TIMEOUT_S) == {"seen": 1}
+    nonsense = ClientConfig(url=webhook.url(), ca_pem=b"\xff\xfe")
+    assert "tls: " in await failure(caller, nonsense)
