@@ -205,7 +205,7 @@ class ControlPlane:
             authority = Authority(options.root_ca_pem, options.root_ca_key_pem)
 
         def act_as(account: str) -> Client:
-            user = account_user("kube-system", account, "")
+            user = account_user("kube-system", account, "") if account else CONTROLLERS
             return self.client(user, user_agent="kutter-controllers")
 
         recorder = EventRecorder(
@@ -222,6 +222,7 @@ class ControlPlane:
                 cluster_cidr=options.cluster_cidr,
                 root_ca=options.root_ca_pem.decode(),
                 authority=authority,
+                issue_for_secret=self.security.issuer.issue_for_secret,
                 clock=self._clock,
             ),
         )

@@ -29,6 +29,7 @@ from kutter.controllers.nodes.ranges import NodeRangeController
 from kutter.controllers.pod_gc import PodGarbageCollector
 from kutter.controllers.replicas import ReplicaController
 from kutter.controllers.resource_quota import ResourceQuotaController
+from kutter.controllers.secret_tokens import Issue, SecretTokenController
 from kutter.controllers.service_accounts import RootCaPublisher, ServiceAccountController
 from kutter.controllers.service_cidrs import ServiceCIDRController
 from kutter.controllers.service_lb import ServiceLoadBalancer
@@ -51,11 +52,14 @@ class ControllerOptions:
     root_ca: str = ""
     # Signs certificate requests; None: nobody here does.
     authority: Authority | None = None
+    # Signs tokens kept in secrets; None: nobody here does.
+    issue_for_secret: Issue | None = None
     clock: Clock = SYSTEM_CLOCK
 
 
 ActAs = Callable[[str], Client]
-"""The client of a service account of kube-system: each controller acts under its own."""
+"""The client of a service account of kube-system: each controller acts under its own. Without a
+name: the controller manager itself."""
 
 
 def build_controllers(
@@ -133,8 +137,18 @@ def build_controllers(
         ClusterRoleAggregator(act_as("clusterrole-aggregation-controller"), informers),
         TokenCleaner(act_as("token-cleaner"), informers, clock),
         BootstrapSigner(act_as("bootstrap-signer"), informers, clock),
+        *_token_controllers(act_as(""), informers, options),
         *_certificate_controllers(act_as("certificate-controller"), informers, options),
     ]
+
+
+def _token_controllers(
+    client: Client, informers: InformerFactory, options: ControllerOptions
+) -> list[Controller]:
+    """As upstream's under the controller manager's own name: it has an account for nobody else."""
+    if options.issue_for_secret is None:
+        return []
+    return [SecretTokenController(client, informers, options.issue_for_secret, options.root_ca)]
 
 
 def _certificate_controllers(

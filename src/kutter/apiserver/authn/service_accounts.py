@@ -131,6 +131,20 @@ class TokenIssuer:
         }
         return self._keys.sign(claims)
 
+    def issue_for_secret(self, namespace: str, account: str, uid: str, secret: str) -> str:
+        """A token without an end, that holds for as long as its secret and its account do."""
+        prefix = "kubernetes.io/serviceaccount/"
+        return self._keys.sign(
+            {
+                "iss": LEGACY_ISSUER,
+                f"{prefix}namespace": namespace,
+                f"{prefix}secret.name": secret,
+                f"{prefix}service-account.name": account,
+                f"{prefix}service-account.uid": uid,
+                "sub": f"{USER_PREFIX}{namespace}:{account}",
+            }
+        )
+
 
 def _random_id() -> str:
     return str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
