@@ -61,24 +61,30 @@ _SELINUX_0 = frozenset({"", "container_t", "container_init_t", "container_kvm_t"
 _SELINUX_31 = _SELINUX_0 | {"container_engine_t"}
 
 
-def _app_armor(metadata: Tree, spec: Tree) -> Finding | None:
-    values: set[str] = set()
+def _wrong_profiles(spec: Tree, field: str) -> tuple[str, list[str]]:
+    """Who sets a profile of another type than the allowed ones, and which types."""
+    kinds: set[str] = set()
 
     def is_bad(holder: Tree) -> bool:
-        kind = security(holder, "appArmorProfile", "type")
+        kind = security(holder, field, "type")
         if kind is None or kind in PROFILES:
             return False
-        values.add(kind)
+        kinds.add(kind)
         return True
 
     pod = is_bad(spec)
     who = setters(pod=pod, names=[c["name"] for c in containers(spec) if is_bad(c)])
+    return who, sorted(kinds)
+
+
+def _app_armor(metadata: Tree, spec: Tree) -> Finding | None:
+    who, kinds = _wrong_profiles(spec, "appArmorProfile")
     annotations = sorted(
         f'{key}="{value}"'
         for key, value in (metadata.get("annotations") or {}).items()
         if key.startswith(_APP_ARMOR) and not _is_app_armor_fine(value)
     )
-    found = [*sorted(values), *annotations]
+    found = [*kinds, *annotations]
     if not found:
         return None
     if annotations:
@@ -229,20 +235,10 @@ def _seccomp_annotations(metadata: Tree, spec: Tree) -> Finding | None:
 
 def seccomp(metadata: Tree, spec: Tree) -> Finding | None:
     """Of every pod: no profile but the runtime's or one of the node, where one is set."""
-    kinds: set[str] = set()
-
-    def is_bad(holder: Tree) -> bool:
-        kind = security(holder, "seccompProfile", "type")
-        if kind is None or kind in PROFILES:
-            return False
-        kinds.add(kind)
-        return True
-
-    pod = is_bad(spec)
-    who = setters(pod=pod, names=[c["name"] for c in containers(spec) if is_bad(c)])
+    who, kinds = _wrong_profiles(spec, "seccompProfile")
     if not who:
         return None
-    detail = f"{who} must not set securityContext.seccompProfile.type to {quoted(sorted(kinds))}"
+    detail = f"{who} must not set securityContext.seccompProfile.type to {quoted(kinds)}"
     return Finding("seccompProfile", detail)
 
 
