@@ -35,6 +35,8 @@ _DRAIN_S = 5.0
 _numbers = itertools.count(1)
 
 _Pump = Coroutine[Any, Any, None]
+# Device numbers of pseudo terminals (Documentation/admin-guide/devices.txt).
+_PTY_MAJORS = range(136, 144)
 
 
 class ExecError(CriError):
@@ -71,20 +73,39 @@ class _Session:
                     messages.append(str(entry.get("msg", "")))
         return clean_message("OCI runtime exec failed: " + (messages[-1] if messages else ""))
 
+    async def _inner_pid(self) -> int:
+        """The process in the container; 0 when there is none (any more)."""
+        # It is known once the process is: give it the moment that takes.
+        for _ in range(100):
+            if self.pid_file.exists() or not self.child.running:
+                break
+            await asyncio.sleep(0.01)
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(self.pid_file.read_text())
+            stat = process.read_stat(pid)
+            if stat is not None and stat.parent == self.child.pid:
+                return pid
+        return 0
+
     async def kill(self) -> None:
         """Kill the process in the container and its parent here; at once, and reaped."""
-        if self.child.running:
-            # The pid is known once the process is: give it the moment that takes.
-            for _ in range(100):
-                if self.pid_file.exists() or not self.child.running:
-                    break
-                await asyncio.sleep(0.01)
-            with contextlib.suppress(OSError, ValueError):
-                pid = int(self.pid_file.read_text())
-                stat = process.read_stat(pid)
-                if stat is not None and stat.parent == self.child.pid:
-                    os.kill(pid, signal.SIGKILL)
+        if self.child.running and (pid := await self._inner_pid()):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         await self.child.kill()
+
+    async def resize(self, packed: bytes) -> None:
+        """Set the size of the terminal the process in the container has as its input."""
+        pid = await self._inner_pid()
+        place = f"/proc/{pid}/fd/0"
+        with contextlib.suppress(OSError):
+            if not pid or os.major(os.stat(place).st_rdev) not in _PTY_MAJORS:
+                return  # it has put something else there
+            terminal = os.open(place, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(terminal, termios.TIOCSWINSZ, packed)
+            finally:
+                os.close(terminal)
 
     def clear(self) -> None:
         """Remove the files of the session."""
@@ -206,7 +227,7 @@ async def run_terminal(
             session = _open_session(live, command, terminal=True, files=(far, far, far))
         finally:
             os.close(far)
-        side = [_pump_sizes(io, main, session.child)]
+        side = [_pump_sizes(io, main, session)]
         if stdin:
             side.append(_pump_in(io, writer, close=False))
         return await _run_pumps(session, [_pump_out(reader, io.write_stdout)], side)
@@ -256,8 +277,11 @@ async def _pump_in(io: ExecIo, writer: PipeWriter, *, close: bool = True) -> Non
         writer.close()
 
 
-async def _pump_sizes(io: ExecIo, descriptor: int, child: Child) -> None:
+async def _pump_sizes(io: ExecIo, descriptor: int, session: _Session) -> None:
     while (size := await io.next_resize()) is not None:
         columns, rows = size
-        fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        child.send_signal(signal.SIGWINCH)
+        packed = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(descriptor, termios.TIOCSWINSZ, packed)
+        # runc hands the size on when told; crun does not: its terminal is set as well.
+        session.child.send_signal(signal.SIGWINCH)
+        await session.resize(packed)
