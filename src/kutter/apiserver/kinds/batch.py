@@ -7,18 +7,24 @@ from typing import Any, ClassVar
 
 from kutter.api.errors import (
     FieldError,
-    duplicate,
     forbidden_field,
     invalid,
     not_supported,
     required,
 )
+from kutter.api.names import check_dns_label
 from kutter.apiserver.kinds.pod_defaults import default_pod_spec
 from kutter.apiserver.kinds.standard import SpecKind, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation.cron import schedule_problem, time_zone_problem
 from kutter.apiserver.validation.equality import equal
+from kutter.apiserver.validation.job_policies import (
+    validate_failed_indexes,
+    validate_failure_policy,
+    validate_manager,
+    validate_success_policy,
+)
 from kutter.apiserver.validation.metadata import immutable, validate_label_selector
 from kutter.apiserver.validation.pod_spec import validate_pod_template
 from kutter.apiserver.validation.workloads import MISMATCH, counts, selector_matches
@@ -83,6 +89,7 @@ class JobKind(SpecKind):
         labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
         if not selector_matches(selector, labels):
             errors.append(invalid("spec.template.metadata.labels", labels, MISMATCH))
+        _indexed_host_names(errors, tree, spec)
         return errors
 
     def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
@@ -122,6 +129,17 @@ class JobKind(SpecKind):
 
     def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
         return {"status.successful": str((tree.get("status") or {}).get("succeeded") or 0)}
+
+
+def _indexed_host_names(errors: Errors, tree: Tree, spec: Tree) -> None:
+    """The host name of an indexed job's last pod must be a label of DNS."""
+    name, completions = (tree.get("metadata") or {}).get("name") or "", spec.get("completions")
+    if spec.get("completionMode") != "Indexed" or not completions or completions < 0:
+        return
+    longest = f"{name}-{completions - 1}"
+    if check_dns_label(longest):
+        text = f"will not able to create pod with invalid DNS label: {longest}"
+        errors.append(invalid("metadata.name", name, text))
 
 
 def generate_selector(tree: Tree) -> None:
@@ -171,6 +189,12 @@ def validate_job_spec(errors: Errors, spec: Tree, path: str) -> None:
         "backoffLimitPerIndex",
         "maxFailedIndexes",
     )
+    if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
+        errors.append(
+            required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
+        )
+    if spec.get("managedBy") is not None:
+        validate_manager(errors, spec["managedBy"], f"{path}.managedBy")
     mode = spec.get("completionMode")
     if mode is not None and mode not in ("Indexed", "NonIndexed"):
         errors.append(not_supported(f"{path}.completionMode", mode, ["Indexed", "NonIndexed"]))
@@ -187,16 +211,26 @@ def validate_job_spec(errors: Errors, spec: Tree, path: str) -> None:
                     "mode is Indexed",
                 )
             )
-    else:
-        for field in ("backoffLimitPerIndex", "successPolicy"):
+        validate_failed_indexes(errors, spec, path)
+    elif mode in (None, "NonIndexed"):
+        for field in ("backoffLimitPerIndex", "maxFailedIndexes"):
             if spec.get(field) is not None:
                 errors.append(
                     invalid(f"{path}.{field}", spec[field], "requires indexed completion mode")
                 )
-    if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
-        errors.append(
-            required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
-        )
+    if spec.get("podFailurePolicy") is not None:
+        validate_failure_policy(errors, spec, f"{path}.podFailurePolicy")
+    policy = spec.get("successPolicy")
+    if policy is not None and mode != "Indexed":
+        errors.append(invalid(f"{path}.successPolicy", policy, "requires indexed completion mode"))
+    elif policy is not None:
+        validate_success_policy(errors, spec, f"{path}.successPolicy")
+    replacement = spec.get("podReplacementPolicy")
+    if replacement is not None:
+        guarded = spec.get("podFailurePolicy") is not None
+        allowed = ["Failed"] if guarded else ["Failed", "TerminatingOrFailed"]
+        if replacement not in allowed:
+            errors.append(not_supported(f"{path}.podReplacementPolicy", replacement, allowed))
     validate_pod_template(errors, spec.get("template") or {}, f"{path}.template")
     restart = ((spec.get("template") or {}).get("spec") or {}).get("restartPolicy") or ""
     here = f"{path}.template.spec.restartPolicy"
@@ -208,63 +242,6 @@ def validate_job_spec(errors: Errors, spec: Tree, path: str) -> None:
         errors.append(
             invalid(here, restart, 'only "Never" is supported when podFailurePolicy is specified')
         )
-    _failure_policy(errors, spec.get("podFailurePolicy"), f"{path}.podFailurePolicy")
-    replacement = spec.get("podReplacementPolicy")
-    if replacement is not None:
-        allowed = ["Failed"] if spec.get("podFailurePolicy") else ["Failed", "TerminatingOrFailed"]
-        if replacement not in allowed:
-            errors.append(not_supported(f"{path}.podReplacementPolicy", replacement, allowed))
-
-
-def _failure_policy(errors: Errors, policy: Tree | None, path: str) -> None:
-    rules = (policy or {}).get("rules") or []
-    if len(rules) > 20:
-        errors.append(
-            FieldError(
-                f"{path}.rules",
-                "FieldValueTooMany",
-                f"Too many: {len(rules)}: must have at most 20 items",
-            )
-        )
-    actions = ["Count", "FailIndex", "FailJob", "Ignore"]
-    for i, rule in enumerate(rules):
-        here, action = f"{path}.rules[{i}]", rule.get("action") or ""
-        if action not in actions:
-            errors.append(
-                not_supported(f"{here}.action", action, actions)
-                if action
-                else required(f"{here}.action", f"valid values: {actions!r}")
-            )
-        codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions") or []
-        if codes is None and not conditions:
-            errors.append(
-                invalid(here, rule, "specifying one of OnExitCodes and OnPodConditions is required")
-            )
-        if codes is not None and conditions:
-            errors.append(
-                invalid(
-                    here,
-                    rule,
-                    "specifying both OnExitCodes and OnPodConditions is not supported",
-                )
-            )
-        if codes is not None:
-            _exit_codes(errors, codes, f"{here}.onExitCodes")
-
-
-def _exit_codes(errors: Errors, codes: Tree, path: str) -> None:
-    operator, values = codes.get("operator") or "", codes.get("values") or []
-    if operator not in ("In", "NotIn"):
-        errors.append(not_supported(f"{path}.operator", operator, ["In", "NotIn"]))
-    if not values:
-        errors.append(invalid(f"{path}.values", values, "at least one value is required"))
-    for i, value in enumerate(values):
-        if value == 0 and operator == "In":
-            errors.append(
-                invalid(f"{path}.values[{i}]", value, "must not be 0 for the In operator")
-            )
-        if value in values[:i]:
-            errors.append(duplicate(f"{path}.values[{i}]", value))
 
 
 def _completions(after: Tree, before: Tree) -> list[FieldError]:
