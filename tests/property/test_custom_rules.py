@@ -110,3 +110,67 @@ def test_rules_change_nothing(document: Any) -> None:
     before = copy.deepcopy(document)
     judge(document, before)
     assert document == before
+
+
+RULES_OF_ALL_SORTS = (
+    "self.n < 3",
+    "self.n + 1 > oldSelf.n",
+    "self.t < timestamp('2030-01-01T00:00:00Z')",
+    "self.d * 2.0 > 1.0",
+    "self.s.size() < 4 && self.s.matches('^a')",
+    "self.l.all(x, x > 0) || self.l.sum() < 9",
+    "self.set == oldSelf.set",
+    "(self.keyed + oldSelf.keyed).size() < 4",
+    "self.m.all(k, self.m[k].startsWith(k))",
+    "self.either == 5 || self.either.endsWith('%')",
+    "has(self.o.p) ? self.o.p.q > 1 : true",
+    "self.b == b'abc'",
+    "oldSelf.?o.?p.hasValue() || self.n > 0",
+    "self.w <= duration('1h')",
+)
+LOOSE: dict[str, Any] = {
+    "n": NUMBER,
+    "t": {**TEXT, "format": "date-time"},
+    "w": {**TEXT, "format": "duration"},
+    "b": {**TEXT, "format": "byte"},
+    "d": {"type": "number"},
+    "s": TEXT,
+    "l": {"type": "array", "items": NUMBER},
+    "set": {"type": "array", "items": TEXT, "x-kubernetes-list-type": "set"},
+    "keyed": SCHEMA["properties"]["spec"]["properties"]["keyed"],
+    "m": {"type": "object", "additionalProperties": TEXT},
+    "either": {"x-kubernetes-int-or-string": True},
+    "o": {
+        "type": "object",
+        "properties": {"p": {"type": "object", "properties": {"q": NUMBER}}},
+    },
+}
+_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["", "a", "2020-01-01T00:00:00Z", "1h", "YWJj", "50%", "9" * 5000]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+_anything = st.fixed_dictionaries({}, optional=dict.fromkeys(LOOSE, _json))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(RULES_OF_ALL_SORTS), _anything, _anything | st.none())
+def test_no_document_is_more_than_a_rule_can_take(rule: str, new: Any, old: Any) -> None:
+    """An old document may be of any shape: it was valid under another schema."""
+    spec = {
+        "type": "object",
+        "properties": LOOSE,
+        RULES: [{"rule": rule, "messageExpression": "self.s"}],
+    }
+    made = compile_rules({"type": "object", "properties": {"spec": spec}}, root=True)
+    assert made is not None
+    before = None if old is None else {"spec": old}
+    errors, _, left = find_rule_errors(made, {"spec": new}, before)
+    assert all(error.path.startswith("spec") for error in errors)
+    assert left > 0
