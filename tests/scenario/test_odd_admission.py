@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
-from tests.apiserver_harness import Api, start_server
+from tests.apiserver_harness import Api, start_server, tree
+from tests.webhook_kit import WebhookServer
 
 from kutter.apiserver.admission.chain import AdmissionChain
 from kutter.apiserver.admission.dynamic.plugins import DynamicAdmission
@@ -149,8 +152,8 @@ async def test_whatever_stands_in_them(plural: str) -> None:
     stored = 0
     for path in places(BODIES[plural]):
         for value in ODD:
-            tree = {**replaced(BODIES[plural], path, value), "metadata": {"name": "odd"}}
-            made = await api.call("POST", f"{GROUP}/{plural}", tree)
+            body = {**replaced(BODIES[plural], path, value), "metadata": {"name": "odd"}}
+            made = await api.call("POST", f"{GROUP}/{plural}", body)
             assert made.status in (201, 400, 422), (path, value, made.body)
             if made.status != 201:
                 continue
@@ -162,4 +165,66 @@ async def test_whatever_stands_in_them(plural: str) -> None:
                 await api.ok("DELETE", f"{MAPS}/m")
             await api.ok("DELETE", f"{GROUP}/{plural}/odd")
     assert stored
+    await server.stop()
+
+
+ANSWER: dict[str, Any] = {
+    "apiVersion": "admission.k8s.io/v1",
+    "kind": "AdmissionReview",
+    "response": {
+        "uid": "",
+        "allowed": True,
+        "status": {
+            "code": 400,
+            "message": "m",
+            "reason": "r",
+            "details": {"name": "n", "causes": [{"message": "c"}]},
+            "metadata": {},
+        },
+        "patchType": "JSONPatch",
+        "patch": [{"op": "add", "path": "/data", "value": {"a": "b"}}],
+        "auditAnnotations": {"k": "v"},
+        "warnings": ["w"],
+    },
+}
+ODD_ANSWERS = [*ODD, 10**30, "\r\nInjected: yes", {"a": {"b": [1]}}, "/metadata/name", 200, True]
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_whatever_a_webhook_answers(allowed: bool) -> None:
+    dynamic = DynamicAdmission()
+    chain = AdmissionChain(dynamic.plugins)
+    server = await start_server(None, admission=chain)
+    dynamic.attach(server, chain.forget)
+    api = Api(server)
+    await api.ok("POST", "/api/v1/namespaces", {"metadata": {"name": "default"}})
+    current: Any = None
+
+    def answer(call: Any) -> Any:
+        made = copy.deepcopy(current)
+        if isinstance(made, dict) and isinstance(made.get("response"), dict):
+            response = made["response"]
+            if response.get("uid") == "":
+                response["uid"] = call.body["request"]["uid"]
+            patch = orjson.dumps(response.get("patch"))
+            if isinstance(response.get("patch"), list):
+                response["patch"] = base64.b64encode(patch).decode()
+        return made
+
+    with WebhookServer(answer) as webhook:
+        hook = {**HOOK, "clientConfig": webhook.client_config(), "objectSelector": {}}
+        # Time is no part of this; deletions are not asked about.
+        hook = {**hook, "timeoutSeconds": 30}
+        body = {"metadata": {"name": "odd"}, "webhooks": [hook]}
+        await api.ok("POST", f"{GROUP}/mutatingwebhookconfigurations", body)
+        whole = replaced(ANSWER, ("response", "allowed"), allowed)
+        for path in places(whole):
+            for value in ODD_ANSWERS:
+                current = replaced(whole, path, value)
+                made = await api.call("POST", MAPS, {"metadata": {"name": "m"}})
+                assert b"panic" not in made.body, (path, value, made.body)
+                assert not any("\n" in text for _, text in made.headers), (path, value)
+                assert made.status == 201 or made.status >= 400, (path, value)
+                if made.status == 201:
+                    await api.ok("DELETE", f"{MAPS}/{tree(made)['metadata']['name']}")
     await server.stop()
