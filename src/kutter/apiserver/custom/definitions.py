@@ -79,11 +79,14 @@ class _Version:
 
 @dataclass(slots=True)
 class _Active:
-    """One definition being served. ``mark`` tells whether it has changed since."""
+    """One definition being served. ``mark`` tells whether it has changed since; ``faults`` are
+    where its schemas are not structural.
+    """
 
     definition: Definition
     mark: bytes
     cache: ResourceCache
+    faults: list[str]
     versions: dict[str, _Version] = field(default_factory=dict)
 
     @property
@@ -219,7 +222,8 @@ class Definitions:
         else:
             set_condition(tree, APPROVAL, *approval, now=now)
         # Only what another server let into the store can have one of these.
-        faults = find_spec_faults(tree["spec"])
+        active = self._active.get(tree["metadata"]["name"])
+        faults = active.faults if active is not None else find_spec_faults(tree["spec"])
         if faults:
             text = faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]"
             set_condition(tree, "NonStructuralSchema", "True", "Violations", text, now=now)
@@ -246,7 +250,7 @@ class Definitions:
             return
         form = StoredForm(definition)
         cache = await server.caches.open(definition.stored.resource, form.refine)
-        active = _Active(definition, mark, cache)
+        active = _Active(definition, mark, cache, find_spec_faults(tree["spec"]))
         converters = self._converters(definition)
         for version in definition.versions:
             converter = converters[version.name]
