@@ -75,8 +75,8 @@ def test_should_support_service_cidr_api_operations(rest, label):
         )
         assert "field is immutable" in refused["message"]
         rest.delete(RANGES, labelSelector=selector)
+        wait_until(lambda: not rest.get(RANGES, labelSelector=selector)["items"], 30)
         events.until("DELETED")
-    assert rest.get(RANGES, labelSelector=selector)["items"] == []
 
 
 def test_should_support_ip_address_api_operations(rest, label):
