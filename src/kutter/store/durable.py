@@ -16,7 +16,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,13 @@ _log = get_logger("store")
 SCHEMA_VERSION = 1
 BATCH_LIMIT = 1024
 _ROWS_MAX = 1024  # of one statement; SQLite takes some 32 000 values
-# Compaction deletes this many superseded rows at a time, so that it never holds up a commit.
-COMPACT_SLICE = 2000
+# Compaction begins when this many revisions have fallen out of the window, and goes through so
+# many of them at a time, within the commits of others, so that it never holds one up.
+COMPACT_EVERY = 2000
+COMPACT_SLICE = 250
+# Pages given back to the file system at a time, and only when they are a quarter of the file:
+# free pages are mostly written again soon.
+_VACUUM_PAGES = 256
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
@@ -68,10 +73,20 @@ class _Write:
     done: asyncio.Future[None]
 
 
+class _Stop:
+    """Nothing comes after it."""
+
+
+_STOP = _Stop()
+
+
 @dataclass(slots=True)
 class _Compact:
+    """``at_once`` for somebody who waits for it; else it goes along with others' commits."""
+
     revision: int
     done: asyncio.Future[None]
+    at_once: bool = False
 
 
 def _execute(
@@ -107,11 +122,12 @@ class SqliteStore:
         self._live: dict[str, tuple[int, int]] = {}  # key -> (mod, create), unacknowledged too
         self._pending: dict[int, bytes] = {}  # revision -> value not yet committed
         self._assigned = 1
-        self._inbox: queue.SimpleQueue[_Write | _Compact | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Write | _Compact | _Stop] = queue.SimpleQueue()
         self._reader = self._connect()
         self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
         self._compacted = 1
         self._compacting = False
+        self._goals: list[_Compact] = []  # the writer's: what it is compacting towards
         self._closed = False
         self._published: asyncio.Future[None] | None = None  # the next publication, if awaited
         # Set while the writer may take writes; cleared by a failed commit until the loop has
@@ -359,38 +375,46 @@ class SqliteStore:
 
     def _write_loop(self) -> None:
         writer = self._connect()
+        item: _Write | _Compact | _Stop | None
         try:
             while True:
                 self._sound.wait()
-                item = self._inbox.get()
-                if item is None:
-                    return
-                if isinstance(item, _Compact):
-                    self._answer(item.done, self._run_compaction(writer, item.revision))
+                try:
+                    item = self._inbox.get(block=not self._goals)
+                except queue.Empty:
+                    self._compact_some(writer)
                     continue
-                batch = [item]
-                after: _Compact | None = None
-                stop = False
-                while len(batch) < BATCH_LIMIT:
-                    try:
-                        more = self._inbox.get_nowait()
-                    except queue.Empty:
-                        break
-                    if isinstance(more, _Write):
-                        batch.append(more)
-                        continue
-                    after, stop = more, more is None
-                    break
-                error = self._commit(writer, batch)
-                if error is not None:
-                    self._sound.clear()
-                self._loop.call_soon_threadsafe(self._committed, batch, error)
-                if after is not None:
-                    self._answer(after.done, self._run_compaction(writer, after.revision))
-                if stop:
+                if isinstance(item, _Write):
+                    item = self._write_batch(writer, item)
+                if isinstance(item, _Compact):
+                    self._goals.append(item)
+                if isinstance(item, _Stop) or (isinstance(item, _Compact) and item.at_once):
+                    while self._goals:
+                        self._compact_some(writer)
+                if isinstance(item, _Stop):
                     return
         finally:
             writer.close()
+
+    def _write_batch(self, writer: sqlite3.Connection, first: _Write) -> _Compact | _Stop | None:
+        """Commit what waits, and answer what came behind it that is no write."""
+        batch = [first]
+        after: _Compact | _Stop | None = None
+        while len(batch) < BATCH_LIMIT:
+            try:
+                more = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            if isinstance(more, _Write):
+                batch.append(more)
+                continue
+            after = more
+            break
+        error = self._commit(writer, batch)
+        if error is not None:
+            self._sound.clear()
+        self._loop.call_soon_threadsafe(self._committed, batch, error)
+        return after
 
     def _commit(self, writer: sqlite3.Connection, batch: Iterable[_Write]) -> Exception | None:
         rows: list[Any] = []
@@ -411,16 +435,33 @@ class SqliteStore:
             v for key, revision in live.items() if revision is not None for v in (key, revision)
         ]
         gone = [key for key, revision in live.items() if revision is None]
-        try:
-            writer.execute("BEGIN IMMEDIATE")
+
+        def write_rows() -> None:
             _execute(writer, "INSERT INTO log VALUES ", 6, rows)
             _execute(writer, "INSERT OR REPLACE INTO live VALUES ", 2, puts)
             _execute(writer, "DELETE FROM live WHERE key IN (VALUES ", 1, gone, ")")
+
+        error = self._transact(writer, write_rows)
+        if error is not None and self._goals:
+            # It may have been the compaction's: that fails alone, the writes are tried again.
+            self._give_up_compaction(error)
+            error = self._transact(writer, write_rows)
+        return error
+
+    def _transact(self, writer: sqlite3.Connection, write: Callable[[], None]) -> Exception | None:
+        """One commit: of what ``write`` writes and of the next slice of a compaction."""
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+            write()
+            reached = self._compact_slice(writer) if self._goals else self._compacted
             writer.execute("COMMIT")
         except sqlite3.Error as error:
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
             return error
+        self._compacted = reached
+        while self._goals and self._goals[0].revision <= reached:
+            self._answer(self._goals.pop(0).done, self._vacuum(writer))
         return None
 
     def _committed(self, batch: list[_Write], error: Exception | None) -> None:
@@ -450,8 +491,8 @@ class SqliteStore:
                 break
             if isinstance(item, _Write):
                 failed.append(item)
-            elif item is None:
-                self._inbox.put(None)
+            elif isinstance(item, _Stop):
+                self._inbox.put(_STOP)
                 break
             else:
                 self._answer(item.done, error)
@@ -479,7 +520,7 @@ class SqliteStore:
 
     def _maybe_compact(self) -> None:
         """Compact by itself once enough has fallen out of the window."""
-        if self._compacting or self._history.oldest - self._compacted < COMPACT_SLICE:
+        if self._compacting or self._history.oldest - self._compacted < COMPACT_EVERY:
             return
         self._compacting = True
         done: asyncio.Future[None] = self._loop.create_future()
@@ -491,30 +532,43 @@ class SqliteStore:
         if not done.cancelled() and done.exception() is not None:
             _log.error("compaction failed", error=str(done.exception()))
 
-    def _run_compaction(self, writer: sqlite3.Connection, revision: int) -> Exception | None:
-        """Delete rows superseded at or before ``revision``, in slices."""
+    def _compact_some(self, writer: sqlite3.Connection) -> None:
+        """A slice while there is nothing to write."""
+        error = self._transact(writer, lambda: None)
+        if error is not None:
+            self._give_up_compaction(error)
+
+    def _give_up_compaction(self, error: Exception) -> None:
+        while self._goals:
+            self._answer(self._goals.pop(0).done, error)
+
+    def _compact_slice(self, writer: sqlite3.Connection) -> int:
+        """Delete what was superseded in the next slice; answers the revision that reaches to."""
+        low = self._compacted
+        high = min(self._goals[0].revision, low + COMPACT_SLICE)
+        if high <= low:
+            return low
+        writer.execute(
+            "DELETE FROM log WHERE revision IN (SELECT previous_revision FROM log"
+            " WHERE revision > ? AND revision <= ? AND previous_revision > 0)",
+            (low, high),
+        )
+        writer.execute(
+            "DELETE FROM log WHERE revision > ? AND revision <= ? AND value IS NULL"
+            " AND revision < (SELECT max(revision) FROM log)",
+            (low, high),
+        )
+        writer.execute("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (high,))
+        return high
+
+    def _vacuum(self, writer: sqlite3.Connection) -> Exception | None:
+        """Give some free pages back if they are many."""
         try:
-            low = self._compacted
-            while low < revision:
-                high = min(revision, low + COMPACT_SLICE)
-                writer.execute("BEGIN IMMEDIATE")
-                writer.execute(
-                    "DELETE FROM log WHERE revision IN (SELECT previous_revision FROM log"
-                    " WHERE revision > ? AND revision <= ? AND previous_revision > 0)",
-                    (low, high),
-                )
-                writer.execute(
-                    "DELETE FROM log WHERE revision > ? AND revision <= ? AND value IS NULL"
-                    " AND revision < (SELECT max(revision) FROM log)",
-                    (low, high),
-                )
-                writer.execute("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (high,))
-                writer.execute("COMMIT")
-                low = self._compacted = high
-            writer.execute("PRAGMA incremental_vacuum")
+            free = writer.execute("PRAGMA freelist_count").fetchone()[0]
+            pages = writer.execute("PRAGMA page_count").fetchone()[0]
+            if free * 4 > pages:
+                writer.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
         except sqlite3.Error as error:
-            if writer.in_transaction:
-                writer.execute("ROLLBACK")
             return error
         return None
 
@@ -522,7 +576,7 @@ class SqliteStore:
         self._history.check(revision, self.revision)
         self._history.forget_before(revision)
         done: asyncio.Future[None] = self._loop.create_future()
-        self._inbox.put(_Compact(revision, done))
+        self._inbox.put(_Compact(revision, done, at_once=True))
         await done
 
     # Watching
@@ -542,7 +596,7 @@ class SqliteStore:
         self._closed = True
         if self._expiry_task is not None:
             self._expiry_task.cancel()
-        self._inbox.put(None)
+        self._inbox.put(_STOP)
         await asyncio.to_thread(self._thread.join)
         # The thread's last acknowledgements are callbacks of this loop; let them run.
         await asyncio.sleep(0)
