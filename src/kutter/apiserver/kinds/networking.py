@@ -20,9 +20,22 @@ Errors = list[FieldError]
 _PATH_TYPES = ["Exact", "ImplementationSpecific", "Prefix"]
 
 
+# How the class was named before there was a field for it.
+_CLASS = "kubernetes.io/ingress.class"
+
+
 class IngressKind(SpecKind):
     def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
         tree["status"] = {"loadBalancer": {}}
+
+    def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
+        errors = super().validate_create(context, tree)
+        named = ((tree.get("metadata") or {}).get("annotations") or {}).get(_CLASS)
+        chosen = (tree.get("spec") or {}).get("ingressClassName")
+        if named is not None and chosen is not None and named != chosen:
+            detail = "must match `ingressClassName` when both are specified"
+            errors.append(invalid(f"annotations.{_CLASS}", named, detail))
+        return errors
 
     def check(self, tree: Tree) -> list[FieldError]:
         errors: Errors = []
@@ -271,7 +284,7 @@ def _ip_block(errors: Errors, block: Tree, path: str) -> None:
             or not inner.subnet_of(network)
             or inner.prefixlen == network.prefixlen
         ):
-            errors.append(invalid(here, part, f"must be a strict subset of `{path}.cidr`"))
+            errors.append(invalid(here, part, "must be a strict subset of `cidr`"))
 
 
 class ServiceCIDRKind(SpecKind):

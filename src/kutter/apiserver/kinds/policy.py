@@ -9,6 +9,7 @@ from kutter.apiserver.kinds.standard import SpecKind, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import quantities, text
+from kutter.apiserver.validation.conditions import validate_conditions
 from kutter.apiserver.validation.metadata import checked, validate_label_selector
 from kutter.apiserver.validation.workloads import at_most_whole, counts, int_or_percent
 
@@ -44,10 +45,11 @@ class PodDisruptionBudgetKind(SpecKind):
         return errors
 
     def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
-        errors: Errors = []
+        status = new.get("status") or {}
+        errors = validate_conditions(status.get("conditions") or [], "status.conditions")
         counts(
             errors,
-            new.get("status") or {},
+            status,
             "status",
             "disruptionsAllowed",
             "currentHealthy",
