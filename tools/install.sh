@@ -45,8 +45,10 @@ spec=.venv/share/cel-spec
 if [ "$what" = test ] && [ ! -d "$spec" ]; then
     echo "Fetching the tests of the CEL specification"
     fetched=$(mktemp -d)
-    .venv/bin/python -m pip download -q --disable-pip-version-check --no-deps \
-        --no-binary :all: -d "$fetched" cel-python==0.5.0
+    echo "cel-python==0.5.0 --hash=sha256:3eb0a619e8df0f338d0430cda01427a742e77e3c433a1c7c3ebd409cd804c45a" \
+        > "$fetched/requirements.txt"
+    .venv/bin/python -m pip download -q --disable-pip-version-check --no-deps --require-hashes \
+        --no-binary :all: -d "$fetched" -r "$fetched/requirements.txt"
     mkdir -p "$fetched/spec" .venv/share
     tar -xzf "$fetched"/cel_python-*.tar.gz -C "$fetched/spec" --strip-components=2 \
         --wildcards '*/features/*.textproto'

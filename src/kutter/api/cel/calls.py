@@ -16,6 +16,8 @@ from kutter.api.cel.values import equal, is_map, type_of
 
 _SCALARS = frozenset(("bool", "int", "uint", "double", "timestamp", "duration"))
 DYNAMIC = frozenset(("dyn", "param", "error"))
+# flatten() takes lists that are flat already, when it is not known before.
+_UNSEEN = DYNAMIC | {"list"}
 
 
 def only(overloads: list[Overload]) -> Overload | None:
@@ -125,7 +127,7 @@ def accepts(wanted: Type, value: Any) -> bool:
     found = type_of(value)
     if found.kind != kind:
         return False
-    if kind == "list" and wanted.params and wanted.params[0].kind not in DYNAMIC and len(value):
+    if kind == "list" and wanted.params and wanted.params[0].kind not in _UNSEEN and len(value):
         return accepts(wanted.params[0], value[0])
     if kind == "map" and wanted.params and wanted.params[0].kind not in DYNAMIC and len(value):
         return accepts(wanted.params[0], next(iter(value)))
