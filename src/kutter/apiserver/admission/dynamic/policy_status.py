@@ -64,7 +64,7 @@ class PolicyStatus:
         if policy is None or _is_checked(policy):
             return
         checker = TypeChecker(server.catalog, server.definitions.schema_of)
-        warnings = checker.check(policy)
+        warnings = await checker.check(policy)
         uid, generation = policy["metadata"]["uid"], policy["metadata"].get("generation", 0)
 
         def change(old: Tree | None) -> Tree:

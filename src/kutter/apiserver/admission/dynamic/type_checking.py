@@ -6,6 +6,7 @@ generations. Upstream: ``apiserver/pkg/admission/plugin/policy/validating/typech
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from itertools import product
 
@@ -29,36 +30,35 @@ class TypeChecker:
         self._catalog = catalog
         self._custom_schema = custom_schema
 
-    def check(self, policy: Tree) -> list[Tree]:
-        """``expressionWarnings`` of a validating policy."""
+    async def check(self, policy: Tree) -> list[Tree]:
+        """``expressionWarnings`` of a validating policy. Others run between two expressions."""
         spec: Tree = policy.get("spec") or {}
-        kind = spec.get("paramKind")
-        types = self._types(spec)
+        compositions = [(shown, _compose(spec, known)) for shown, known in self._known(spec)]
         warnings: list[Tree] = []
         for i, validation in enumerate(spec.get("validations") or ()):
             for field in ("expression", "messageExpression"):
                 text = validation.get(field)
                 if not text:
                     continue
-                found = [
-                    f"{shown}: {error}\n"
-                    for shown, type in types
-                    if (error := self._check(spec, kind, type, str(text)))
-                ]
+                found: list[str] = []
+                for shown, composition in compositions:
+                    await asyncio.sleep(0)
+                    error = composition.compile(str(text)).error
+                    if error:
+                        found.append(f"{shown}: {error.removeprefix(COMPILATION_FAILED)}\n")
                 if found:
                     path = f"spec.validations[{i}].{field}"
                     warnings.append({"fieldRef": path, "warning": "\n".join(found)})
         return warnings
 
-    def _check(self, spec: Tree, kind: Tree | None, type: Type, text: str) -> str:
-        known = {"object": type, "oldObject": type}
-        if kind is not None:
-            known["params"] = self._param_type(kind)
-        composition = Composition(params=kind is not None, variables=True, types=known)
-        for variable in spec.get("variables") or ():
-            composition.add_variable(str(variable["name"]), str(variable["expression"]))
-        error = composition.compile(text).error
-        return error.removeprefix(COMPILATION_FAILED)
+    def _known(self, spec: Tree) -> list[tuple[str, dict[str, Type]]]:
+        """The types of what expressions name, for each kind the rules name."""
+        kind = spec.get("paramKind")
+        more = {} if kind is None else {"params": self._param_type(kind)}
+        return [
+            (shown, {"object": type, "oldObject": type, **more})
+            for shown, type in self._types(spec)
+        ]
 
     def _types(self, spec: Tree) -> list[tuple[str, Type]]:
         """The kinds the rules name outright, by name."""
@@ -98,3 +98,11 @@ class TypeChecker:
             return type_of_schema(custom, root=True)
         schema = schema_for(resource.group, resource.version, resource.kind)
         return None if schema is None else type_of_node(schema.node)
+
+
+def _compose(spec: Tree, known: dict[str, Type]) -> Composition:
+    params = spec.get("paramKind") is not None
+    composition = Composition(params=params, variables=True, types=known)
+    for variable in spec.get("variables") or ():
+        composition.add_variable(str(variable["name"]), str(variable["expression"]))
+    return composition

@@ -15,7 +15,7 @@ SCHEMA = {
 }
 
 
-def check(expression: str, *, kinds: Any = ("apps", "deployments"), **spec: Any) -> list[Any]:
+async def check(expression: str, *, kinds: Any = ("apps", "deployments"), **spec: Any) -> list[Any]:
     catalog = Catalog()
     catalog.add(WIDGETS)
 
@@ -34,41 +34,45 @@ def check(expression: str, *, kinds: Any = ("apps", "deployments"), **spec: Any)
         "validations": [{"expression": expression}],
         **spec,
     }
-    return TypeChecker(catalog, custom).check({"metadata": {"name": "p"}, "spec": whole})
+    return await TypeChecker(catalog, custom).check({"metadata": {"name": "p"}, "spec": whole})
 
 
-def test_good_ones() -> None:
-    assert check("object.spec.replicas > 1 && oldObject == null") == []
+async def test_good_ones() -> None:
+    assert await check("object.spec.replicas > 1 && oldObject == null") == []
     assert (
-        check("object.metadata.labels['a'] == 'b' && authorizer.path('/x').check('get').allowed()")
+        await check(
+            "object.metadata.labels['a'] == 'b' && authorizer.path('/x').check('get').allowed()"
+        )
         == []
     )
 
 
-def test_faults_name_kind_and_place() -> None:
-    (found,) = check("object.spec.replicas == 'x'", kinds=("apps", "deployments", "replicasets"))
+async def test_faults_name_kind_and_place() -> None:
+    (found,) = await check(
+        "object.spec.replicas == 'x'", kinds=("apps", "deployments", "replicasets")
+    )
     assert found["fieldRef"] == "spec.validations[0].expression"
     both = found["warning"].split("\n\n")
     assert both[0].startswith("apps/v1, Kind=Deployment: ERROR: <input>:1:22: found no matching")
     assert both[1].startswith("apps/v1, Kind=ReplicaSet: ERROR")
 
 
-def test_variables_carry_types() -> None:
+async def test_variables_carry_types() -> None:
     variables = [{"name": "n", "expression": "object.spec.replicas"}]
-    assert check("variables.n > 1", variables=variables) == []
-    assert check("variables.n > '1'", variables=variables)
+    assert await check("variables.n > 1", variables=variables) == []
+    assert await check("variables.n > '1'", variables=variables)
 
 
-def test_custom_kinds_and_parameters() -> None:
-    assert check("object.spec.size > 1", kinds=("example.com", "widgets")) == []
-    (found,) = check("object.spec.color == 'x'", kinds=("example.com", "widgets"))
+async def test_custom_kinds_and_parameters() -> None:
+    assert await check("object.spec.size > 1", kinds=("example.com", "widgets")) == []
+    (found,) = await check("object.spec.color == 'x'", kinds=("example.com", "widgets"))
     assert "undefined field 'color'" in found["warning"]
     kind = {"apiVersion": "v1", "kind": "ConfigMap"}
-    assert check("params.data['a'] == 'b'", paramKind=kind) == []
-    assert check("params.data == 1", paramKind=kind)
+    assert await check("params.data['a'] == 'b'", paramKind=kind) == []
+    assert await check("params.data == 1", paramKind=kind)
 
 
-def test_what_is_not_named_outright_is_not_judged() -> None:
-    assert check("object.nope == 1", kinds=("*", "deployments")) == []
-    assert check("object.nope == 1", kinds=("apps", "*")) == []
-    assert check("object.nope == 1", kinds=("apps", "unknown")) == []
+async def test_what_is_not_named_outright_is_not_judged() -> None:
+    assert await check("object.nope == 1", kinds=("*", "deployments")) == []
+    assert await check("object.nope == 1", kinds=("apps", "*")) == []
+    assert await check("object.nope == 1", kinds=("apps", "unknown")) == []
