@@ -124,7 +124,7 @@ def test_new_events_are_held_to_more(rest, more, said):
 def test_what_an_event_says_does_not_change(rest):
     rest.post(EVENTS, event("fixed"))
     merge = {"content-type": "application/merge-patch+json"}
-    for change in ({"reason": "Otherwise"}, {"note": "else"}, {"series": {"count": 1}}):
+    for change in ({"reason": "Otherwise"}, {"action": "Else"}, {"series": {"count": 1}}):
         rest.fails(422, "Invalid", "PATCH", f"{EVENTS}/fixed", change, headers=merge)
     # Through the core group everything may change, as ever.
     core = "/api/v1/namespaces/default/events/fixed"

@@ -1,8 +1,8 @@
 """Events: kept for an hour, written in two ways.
 
 The rows are the core group's. What comes through ``events.k8s.io/v1`` is held to more: it says
-when, what and by whom, and but for its series it never changes. Rules and texts are upstream's
-(``pkg/apis/core/validation/events.go``).
+when, what and by whom, and but for its note and series it never changes. Rules and texts are
+upstream's (``pkg/apis/core/validation/events.go``).
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ _REFERENCE = (
 _LABELS = frozenset(
     f"{about}.{f}" for about in ("involvedObject", "regarding") for f in _REFERENCE
 ) | {"reason", "reportingComponent", "reportingController", "source", "type"}
-# Stored field, and what its errors call it.
+# Stored field, and what its errors call it. Not the message: conformance patches the note.
 _IMMUTABLE = {
     "involvedObject": "involvedObject",
     "reason": "reason",
-    "message": "message",
     "source": "source",
     "firstTimestamp": "firstTimestamp",
     "lastTimestamp": "lastTimestamp",
