@@ -320,6 +320,37 @@ async def test_a_caller_that_goes_leaves_the_line(busy):
     assert api.server.fairness.levels["small"].waiting == 0
 
 
+async def test_a_flood_of_one_caller_does_not_keep_others_waiting():
+    """A hundred times as many requests as seats, and somebody who asks one by one meanwhile."""
+
+    class Busy(Slow):
+        async def authorize(self, attributes):
+            await asyncio.sleep(0.002)
+            return Decision(allowed=True)
+
+    ports = Busy()
+    server = await start_server(authorizer=ports, authenticator=ports, seats=4)
+    queued = {
+        "type": "Queue",
+        "queuing": {"queues": 64, "handSize": 4, "queueLengthLimit": 400},
+    }
+    both = [schema(name, "small", user=name) for name in ("ann", "bob")]
+    server.fairness.configure([level("small", shares=10**9, response=queued)], both)
+    api = Api(server)
+    flood = [
+        asyncio.ensure_future(api.call("GET", PODS, headers={"who": "ann"})) for _ in range(400)
+    ]
+    await until(lambda: server.fairness.levels["small"].waiting >= 300)
+    for _ in range(10):
+        assert (await api.call("GET", PODS, headers={"who": "bob"})).status == 200
+    # In order of arrival all of the flood would have come first.
+    still = sum(1 for call in flood if not call.done())
+    assert still >= 200
+    answers = await asyncio.gather(*flood)
+    assert {answer.status for answer in answers} == {200}
+    await server.stop()
+
+
 async def test_a_watch_keeps_its_seat_only_until_it_has_begun():
     server = await start_server(authenticator=Slow(), seats=10)
     api = Api(server)
