@@ -97,7 +97,7 @@ def test_explain(tour: Tour) -> None:
     assert "FIELD: resources <ResourceRequirements>" in shown
     assert re.search(r"^ +limits\s+<map\[string\]", shown, re.MULTILINE)
     whole = tour.ok("explain", "deployment", "--recursive")
-    assert re.search(r"^ +maxSurge\s+<", whole, re.MULTILINE)
+    assert re.search(r"^ +maxSurge\s+<IntOrString>", whole, re.MULTILINE)
     assert re.search(r"^ +mountPath\s+<string> -required-", whole, re.MULTILINE)
     assert "VERSION:    v2" in tour.ok("explain", "hpa")
     assert "VERSION:    v1" in tour.ok("explain", "hpa", "--api-version=autoscaling/v1")
