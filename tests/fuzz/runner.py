@@ -32,6 +32,8 @@ UPSTREAMS_500 = (
     "unable to find api field in struct",
     "does not contain declared merge key",
     "failed to create typed live object",
+    "unknown patch type",
+    "failed to allocate a serviceIP: range is full",
 )
 SWEEP_EVERY = 2000
 _STREAM_S = 0.05

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.apiserver_harness import Api, start_server
+from tests.apiserver_harness import ADMIN, Api, start_server
 
 APPLY = {"content-type": "application/apply-patch+yaml"}
 
@@ -47,3 +47,17 @@ async def test_applying_to_an_object_without_owners_whose_list_lacks_its_key(api
     # Upstream's answer, which has no reason: "an element that omits all key fields".
     assert answer.status == 500
     assert b"failed to create typed live object" in answer.body
+
+
+def test_a_review_with_odd_owners_is_answered_in_any_form(kutter_cluster_factory) -> None:
+    cluster = kutter_cluster_factory()
+    api = Api(cluster.plane.api)
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    asked = {
+        "metadata": {"managedFields": [{"manager": "a", "time": "x"}]},
+        "spec": {"nonResourceAttributes": {"path": "/version", "verb": "get"}},
+    }
+    for media in ("application/json", "application/vnd.kubernetes.protobuf"):
+        answer = cluster.run(api.call("POST", path, asked, headers={"accept": media}, user=ADMIN))
+        assert answer.status == 201
+        assert b"managedFields" not in answer.body

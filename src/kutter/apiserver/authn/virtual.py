@@ -42,6 +42,8 @@ class ReviewHandler:
     async def __call__(self, call: Call) -> Response:
         accepted = call.negotiate(convertible=False)
         tree = decode_object(call)
+        # Nothing is stored, so nobody owns fields of it; nor has anything checked these.
+        tree["metadata"].pop("managedFields", None)
         check_namespace(tree, call.info.namespace)
         tree = await _admit(call, tree)
         answered = await self._review.review(tree, call.user, call.info.namespace)
