@@ -31,6 +31,7 @@ from kutter.http.relay import proxy_request
 from kutter.http.tls import client_context
 
 _CHECK_TIMEOUT_S = 5.0
+_CONNECTIONS = 4096  # each watch that passes through holds one
 _DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
 _PATH_SAFE = "/:@!$&'()*+,;=~-._"
 # The other server's own, which ours stand for.
@@ -64,7 +65,9 @@ class Remote:
         self._context: ssl.SSLContext | None = None
         self._stamp: tuple[int, int] | None = None
         self._client = HttpClient(
-            tls=self._tls, server_hostname=f"{self.service}.{self.namespace}.svc"
+            tls=self._tls,
+            server_hostname=f"{self.service}.{self.namespace}.svc",
+            max_connections=_CONNECTIONS,
         )
 
     @property
