@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from kutter.api.resources import Resource
+from kutter.apiserver.openapi_protobuf import encode_document
 from kutter.apiserver.ports import Tree
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -41,6 +42,8 @@ class Answer(Protocol):
 class DocumentError(ValueError):
     """A document that is not what its path promises."""
 
+
+_EMPTY: Tree = {"swagger": "2.0", "info": {"title": "", "version": ""}}
 
 Get = Callable[..., Awaitable[Any]]
 
@@ -74,17 +77,23 @@ class Documents:
 
 
 async def fetch(get: Get, group: str, version: str) -> Documents:
-    """Ask a server for its documents. What it does not have, or what is none, stays empty.
+    """Ask a server for its documents. What it does not have, or what is none, stays empty; so
+    does an OpenAPI v2 that cannot be written in every form it is published in.
 
     Raises OSError, and DocumentError for documents that say something else than they should.
     """
     try:
         found = await _fetch(get, group, version)
         found.resources(group, version)  # judged here, not by whoever asks later
-        return found
     except (AttributeError, TypeError, KeyError) as error:
         # Another's JSON, of whatever form; walking it found a value of another type.
         raise DocumentError(f"malformed document: {error}") from error
+    try:
+        # It will be part of our own document, in all its forms.
+        encode_document({**_EMPTY, "paths": found.paths, "definitions": found.definitions})
+    except (AttributeError, TypeError, KeyError, ValueError):
+        found.paths, found.definitions = {}, {}
+    return found
 
 
 async def _fetch(get: Get, group: str, version: str) -> Documents:
