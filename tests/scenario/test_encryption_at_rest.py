@@ -9,8 +9,10 @@ import pytest
 import yaml
 from tests.conformance_kit import Rest, wait_until
 
+from kutter.api.catalog import Catalog
 from kutter.apiserver import configuration_file
-from kutter.apiserver.encryption.configuration import ensure_encryption_file
+from kutter.apiserver.encryption.configuration import ensure_encryption_file, parse_encryption
+from kutter.apiserver.encryption.store import build_rules
 from kutter.cluster.api_options import ApiServerOptions
 from kutter.testing.cluster import LocalCluster
 
@@ -122,6 +124,25 @@ def test_keys_are_rotated_by_editing_the_file(tmp_path: Path, keys: Path) -> Non
     with cluster(tmp_path) as running:
         found = Rest(running.kubernetes_client()).get(f"{SECRETS}/one")
         assert found["data"]["password"] == encoded(MARK)
+
+
+def test_a_write_of_what_is_there_renews_what_an_old_key_wrote(tmp_path: Path, keys: Path) -> None:
+    """``kubectl get secrets -o json | kubectl replace -f -``, as upstream's rotation goes."""
+    edit_keys(keys, "a")
+    with cluster(tmp_path) as running:
+        rest = Rest(running.kubernetes_client())
+        before = rest.post(SECRETS, secret("one"))
+        edit_keys(keys, "ba")
+        # As the server does it for a new file, but for the rewriting that comes after.
+        rules = build_rules(parse_encryption(keys.read_bytes()), Catalog)
+        running.plane.store.rules = rules
+        renewed = rest.put(f"{SECRETS}/one", rest.get(f"{SECRETS}/one"))
+        assert renewed["data"] == before["data"]
+        version = renewed["metadata"]["resourceVersion"]
+        assert version != before["metadata"]["resourceVersion"]
+        again = rest.put(f"{SECRETS}/one", rest.get(f"{SECRETS}/one"))
+        assert again["metadata"]["resourceVersion"] == version
+    assert b"k8s:enc:aesgcm:v1:b:" in on_disk(tmp_path)
 
 
 def test_a_wrong_key_stops_the_start_and_names_the_object(tmp_path: Path, keys: Path) -> None:
