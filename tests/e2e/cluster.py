@@ -73,7 +73,7 @@ class Cluster:
         )
 
     def up(self) -> str:
-        return self.kutter("up").stderr
+        return self.kutter("up", "--wait", "180", timeout_s=240).stderr
 
     def down(self, *flags: str) -> str:
         return self.kutter("down", *flags).stdout

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -56,10 +57,17 @@ def _is_group(group: str) -> bool:
 
 
 def shares_to_weight(shares: int) -> int:
-    """cpu.shares (2..262144) as cpu.weight (1..10000), the mapping runc and the kubelet use."""
+    """cpu.shares (2..262144) as cpu.weight (1..10000), as the kubelet maps them since v1.35.
+
+    A curve through the least, the default (1024 is 100) and the largest value; before, a straight
+    line made the default a 39th, and containers lost to everything else on the machine.
+    """
     if shares <= 0:
         return 0
-    return 1 + ((min(max(shares, 2), 262144) - 2) * 9999) // 262142
+    bits = math.log2(min(max(shares, 2), 262144))
+    if bits <= 1:
+        return 1
+    return min(10000, math.ceil(10 ** ((bits * bits + 125 * bits) / 612 - 7 / 34)))
 
 
 def _read(path: Path) -> str:

@@ -37,11 +37,12 @@ def test_tells_the_layouts_apart():
 
 
 def test_shares_become_weights_as_the_kubelet_has_it():
-    assert [shares_to_weight(n) for n in (0, 1, 2, 1024, 262144, 1 << 30)] == [
+    assert [shares_to_weight(n) for n in (0, 1, 2, 256, 1024, 262144, 1 << 30)] == [
         0,
         1,
         1,
-        39,
+        35,
+        100,
         10000,
         10000,
     ]
@@ -94,7 +95,7 @@ def test_v2_limits_and_usage(v2: Cgroups):
     (folder / "cgroup.controllers").write_text("cpu memory pids\n")
     limits = Limits(cpu_shares=1024, cpu_quota_us=50_000, memory_bytes=-1, pids=9)
     v2.write_limits("/g", limits)
-    assert (folder / "cpu.weight").read_text() == "39"
+    assert (folder / "cpu.weight").read_text() == "100"
     assert (folder / "cpu.max").read_text() == "50000 100000"
     assert (folder / "memory.max").read_text() == "max"
     assert (folder / "pids.max").read_text() == "9"

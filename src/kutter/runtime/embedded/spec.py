@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kutter.linux.cgroups import shares_to_weight
 from kutter.linux.seccomp import render_default_profile
 from kutter.runtime.cri import (
     ContainerConfig,
@@ -206,8 +207,9 @@ def render_resources(
     resources: Resources, devices: Sequence[dict[str, Any]], *, host: Host
 ) -> dict[str, Any]:
     """``linux.resources``; what is not set is left to the kernel."""
+    # On version 2 the weight is said outright: OCI runtimes differ in what they make of shares.
     cpu = {
-        "shares": resources.cpu_shares,
+        "shares": None if host.cgroup_v2 else resources.cpu_shares,
         "quota": resources.cpu_quota_us,
         "period": resources.cpu_period_us,
         "cpus": resources.cpuset_cpus,
@@ -229,9 +231,13 @@ def render_resources(
         out["hugepageLimits"] = [
             {"pageSize": size, "limit": limit} for size, limit in resources.hugepage_limits.items()
         ]
+    unified = {}
+    if host.cgroup_v2 and resources.cpu_shares:
+        unified["cpu.weight"] = str(shares_to_weight(resources.cpu_shares))
     if host.cgroup_v2 and resources.memory_limit_bytes:
         # As the kubelet: one process over the limit ends the container, not just itself.
-        out["unified"] = {"memory.oom.group": "1"}
+        unified["memory.oom.group"] = "1"
+    out["unified"] = unified
     return {key: value for key, value in out.items() if value}
 
 

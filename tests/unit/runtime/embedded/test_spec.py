@@ -144,7 +144,8 @@ def test_limits_and_the_group_kill_of_version_2():
     assert resources["pids"] == {"limit": 3}
     assert "unified" not in resources
     v2 = _spec(config, host=Host(cgroup_v2=True))["linux"]["resources"]
-    assert v2["unified"] == {"memory.oom.group": "1"}
+    assert v2["unified"] == {"cpu.weight": "2", "memory.oom.group": "1"}
+    assert "cpu" not in v2, "what the OCI runtime would make of shares is not asked for"
 
 
 def test_the_environment_prefers_the_caller():
