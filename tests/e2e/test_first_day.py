@@ -175,7 +175,11 @@ def test_logs(space: Space, web: str) -> None:
     assert len(space.run("logs", web, "--tail=1").stdout.splitlines()) == 1
     stamped = space.run("logs", web, "--timestamps").stdout.splitlines()[0]
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|[+-]\d\d:\d\d) started", stamped)
-    assert space.run("logs", web, "--since=1h").stdout.startswith("started")
+    assert len(space.run("logs", web, "--limit-bytes=1").stdout) == 1
+    for since in ("1h", "24h"):
+        assert space.run("logs", web, f"--since={since}").stdout.startswith("started")
+    recent = space.run("logs", web, "--since=1s").stdout
+    assert len(recent) < len(space.run("logs", web, "--since=24h").stdout)
 
 
 def test_previous_logs_after_a_restart(space: Space) -> None:

@@ -56,11 +56,11 @@ def keys(tmp_path: Path) -> Path:
     return path
 
 
-def edit_keys(path: Path, names: str) -> None:
+def edit_keys(path: Path, names: str, provider: str = "aesgcm") -> None:
     """The provider's keys, by one letter each, in order."""
     tree = yaml.safe_load(path.read_text())
     made = [{"name": n, "secret": encoded(n * 32)} for n in names]
-    tree["resources"][0]["providers"] = [{"aesgcm": {"keys": made}}, {"identity": {}}]
+    tree["resources"][0]["providers"] = [{provider: {"keys": made}}, {"identity": {}}]
     path.write_text(yaml.safe_dump(tree))
 
 
@@ -110,20 +110,23 @@ def test_what_was_plain_is_encrypted_at_the_next_start(tmp_path: Path, keys: Pat
     assert b"k8s:enc:aesgcm:v1:key1:" in on_disk(tmp_path)
 
 
-def test_keys_are_rotated_by_editing_the_file(tmp_path: Path, keys: Path) -> None:
-    edit_keys(keys, "a")
+@pytest.mark.parametrize("provider", ["aesgcm", "secretbox"])
+def test_keys_are_rotated_by_editing_the_file(tmp_path: Path, keys: Path, provider: str) -> None:
+    edit_keys(keys, "a", provider)
     with cluster(tmp_path) as running:
         rest = Rest(running.kubernetes_client())
         before = rest.post(SECRETS, secret("one"))["metadata"]["resourceVersion"]
         # A no-op write of what is written with today's key stays one.
         same = rest.put(f"{SECRETS}/one", rest.get(f"{SECRETS}/one"))
         assert same["metadata"]["resourceVersion"] == before
-        edit_keys(keys, "ba")
+        edit_keys(keys, "ba", provider)
         wait_until(lambda: rest.get(f"{SECRETS}/one")["metadata"]["resourceVersion"] != before, 60)
-    edit_keys(keys, "b")
+    edit_keys(keys, "b", provider)
     with cluster(tmp_path) as running:
         found = Rest(running.kubernetes_client()).get(f"{SECRETS}/one")
         assert found["data"]["password"] == encoded(MARK)
+    assert f"k8s:enc:{provider}:v1:b:".encode() in on_disk(tmp_path)
+    assert encoded(MARK).encode() not in on_disk(tmp_path)
 
 
 def test_a_write_of_what_is_there_renews_what_an_old_key_wrote(tmp_path: Path, keys: Path) -> None:

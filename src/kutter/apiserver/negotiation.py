@@ -2,7 +2,8 @@
 
 Between the ``Accept`` header and the encoders. Pure and cached: callers send few different
 headers. JSON is what a caller without a wish gets; protobuf only who names it, and only of kinds
-that have messages; Tables have none, so the next wish in the header counts.
+that have messages. Tables have none, so the next wish in the header counts; the metadata of any
+kind has one, custom ones included.
 """
 
 from __future__ import annotations
@@ -63,23 +64,23 @@ def negotiate(
     """Choose the answer's form. Raises 406 when nothing acceptable can be made.
 
     ``convertible`` is False where only plain objects are answered (discovery, scale);
-    ``protobuf`` tells whether what is answered has a message.
+    ``protobuf`` tells whether what is answered has a message of its own.
     """
     if not header:
         return _PLAIN
     for media, params in _clauses(header):
+        wanted = params.get("as", "")
+        form = _CONVERSIONS.get(wanted)
         if media in ("*/*", "application/*"):
             chosen = JSON
-        elif media in (JSON, YAML) or (media == PROTOBUF and protobuf):
+        elif media in (JSON, YAML) or (media == PROTOBUF and (protobuf or form == "partial")):
             chosen = media
         else:
             continue
         if watch and chosen == YAML:
             continue
-        wanted = params.get("as", "")
         if not wanted:
             return Accepted(media=chosen)
-        form = _CONVERSIONS.get(wanted)
         if form == "table" and chosen == PROTOBUF:
             continue
         if (

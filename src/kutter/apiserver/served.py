@@ -107,9 +107,9 @@ class Served:
     def encoder_for(self, accepted: Accepted, include_object: str = "") -> Encoder:
         """The encoder of the negotiated form."""
         if accepted.media == PROTOBUF:
-            assert self._protobuf_encoder is not None, "negotiated without a message"
             if accepted.form == "partial":
                 return ProtobufPartialEncoder(accepted.version)
+            assert self._protobuf_encoder is not None, "negotiated without a message"
             return self._protobuf_encoder
         if accepted.form == "table":
             include = include_object or "Metadata"

@@ -89,6 +89,11 @@ async def slow(call):
     return review(call)
 
 
+async def late(call):
+    await asyncio.sleep(1.5)
+    return review(call)
+
+
 def annotated(call):
     return review(call, warnings=["look out", "twice"], auditAnnotations={"seen": "by the webhook"})
 
@@ -104,6 +109,7 @@ ANSWERS = {
     "/always-deny": deny_all,
     "/crd": deny_all,
     "/hang": slow,
+    "/late": late,
     "/annotated": annotated,
 }
 
@@ -382,9 +388,9 @@ def test_a_changed_configuration_holds_at_once(rest, webhook, marked, register, 
 
 
 def test_time_is_kept(rest, webhook, marked, register):
-    def timed(**more):
+    def timed(path="/hang", **more):
         name = f"timed-{next(_numbers)}"
-        register(VALIDATING, hook(webhook, "/hang", marked, **more), name=name)
+        register(VALIDATING, hook(webhook, path, marked, **more), name=name)
         found = rest.answer("POST", maps(marked), config_map("slow"))
         rest.delete(f"{VALIDATING}/{name}")
         return found
@@ -395,6 +401,15 @@ def test_time_is_kept(rest, webhook, marked, register):
     assert "?timeout=1s" in found.tree["message"]
     assert found.tree["message"].endswith("context deadline exceeded")
     assert timed(timeoutSeconds=1, failurePolicy="Ignore").status == 201
+    # Late, but within the time it was given, or within the ten seconds of the default.
+    for given in ({"timeoutSeconds": 30}, {}):
+        rest.delete(f"{maps(marked)}/slow")
+        assert timed("/late", failurePolicy="Fail", **given).status == 201
+    # A pod the webhook hangs on.
+    register(VALIDATING, hook(webhook, "/hang", marked, rules=[rule(["pods"])], timeoutSeconds=1))
+    said = refused(rest, 500, "POST", f"/api/v1/namespaces/{marked}/pods", pod("wait-forever"))
+    assert said.endswith("context deadline exceeded")
+    assert rest.gone(f"/api/v1/namespaces/{marked}/pods/wait-forever")
     assert time.monotonic() - began < 60
 
 

@@ -19,6 +19,11 @@ def test_should_apply_a_finalizer_to_a_namespace(rest):
     made["spec"]["finalizers"].append("e2e.example.com/fakeFinalizer")
     updated = rest.put(f"{NAMESPACES}/ns-finalizer/finalize", made)
     assert updated["spec"]["finalizers"] == ["kubernetes", "e2e.example.com/fakeFinalizer"]
+    updated["spec"]["finalizers"].remove("e2e.example.com/fakeFinalizer")
+    updated = rest.put(f"{NAMESPACES}/ns-finalizer/finalize", updated)
+    assert rest.get(f"{NAMESPACES}/ns-finalizer")["spec"]["finalizers"] == ["kubernetes"]
+    updated["spec"]["finalizers"].append("e2e.example.com/fakeFinalizer")
+    rest.put(f"{NAMESPACES}/ns-finalizer/finalize", updated)
     rest.delete(f"{NAMESPACES}/ns-finalizer")
 
     def only_theirs():

@@ -50,12 +50,14 @@ class _Selectable(msgspec.Struct):
         spec, status = self.spec, self.status
         return {
             "spec.nodeName": spec.node_name or "",
+            "spec.host": spec.node_name or "",  # what clients of old call it
             "spec.restartPolicy": spec.restart_policy or "",
             "spec.schedulerName": spec.scheduler_name or "",
             "spec.serviceAccountName": spec.service_account_name or "",
             "spec.hostNetwork": "true" if spec.host_network else "false",
             "status.phase": status.phase or "",
             "status.podIP": status.pod_ip or "",
+            "status.podIPs": "",  # a label upstream knows and never fills
             "status.nominatedNodeName": status.nominated_node_name or "",
         }
 

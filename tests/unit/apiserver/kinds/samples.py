@@ -135,6 +135,13 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "servicecidrs": {"spec": {"cidrs": ["10.43.0.0/16"]}},
     "ipaddresses": {"spec": {"parentRef": {"resource": "services", "name": "web"}}},
+    "resourceslices": {
+        "spec": {
+            "driver": "a.example.com",
+            "nodeName": "n",
+            "pool": {"name": "n", "generation": 1, "resourceSliceCount": 1},
+        }
+    },
     "mutatingwebhookconfigurations": {"webhooks": [_HOOK]},
     "validatingwebhookconfigurations": {"webhooks": [_HOOK]},
     "validatingadmissionpolicies": {

@@ -498,12 +498,14 @@ def test_selectable_fields() -> None:
     assert fields == strategy("pods").selectable_fields(tree)
     assert fields == {
         "spec.nodeName": "n1",
+        "spec.host": "n1",
         "spec.restartPolicy": "Always",
         "spec.schedulerName": "default-scheduler",
         "spec.serviceAccountName": "",
         "spec.hostNetwork": "true",
         "status.phase": "Pending",
         "status.podIP": "",
+        "status.podIPs": "",
         "status.nominatedNodeName": "",
     }
 
