@@ -175,7 +175,9 @@ class Fuzzer:
             if "list" not in target.verbs:
                 continue
             for entry in list(self.api.caches.cache(target.group_resource).entries()):
-                if entry.namespace == "kube-system" or entry.name.startswith(("system:", "kube")):
+                if entry.namespace == "kube-system" or entry.name.startswith(
+                    ("system:", "kube", "kutter:")
+                ):
                     continue
                 if entry.tree["metadata"].get("finalizers"):
                     body = b'{"metadata":{"finalizers":null}}'

@@ -24,8 +24,9 @@ from kutter.store.interface import Event, Record
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 # Events kept per resource for watches that start in the past; upstream keeps between 100 and
-# 102400 by age, we by count.
+# 102400 by age, we by count and by bytes: a few thousand versions of a large object would not fit.
 HISTORY_LIMIT = 4096
+HISTORY_LIMIT_BYTES = 16 << 20
 
 
 Refine = Callable[[bytes], tuple[bytes, bytes]]
@@ -226,6 +227,7 @@ class ResourceCache:
         self.history_floor = 0  # every event after this revision is still in the history
         self._history: deque[CacheEvent] = deque()
         self._history_limit = history_limit
+        self._history_bytes = 0
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
         self._indexes: dict[str, FieldIndex] = {}
@@ -314,9 +316,13 @@ class ResourceCache:
                 previous = self._entry(key, event.value, revision)
             change = CacheEvent("DELETED", previous.moved(revision), previous, revision)
         self.revision = revision
-        self._history.append(change)
-        if len(self._history) > self._history_limit:
-            self.history_floor = self._history.popleft().revision
+        history = self._history
+        history.append(change)
+        self._history_bytes += len(change.current.tail)
+        while len(history) > self._history_limit or self._history_bytes > HISTORY_LIMIT_BYTES:
+            gone = history.popleft()
+            self._history_bytes -= len(gone.current.tail)
+            self.history_floor = gone.revision
         for listener in self.listeners:
             listener(change)
         return change
