@@ -42,6 +42,11 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+def wait_settled(loop: asyncio.AbstractEventLoop) -> None:
+    """From the writer's thread."""
+    asyncio.run_coroutine_threadsafe(settled(), loop).result()
+
+
 class Gate(queue.SimpleQueue[Any]):
     """An inbox that opens once the loop has run everything that is ready."""
 
@@ -53,6 +58,12 @@ class Gate(queue.SimpleQueue[Any]):
         if not self._held:
             self._loop.call_soon(self.open)
         self._held.append(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        if not block:
+            # Whether there is nothing to do is known once nobody is about to ask for something.
+            wait_settled(self._loop)
+        return super().get(block, timeout)
 
     def open(self) -> None:
         held, self._held = self._held, []
@@ -81,8 +92,8 @@ class DoomedStore(SqliteStore):
         return connection
 
     def _before_statement(self, statement: str) -> None:
-        if statement.startswith("BEGIN"):
-            asyncio.run_coroutine_threadsafe(settled(), self._loop).result()
+        if statement.startswith(("BEGIN", "PRAGMA")):
+            wait_settled(self._loop)
         if statement == "COMMIT" and self.overlap is not None and self.chance.random() < 0.4:
             asyncio.run_coroutine_threadsafe(self.overlap(), self._loop).result()
         self.statements -= 1
