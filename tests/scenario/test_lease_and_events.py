@@ -129,3 +129,25 @@ def test_what_an_event_says_does_not_change(rest):
     # Through the core group everything may change, as ever.
     core = "/api/v1/namespaces/default/events/fixed"
     assert rest.patch(core, {"message": "else", "count": 7})["count"] == 7
+
+
+def test_events_are_kept_for_an_hour(tmp_path):
+    """Also over a restart: the second server begins more than an hour later."""
+    place = {"scheduler": False, "controllers": False, "store_file": tmp_path / "store.sqlite"}
+    maps = "/api/v1/namespaces/default/configmaps"
+    with LocalCluster(**place) as running:
+        rest = Rest(running.kubernetes_client())
+        rest.post(EVENTS, event("old"))
+        rest.post(maps, {"metadata": {"name": "stays"}})
+    later = ShiftedClock()
+    later.advance(1800)
+    with LocalCluster(clock=later, **place) as running:
+        rest = Rest(running.kubernetes_client())
+        assert not rest.gone(f"{EVENTS}/old")
+        rest.post(EVENTS, event("young"))
+    later.advance(1900)
+    with LocalCluster(clock=later, **place) as running:
+        rest = Rest(running.kubernetes_client())
+        wait_until(lambda: rest.gone(f"{EVENTS}/old"))
+        assert not rest.gone(f"{EVENTS}/young")
+        assert not rest.gone(f"{maps}/stays")

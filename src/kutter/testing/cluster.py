@@ -34,6 +34,7 @@ from kutter.cluster.server import API_LIMITS, front_proxy_of, render_status
 from kutter.http.server import serve
 from kutter.http.tls import ServerTls
 from kutter.store.durable import SqliteStore
+from kutter.store.interface import Store
 from kutter.store.memory import MemoryStore
 from kutter.testing.simulated_nodes import DEFAULT_LIFE_CYCLE, SimulatedNodes, Stage
 
@@ -126,8 +127,13 @@ class LocalCluster:
             client_ca_file=self._certificates.ca_file,
             proxy_ca_file=self._certificates.front_proxy_ca_file,
         )
+        store: Store
+        if self._store_file:
+            store = await SqliteStore.open(self._store_file, clock=self._clock)
+        else:
+            store = MemoryStore(clock=self._clock)
         self.plane = ControlPlane(
-            await SqliteStore.open(self._store_file) if self._store_file else MemoryStore(),
+            store,
             ControlPlaneOptions(
                 token_key_pem=self._certificates.token_key_file.read_bytes(),
                 root_ca_pem=self._certificates.ca_pem,
