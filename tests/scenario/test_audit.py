@@ -403,6 +403,25 @@ def test_impersonation_and_refusal_are_told(cluster):
     assert event["annotations"]["authorization.k8s.io/decision"] == "forbid"
 
 
+def test_what_pod_security_finds_is_told(cluster):
+    rest = Rest(cluster.kubernetes_client())
+    prefix = "pod-security.kubernetes.io/"
+    labels = {f"{prefix}audit": "restricted", f"{prefix}enforce": "privileged"}
+    rest.post("/api/v1/namespaces", {"metadata": {"name": "watched", "labels": labels}})
+    account = {"metadata": {"name": "default"}}
+    rest.answer("POST", "/api/v1/namespaces/watched/serviceaccounts", account)
+    path = "/api/v1/namespaces/watched/pods"
+    plain = {"metadata": {"name": "plain"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    found = rest.answer("POST", path, plain, query={"dryRun": "All"})
+    assert found.status == 201, found.tree
+    assert "warning" not in found.headers
+    notes = events_of(cluster, requestURI=f"{path}?dryRun=All")[-1]["annotations"]
+    assert notes[f"{prefix}enforce-policy"] == "privileged:latest"
+    assert notes[f"{prefix}audit-violations"].startswith(
+        'would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false'
+    )
+
+
 def test_failed_authentication_is_told_without_the_token(cluster):
     pool = urllib3.PoolManager(cert_reqs="CERT_NONE")
     headers = {"authorization": "Bearer not-a-token-but-secret"}

@@ -71,3 +71,42 @@ def test_labels_that_mean_nothing_are_refused(rest, namespace):
         headers={"content-type": "application/merge-patch+json"},
     )
     assert 'must be "latest" or "v1.x"' in refused["message"]
+
+
+def test_baseline_takes_plain_pods_and_none_that_share_the_host(rest, namespace):
+    labels = {f"{PREFIX}enforce": "baseline"}
+    rest.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": labels}})
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    rest.post(path, pod("plain"))
+    shared = pod("shares", hostPID=True)
+    volume = {"name": "v", "hostPath": {"path": "/"}}
+    privileged = pod("privileged")
+    privileged["spec"]["containers"][0]["securityContext"] = {"privileged": True}
+    for tree, said in (
+        (shared, "host namespaces (hostPID=true)"),
+        (pod("mounts", volumes=[volume]), 'hostPath volumes (volume "v")'),
+        (privileged, 'privileged (container "c" must not set securityContext.privileged=true)'),
+    ):
+        refused = rest.fails(403, "Forbidden", "POST", path, tree)
+        assert 'violates PodSecurity "baseline:latest"' in refused["message"]
+        assert said in refused["message"]
+
+
+@pytest.mark.parametrize(
+    ("version", "asked"),
+    [
+        ("v1.7", {"runAsNonRoot"}),
+        ("v1.18", {"runAsNonRoot", "allowPrivilegeEscalation"}),
+        ("v1.21", {"runAsNonRoot", "allowPrivilegeEscalation", "seccompProfile"}),
+        ("v1.36", {"runAsNonRoot", "allowPrivilegeEscalation", "seccompProfile", "capabilities"}),
+    ],
+)
+def test_a_version_asks_for_what_it_knew(rest, namespace, version, asked):
+    labels = {f"{PREFIX}enforce": "restricted", f"{PREFIX}enforce-version": version}
+    rest.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": labels}})
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    message = rest.fails(403, "Forbidden", "POST", path, pod("plain"))["message"]
+    assert f'violates PodSecurity "restricted:{version}"' in message
+    every = ("runAsNonRoot", "allowPrivilegeEscalation", "seccompProfile", "capabilities")
+    assert {what for what in every if what in message} == asked
+    rest.post(path, hardened("hardened"))
