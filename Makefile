@@ -10,8 +10,14 @@ PACKAGES := src tests tools bench
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-up: install ## Start a cluster on this machine (root); installs what is missing first
+up: install compile ## Start a cluster on this machine (root); installs what is missing first
 	@$(BIN)/kutter up
+
+# As pip does with what it installs: an environment may forbid writing bytecode while importing,
+# and without it a start takes twice as long. Only what changed is compiled.
+.PHONY: compile
+compile:
+	@$(BIN)/python -m compileall -q src/kutter
 
 down: ## Stop the cluster; state is kept (kutter down --purge forgets it)
 	@$(BIN)/kutter down
@@ -41,7 +47,7 @@ types:
 imports:
 	@$(BIN)/lint-imports
 
-test: dev-install ## Run every test (root for those that need the kernel)
+test: dev-install compile ## Run every test (root for those that need the kernel)
 	@tools/run-tests.sh
 
 unit: dev-install ## Run the tests that need no root
@@ -57,7 +63,7 @@ fix: dev-install ## Repair what can be repaired by itself
 	@$(BIN)/ruff format $(wildcard $(PACKAGES))
 	@$(BIN)/ruff check --fix $(wildcard $(PACKAGES))
 
-bench: dev-install ## Measure (WHAT=api to choose, QUICK=1 for less of it); figures go to build/bench.json too
+bench: dev-install compile ## Measure (WHAT=api to choose, QUICK=1 for less of it); figures go to build/bench.json too
 	@$(BIN)/python -m bench $(WHAT) $(if $(QUICK),--quick) --json build/bench.json
 
 clean: ## Remove what was built here
