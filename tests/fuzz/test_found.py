@@ -54,10 +54,38 @@ def test_a_review_with_odd_owners_is_answered_in_any_form(kutter_cluster_factory
     api = Api(cluster.plane.api)
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
     asked = {
-        "metadata": {"managedFields": [{"manager": "a", "time": "x"}]},
+        "metadata": {"managedFields": [{"manager": "a", "operation": "?"}]},
         "spec": {"nonResourceAttributes": {"path": "/version", "verb": "get"}},
     }
     for media in ("application/json", "application/vnd.kubernetes.protobuf"):
         answer = cluster.run(api.call("POST", path, asked, headers={"accept": media}, user=ADMIN))
         assert answer.status == 201
         assert b"managedFields" not in answer.body
+
+
+async def test_owners_with_a_time_that_is_none_are_refused(api: Api) -> None:
+    """They were stored, and every list of the kind in protobuf was a 500 from then on."""
+    path = "/apis/scheduling.k8s.io/v1/priorityclasses"
+    owner = {"manager": "a", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1"}
+    await api.ok("POST", path, {"metadata": {"name": "a"}, "value": 1})
+    for time in ("x", "", 5, ["2026-01-01T00:00:00Z"], {"a": 1}):
+        odd = {"name": "a", "managedFields": [{**owner, "time": time, "fieldsV1": {"f:value": {}}}]}
+        for method, target, media in (
+            ("PUT", f"{path}/a", "application/json"),
+            ("PATCH", f"{path}/a", "application/merge-patch+json"),
+            ("POST", path, "application/json"),
+        ):
+            await api.fails(
+                400,
+                "BadRequest",
+                method,
+                target,
+                {"metadata": odd, "value": 1},
+                headers={"content-type": media},
+            )
+    protobuf = {"accept": "application/vnd.kubernetes.protobuf"}
+    assert (await api.call("GET", path, headers=protobuf)).status == 200
+    # Another zone is another way to write the same moment.
+    zone = {"name": "a", "managedFields": [{**owner, "time": "2026-01-01T02:00:00+01:00"}]}
+    await api.ok("PUT", f"{path}/a", {"metadata": zone, "value": 1})
+    assert (await api.call("GET", path, headers=protobuf)).status == 200

@@ -323,7 +323,7 @@ def _quantity_error(value: Any) -> QuantityError:
 
 
 def _visit_time(node: Node) -> Visit:
-    normal = _normal_micro_time if node.type == "microtime" else _normal_time
+    normal = _normal_micro_time if node.type == "microtime" else normal_time
 
     def visit(value: Any, findings: Findings | None) -> Any:
         if type(value) is not str:
@@ -338,7 +338,7 @@ def _visit_time(node: Node) -> Visit:
 
 
 @lru_cache(maxsize=4096)
-def _normal_time(text: str) -> str:
+def normal_time(text: str) -> str:
     """RFC 3339 in UTC with whole seconds. Raises ValueError in Go's words."""
     match = _parse_time(text, _RFC3339)
     return text if len(text) == _WHOLE_UTC else _moment(match).isoformat()[:19] + "Z"

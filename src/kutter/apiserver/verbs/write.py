@@ -9,6 +9,7 @@ import orjson
 
 from kutter.api.errors import ApiError, bad_request, unsupported_media_type
 from kutter.api.schema.duplicates import text_keys
+from kutter.api.schema.walk import normal_time
 from kutter.apiserver.answers import answer, json_answer
 from kutter.apiserver.applying import Application
 from kutter.apiserver.authz.messages import refusal
@@ -86,12 +87,24 @@ def _check_fields(call: Call, tree: Tree, source: bytes | None, found: list[str]
 
 def _take_owners(tree: Tree) -> Any:
     """Owners are checked where they are used: they are many keys, and mostly nobody changed
-    them. An empty list of them means something, so it must not be cleaned away.
+    them. An empty list of them means something, so it must not be cleaned away. Only their times
+    have to be some, whoever uses them. Raises 400.
     """
     metadata = tree.get("metadata")
-    if isinstance(metadata, dict) and isinstance(metadata.get("managedFields"), list):
-        return metadata.pop("managedFields")
-    return None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("managedFields"), list):
+        return None
+    owners = metadata.pop("managedFields")
+    for index, entry in enumerate(owners):
+        time = entry.get("time") if isinstance(entry, dict) else None
+        if time is None:
+            continue
+        try:
+            if not isinstance(time, str):
+                raise ValueError("a time is text")  # noqa: TRY004  (answered below)
+            entry["time"] = normal_time(time)
+        except ValueError as error:
+            raise bad_request(f"metadata.managedFields[{index}].time: {error}") from None
+    return owners
 
 
 def check_namespace(tree: Tree, namespace: str) -> None:
