@@ -24,6 +24,7 @@ _log = get_logger("network.dns")
 _IP_FREEBIND = 15
 _MAXIMUM_WAITING = 2000
 _MAXIMUM_CONNECTIONS = 256
+_TRIES = 20
 _IDLE_S = 10.0
 _RECEIVE_BUFFER = 1 << 20
 
@@ -67,11 +68,9 @@ class ClusterDns:
         loop = asyncio.get_running_loop()
         try:
             for address in addresses:
-                packets = _bind(address, port, socket.SOCK_DGRAM)
+                packets, stream = _bind_both(address, port)
                 transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), sock=packets)
                 self._transports.append(transport)
-                number = packets.getsockname()[1]
-                stream = _bind(address, number, socket.SOCK_STREAM)
                 self._listeners.append(await asyncio.start_server(self._serve_stream, sock=stream))
         except BaseException:
             await self.close()
@@ -142,6 +141,20 @@ class ClusterDns:
         await asyncio.gather(*connections, return_exceptions=True)
         await self._upstream.close()
         await self._scope.close()
+
+
+def _bind_both(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Sockets for packets and for streams at one port; 0: at any that is free for both."""
+    tries = _TRIES if port == 0 else 1
+    while True:
+        tries -= 1
+        packets = _bind(address, port, socket.SOCK_DGRAM)
+        try:
+            return packets, _bind(address, packets.getsockname()[1], socket.SOCK_STREAM)
+        except OSError:
+            packets.close()
+            if not tries:
+                raise
 
 
 def _bind(address: str, port: int, kind: int) -> socket.socket:
