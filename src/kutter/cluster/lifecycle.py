@@ -140,6 +140,7 @@ def _take_down(config: ClusterConfig, *, purge: bool, say: Say) -> str:
         agent = processes.stop(config.run_dir, AGENT)
         patience_s = _STOP_S + seconds_of(config, "shutdown_delay_duration")
         server = processes.stop(config.run_dir, SERVER, timeout_s=patience_s)
+        processes.stop_strays(config.run_dir, (AGENT, SERVER), timeout_s=patience_s)
     except RuntimeError as error:
         raise StartError(str(error), "look at what it waits for with 'ps' and try again") from error
     say("Removing containers, mounts, interfaces and rules ...")

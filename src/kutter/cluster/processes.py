@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,43 @@ def stop(run_dir: Path, name: str, *, timeout_s: float = 20.0) -> bool:
         with contextlib.suppress(FileNotFoundError):
             (run_dir / f"{name}.pid").unlink()
         return False
+    ended = _end(running, timeout_s)
+    (run_dir / f"{name}.pid").unlink(missing_ok=True)
+    return ended
+
+
+def stop_strays(run_dir: Path, names: Sequence[str], *, timeout_s: float = 20.0) -> int:
+    """End processes of the cluster at ``run_dir`` that no pid file tells of; answers how many.
+
+    Whoever starts one may be killed before it has noted its pid. They are known by their command
+    line, and by seeing the files we see: a container's cluster at the same path is another.
+    """
+    place, ours = f"--run-dir={run_dir}".encode(), _files_seen_by("self")
+    count = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        for name in names:
+            called = [b"-m", b"kutter", name.encode()]
+            if words[1:4] == called and place in words and _files_seen_by(entry.name) == ours:
+                count += _end(Running(name, int(entry.name)), timeout_s)
+    return count
+
+
+def _files_seen_by(pid: str) -> int:
+    """The mount namespace of a process; 0 if it is gone."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
+    except OSError:
+        return 0
+
+
+def _end(running: Running, timeout_s: float) -> bool:
+    """TERM, then KILL, and wait. Raises RuntimeError for one that stays."""
     try:
         handle = os.pidfd_open(running.pid)
     except ProcessLookupError:
@@ -93,13 +131,12 @@ def stop(run_dir: Path, name: str, *, timeout_s: float = 20.0) -> bool:
             if _wait_gone(handle, wait_s):
                 break
         else:
-            raise RuntimeError(f"{name} (pid {running.pid}) does not end, even when killed")
+            raise RuntimeError(f"{running.name} (pid {running.pid}) does not end, even when killed")
     finally:
         os.close(handle)
     # Our own child (same shell): take its exit status so that no zombie is left.
     with contextlib.suppress(ChildProcessError):
         os.waitpid(running.pid, os.WNOHANG)
-    (run_dir / f"{name}.pid").unlink(missing_ok=True)
     return True
 
 

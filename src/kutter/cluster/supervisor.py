@@ -21,6 +21,7 @@ RETRY_FIRST_S, RETRY_MAX_S = 0.1, 10.0
 SETTLED_S = 30.0
 LOG_LIMIT_BYTES = 20 << 20
 OWN_NAME = "supervisor"
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def start_time_of(pid: int) -> str:
@@ -69,14 +70,23 @@ class Component:
         pid = read_pid(self._pid_file)
         try:
             if not pid:
-                pid = self._start()
-                write_pid(self._pid_file, pid)
+                pid = self._start_and_note()
             self.handle = os.pidfd_open(pid)
         except OSError as error:
             say(f"{self.name} cannot be started: {error}")
             self._wait()
             return
         self._pid, self._began_s = pid, time.monotonic()
+
+    def _start_and_note(self) -> int:
+        """Not to be ended in between: nobody would find what was started but not noted."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            pid = self._start()
+            write_pid(self._pid_file, pid)
+            return pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
     def ended(self) -> None:
         """The process is gone: plan its restart."""
@@ -155,7 +165,7 @@ def main(plan: str) -> None:
     if read_pid(own):
         raise SystemExit("a supervisor is already there")
     write_pid(own, os.getpid())
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         signal.signal(number, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir("/")

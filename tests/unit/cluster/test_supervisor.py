@@ -163,3 +163,27 @@ def test_units_of_clusters_apart() -> None:
     assert supervision.unit_of(default) == "kutter.service"
     names = {supervision.unit_of(replace(default, run_dir=Path(f"/run/{n}"))) for n in "ab"}
     assert len(names) == 2
+
+
+def test_it_is_not_ended_between_starting_a_process_and_noting_it(tmp_path, monkeypatch) -> None:
+    """'kutter down' just then would not have found the process."""
+    blocked: list[set[signal.Signals]] = []
+    note = supervisor.write_pid
+
+    def write_pid(path: str, pid: int) -> None:
+        blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        note(path, pid)
+
+    monkeypatch.setattr(supervisor, "write_pid", write_pid)
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    component = supervisor.Component("agent", command, str(tmp_path), str(tmp_path))
+    component.ensure()
+    try:
+        assert blocked
+        assert blocked[0] >= {signal.SIGTERM, signal.SIGINT}
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(supervisor.ENDING)
+    finally:
+        pid = supervisor.read_pid(f"{tmp_path}/agent.pid")
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(component.handle)
