@@ -22,6 +22,9 @@ from kutter.network.services.from_api import dns_services, group_slices, service
 _log = get_logger("node.services")
 
 GATHER_S = 0.01
+# A pod without a readiness probe is Ready when its process has started; to listen takes a moment
+# more. Until then those who listened before go on being led to.
+LISTEN_S = 0.05
 # Connections the kernel has just led to a pod are taken by its process within this time.
 SETTLE_S = 0.02
 
@@ -59,6 +62,8 @@ class ServiceProgrammer:
         while True:
             await self._changed.wait()
             await self._clock.sleep(GATHER_S)
+            if not self._led.issuperset(_pods_in_use(self._slices.items())):
+                await self._clock.sleep(LISTEN_S)
             self._changed.clear()
             try:
                 await self._program()

@@ -9,7 +9,7 @@ import pytest
 
 from kutter.api.types.discovery_v1 import EndpointSlice
 from kutter.base.clock import SYSTEM_CLOCK
-from kutter.node.services import ServiceProgrammer
+from kutter.node.services import GATHER_S, LISTEN_S, ServiceProgrammer
 
 
 class Held:
@@ -96,3 +96,38 @@ async def test_drained_gives_up_in_time_and_ignores_pods_without_service(world: 
     programmer, _ = world
     await asyncio.wait_for(programmer.drained("n", "p", 0.01), 30)
     await asyncio.wait_for(programmer.drained("n", "other", 3600), 30)
+
+
+class NotingClock:
+    """Notes how long was slept, and does not."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+
+async def test_only_pods_that_come_are_given_a_moment_to_listen() -> None:
+    slices, rules, clock = Held(), Rules(), NotingClock()
+    programmer = ServiceProgrammer(
+        Held(),  # type: ignore[arg-type]
+        slices,  # type: ignore[arg-type]
+        node_name="node",
+        rules=rules,  # type: ignore[arg-type]
+        dns=None,
+        clock=clock,  # type: ignore[arg-type]
+    )
+    running = asyncio.ensure_future(programmer.run())
+    await rules.applied.acquire()
+    assert clock.slept == [GATHER_S], "nothing was there"
+    slices.put(make_slice(terminating=False))
+    await rules.applied.acquire()
+    assert clock.slept[1:] == [GATHER_S, LISTEN_S]
+    await asyncio.sleep(0)
+    slices.put(make_slice(terminating=True))
+    await rules.applied.acquire()
+    assert clock.slept[3:] == [GATHER_S], "who goes is forgotten at once"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
