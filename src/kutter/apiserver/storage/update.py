@@ -1,0 +1,252 @@
+"""Update: compare-and-write at the revision read, tried again on a lost race unless the caller
+named a version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kutter.api.errors import MODIFIED, ApiError, invalid, invalid_object
+from kutter.apiserver.cache import Entry
+from kutter.apiserver.converting import converted
+from kutter.apiserver.deletion import ends_with_update
+from kutter.apiserver.kinds.strategy import StrategyContext
+from kutter.apiserver.ownership import same_but_times
+from kutter.apiserver.ports import Tree
+from kutter.apiserver.storage.creation import Creation
+from kutter.apiserver.storage.stored import (
+    UPDATE_ATTEMPTS,
+    attach,
+    object_of,
+    same,
+    settled,
+)
+from kutter.apiserver.writing import WriteContext
+from kutter.store.interface import WriteConflictError
+
+Transform = Callable[[Tree | None], Tree]
+"""From the stored object (None: absent) to the wanted one; called once per attempt."""
+
+
+class Update(Creation):
+    """Changes of objects; may create what is missing."""
+
+    async def update(
+        self,
+        context: WriteContext,
+        namespace: str,
+        name: str,
+        transform: Transform,
+        *,
+        may_create: bool = False,
+        must_create: bool = False,
+        blind: bool = False,
+    ) -> tuple[Entry, bool]:
+        """Replace an object by what ``transform`` makes of it; True when it was created.
+
+        A missing one is created with ``may_create`` where the kind allows it, with
+        ``must_create`` (apply) always. A ``blind`` transformation does not look at the object.
+        ``context.subresource`` "status" keeps everything but the status, see the strategy.
+        """
+        for _ in range(UPDATE_ATTEMPTS):
+            entry = self.cache.get(namespace, name)
+            if entry is None:
+                may = may_create and self.strategy.allow_create_on_update
+                if (may or must_create) and not context.subresource:
+                    if self.converter is None:
+                        tree = transform(None)
+                    else:
+                        tree = await self.converter.run(lambda: transform(None))
+                    uid = tree["metadata"].get("uid")
+                    if not uid:
+                        return await self.create(context, namespace, tree), True
+                    if must_create:
+                        raise self._conflict(
+                            name,
+                            f"uid mismatch: the provided object specified uid {uid}, and no "
+                            "existing object was found",
+                        )
+                raise self.not_found(name)
+            if self.converter is not None:
+                entry = await converted(self.converter, entry)
+            try:
+                return await self._update_once(context, entry, transform, blind=blind), False
+            except WriteConflictError as error:
+                await self._catch_up(entry, error)
+        raise self._conflict(name, MODIFIED)
+
+    async def _update_once(
+        self, context: WriteContext, entry: Entry, transform: Transform, *, blind: bool
+    ) -> Entry:
+        strategy = self.strategy
+        old, live = entry.bare_tree, entry.owners
+        if self.converter is None:
+            new = transform({} if blind else self._shown(context, entry))
+        else:
+            new = await self.converter.run(
+                lambda: transform({} if blind else self._shown(context, entry))
+            )
+        metadata = new.setdefault("metadata", {})
+        sent = metadata.pop("managedFields", None)
+        self._check_version(metadata, old["metadata"], entry)
+        self._keep_system_fields(metadata, old["metadata"], entry)
+        strategy.default(new)
+        owners = live
+        if (claim := context.claim) is not None:
+            if self.converter is None:
+                owners = claim(old, new, sent, live)
+            else:
+                wanted = new
+                owners = await self.converter.run(lambda: claim(old, wanted, sent, live))
+        place = (entry.namespace, entry.name)
+        request = self._request(context, "UPDATE", place, new=new, old=old)
+        if not context.admitted:
+            await self._admission.mutate(request)
+        new = object_of(request)
+        look = self._look(context)
+        status = context.subresource == "status"
+        if status:
+            strategy.prepare_for_status_update(look, new, old)
+        elif context.subresource in ("", "scale"):
+            strategy.prepare_for_update(look, new, old)
+        else:
+            strategy.prepare_for_part_update(look, context.subresource, new, old)
+        self._keep_system_fields(new["metadata"], old["metadata"], entry)
+        new["metadata"].pop("managedFields", None)
+        # Binding a pod is not a change of what was asked for (upstream: generation stays 1).
+        if context.subresource not in ("status", "binding"):
+            self._count_generation(new, old)
+        if status:
+            errors = strategy.validate_status_update(look, new, old)
+        elif context.subresource in ("", "scale"):
+            errors = strategy.validate_update(look, new, old)
+        else:
+            errors = strategy.validate_part_update(look, context.subresource, new, old)
+        if new["metadata"].get("name") != entry.name and not errors:
+            wrong = new["metadata"].get("name", "")
+            errors = [invalid("metadata.name", wrong, "field is immutable")]
+        if errors:
+            raise invalid_object(self.resource.kind, entry.name, errors, self.resource.group)
+        context.warnings += strategy.warnings(look, new, old)
+        strategy.canonicalize(new)
+        request.object = new
+        if not context.admitted:
+            await self._admission.validate(request)
+        write = self._finish_update(context, look, entry, new, old, owners=owners)
+        if request.reservation is None:
+            return await write
+        return await settled(request.reservation, write)
+
+    async def _finish_update(
+        self,
+        context: WriteContext,
+        look: StrategyContext,
+        entry: Entry,
+        new: Tree,
+        old: Tree,
+        *,
+        owners: bytes,
+    ) -> Entry:
+        strategy = self.strategy
+        ends = ends_with_update(strategy, new, old)
+        if not ends and same(new, old) and same_but_times(entry.owners, owners):
+            outdated = self.cache.outdated
+            # A write of what is there renews what was written with a key of the past.
+            if (not outdated or entry.key not in outdated) and (
+                self._encrypted is None
+                or not await self._encrypted.is_stale(self._key(entry.namespace, entry.name))
+            ):
+                return entry
+        finish = None
+        if self._begins_update and not context.subresource:
+            finish = await strategy.begin_update(look, new, old)
+        attach(new, owners)
+        done: bool | None = None
+        try:
+            answer = await self._store_changed(context, look, entry, new, owners, ends=ends)
+            done = not context.dry_run
+        except (ApiError, WriteConflictError):
+            done = False
+            raise
+        finally:
+            if finish is not None:
+                await finish(done)
+        return answer
+
+    def _shown(self, context: WriteContext, entry: Entry) -> Tree:
+        return entry.whole_tree if context.sees_owners else entry.bare_tree
+
+    async def _store_changed(
+        self,
+        context: WriteContext,
+        look: StrategyContext,
+        entry: Entry,
+        new: Tree,
+        owners: bytes,
+        *,
+        ends: bool,
+    ) -> Entry:
+        if context.dry_run:
+            return self._entry(entry.namespace, entry.name, new, entry.revision)
+        key = self._key(entry.namespace, entry.name)
+        if ends:
+            gone = await self.store.delete(key, expected=entry.revision)
+            revision = gone[1] if gone else entry.revision
+            self.strategy.after_delete(look, new)
+            if self._ends_delete:
+                await self.strategy.end_delete(look, new)
+            return self._entry(entry.namespace, entry.name, new, revision)
+        if self.converter is None:
+            value = self._encode(new)
+        else:
+            value = await self._encode_converted(new)
+        ttl_s = self.strategy.ttl_s(new)
+        record = await self.store.put(key, value, expected=entry.revision, ttl_s=ttl_s)
+        entry = self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
+        return entry if self.converter is None else await converted(self.converter, entry)
+
+    def _check_version(self, metadata: Tree, old: Tree, entry: Entry) -> None:
+        uid = metadata.get("uid")
+        if uid:
+            actual = old.get("uid", "")
+            if uid != actual:
+                key = self._key(entry.namespace, entry.name)
+                raise self._conflict(
+                    entry.name,
+                    f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, "
+                    f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, "
+                    f"UID in object meta: {actual}",
+                )
+        version = metadata.get("resourceVersion")
+        if version in (None, "", "0"):
+            if self.strategy.allow_unconditional_update:
+                return
+            error = invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise invalid_object(self.resource.plural, entry.name, [error], self.resource.group)
+        if not isinstance(version, str) or not version.isdecimal():
+            error = invalid("metadata.resourceVersion", version, _not_a_version(version))
+            raise invalid_object(self.resource.kind, entry.name, [error], self.resource.group)
+        if int(version) != entry.revision:
+            raise self._conflict(entry.name, MODIFIED)
+
+    def _keep_system_fields(self, metadata: Tree, old: Tree, entry: Entry) -> None:
+        """What an update cannot change; the revision is stamped on the way out."""
+        metadata["resourceVersion"] = str(entry.revision)
+        metadata.setdefault("uid", old.get("uid"))
+        self._place(metadata, entry.namespace)
+        for field in ("creationTimestamp", "deletionTimestamp", "generation"):
+            if field in old:
+                metadata[field] = old[field]
+            else:
+                metadata.pop(field, None)
+        if "deletionGracePeriodSeconds" in old:
+            metadata.setdefault("deletionGracePeriodSeconds", old["deletionGracePeriodSeconds"])
+        metadata.pop("selfLink", None)
+
+    def _count_generation(self, new: Tree, old: Tree) -> None:
+        if self.strategy.counts_generation(new, old):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+
+def _not_a_version(version: object) -> str:
+    return f'strconv.ParseUint: parsing "{version}": invalid syntax'
