@@ -130,18 +130,17 @@ def unmount_below(path: Path) -> int:
 
 
 def mount_overlay(
-    layers_folder: Path, lower: Sequence[str], upper: Path, work: Path, target: Path
+    layers_folder: Path, lower: Sequence[str], upper: Path | None, work: Path | None, target: Path
 ) -> None:
     """Mount an overlay; ``lower`` are names below ``layers_folder``, topmost first.
 
-    mount(2) takes one page of options, too little for many absolute paths. So a thread of its
-    own leaves the process's working directory (``CLONE_FS``) and mounts with relative names.
-    The features that would tie a layer to its lower ones are off: layers are shared.
+    Without ``upper`` it is read-only, and the kernel wants two of ``lower`` at least. mount(2)
+    takes one page of options, too little for many absolute paths. So a thread of its own leaves
+    the process's working directory (``CLONE_FS``) and mounts with relative names. The features
+    that would tie a layer to its lower ones are off: layers are shared.
     """
-    options = (
-        f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work},"
-        "index=off,redirect_dir=off,metacopy=off"
-    )
+    writable = "" if upper is None else f"upperdir={upper},workdir={work},"
+    options = f"lowerdir={':'.join(lower)},{writable}index=off,redirect_dir=off,metacopy=off"
     if len(os.fsencode(options)) > _OPTIONS_MAX_BYTES:
         raise OSError(errno.E2BIG, f"{len(lower)} layers are too many", str(target))
     failure: list[OSError] = []
@@ -150,7 +149,8 @@ def mount_overlay(
         try:
             syscalls.unshare(syscalls.CLONE_FS)
             os.chdir(layers_folder)
-            syscalls.mount("overlay", str(target), "overlay", 0, options)
+            flags = MS_RDONLY if upper is None else 0
+            syscalls.mount("overlay", str(target), "overlay", flags, options)
         except OSError as error:
             failure.append(error)
 

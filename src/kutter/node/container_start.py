@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kutter.api.types.core_v1 import Container as ContainerSpec
-from kutter.api.types.core_v1 import EphemeralContainer, Volume
+from kutter.api.types.core_v1 import EphemeralContainer, Volume, VolumeMount
 from kutter.node.container_config import container_annotations, container_labels
 from kutter.node.dns import compute_hostname, render_hosts
 from kutter.node.environment import (
@@ -155,6 +155,9 @@ def _volume_mounts(
     mounts = []
     contents = {v.name for v in work.pod.spec.volumes if _is_content(v)}
     for index, mount in enumerate(spec.volume_mounts):
+        if mount.name in work.volumes.images:
+            mounts.append(_image_mount(work, mount, environment))
+            continue
         root = work.volumes.paths.get(mount.name)
         if root is None:
             raise VolumeError(
@@ -162,9 +165,7 @@ def _volume_mounts(
             )
         path = root
         read_only = mount.read_only or mount.name in contents
-        sub_path = mount.sub_path
-        if mount.sub_path_expr:
-            sub_path = expand_strict(mount.sub_path_expr, environment)
+        sub_path = _sub_path(mount, environment)
         if sub_path:
             path = work.volumes.bind_sub_path(
                 mount.name, sub_path, spec.name, index, read_only=read_only
@@ -180,6 +181,22 @@ def _volume_mounts(
             )
         )
     return mounts
+
+
+def _sub_path(mount: VolumeMount, environment: dict[str, str]) -> str:
+    if mount.sub_path_expr:
+        return expand_strict(mount.sub_path_expr, environment)
+    return mount.sub_path
+
+
+def _image_mount(work: PodWork, mount: VolumeMount, environment: dict[str, str]) -> Mount:
+    return Mount(
+        container_path=mount.mount_path,
+        host_path=Path(),
+        readonly=True,
+        image=work.volumes.images[mount.name],
+        image_sub_path=_sub_path(mount, environment),
+    )
 
 
 def _is_content(volume: Volume) -> bool:

@@ -20,7 +20,7 @@ from kutter.api.types.core_v1 import Pod, Secret
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.log import get_logger
 from kutter.node.environment import decode_secret
-from kutter.node.facts import NO_DELAY, AnyContainerSpec, CrashDelay, Problem
+from kutter.node.facts import NO_DELAY, CrashDelay, Problem
 from kutter.runtime.cri import Auth, CriError, Image, ImageStore
 
 _log = get_logger("node.images")
@@ -44,11 +44,18 @@ class _Shared(NamedTuple):
     users: set[str]
 
 
-def pull_policy(spec: AnyContainerSpec) -> str:
+class Wanted(NamedTuple):
+    """An image and when to pull it; an empty policy is filled in as the API does."""
+
+    name: str
+    policy: str = ""
+
+
+def pull_policy(wanted: Wanted) -> str:
     """The policy in force; the API fills it in, static pods may leave it out."""
-    if spec.image_pull_policy:
-        return spec.image_pull_policy
-    name = spec.image.rpartition("/")[2]
+    if wanted.policy:
+        return wanted.policy
+    name = wanted.name.rpartition("/")[2]
     tagged = ":" in name or "@" in name
     return "Always" if not tagged or name.endswith(":latest") else "IfNotPresent"
 
@@ -138,10 +145,10 @@ class ImagePuller:
         self._errors: dict[tuple[str, str], str] = {}
 
     async def ensure(
-        self, pod: Pod, spec: AnyContainerSpec, secrets: Iterable[Secret], event: Event
+        self, pod: Pod, wanted: Wanted, secrets: Iterable[Secret], event: Event
     ) -> Image:
         """The image, pulled if the policy says so. Raises ImageProblem."""
-        name, policy = spec.image, pull_policy(spec)
+        name, policy = wanted.name, pull_policy(wanted)
         try:
             present = await self._store.image(name)
         except CriError as error:

@@ -27,7 +27,7 @@ from kutter.node.facts import Problem
 from kutter.node.hooks import HookFailure
 from kutter.node.hooks.cgroup import CgroupHook
 from kutter.node.hooks.folders import FoldersHook
-from kutter.node.images import ImageProblem
+from kutter.node.images import ImageProblem, Wanted
 from kutter.node.lifecycle import HookError, stop_container
 from kutter.node.logs import log_files
 from kutter.node.plan import (
@@ -42,6 +42,7 @@ from kutter.node.plan import (
     StopSandbox,
 )
 from kutter.node.resources import container_resources, pod_cgroup, pod_resources
+from kutter.node.volumes.pod_volumes import image_volumes
 from kutter.runtime.cri import (
     Container,
     ContainerState,
@@ -141,7 +142,13 @@ class PodSteps:
             worker.event(kind, reason, message, container=spec.name)
 
         try:
-            image = await kit.puller.ensure(worker.pod, spec, secrets, event)
+            wanted = Wanted(spec.image, spec.image_pull_policy)
+            image = await kit.puller.ensure(worker.pod, wanted, secrets, event)
+            for volume in image_volumes(worker.pod, spec):
+                assert volume.image is not None
+                wanted = Wanted(volume.image.reference, volume.image.pull_policy)
+                mounted = await kit.puller.ensure(worker.pod, wanted, secrets, event)
+                worker.work.volumes.images[volume.name] = mounted.id
         except ImageProblem as error:
             worker.problems[spec.name] = error.problem
             return

@@ -150,13 +150,19 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A bind mount into a container. ``propagation``: private, rslave, rshared."""
+    """A bind mount into a container. ``propagation``: private, rslave, rshared.
+
+    ``image`` (the id of one that is present) is mounted instead of ``host_path``, always read-only:
+    all of it or what lies at ``image_sub_path``, which must be there.
+    """
 
     container_path: str
     host_path: Path
     readonly: bool = False
     propagation: str = "private"
     recursive_readonly: bool = False
+    image: str = ""
+    image_sub_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,14 @@ from kutter.runtime.cri import (
     Resources,
     SecurityContext,
 )
-from kutter.testing.images import build_busybox_image, make_folder
+from kutter.runtime.embedded.images import ImageInUseError
+from kutter.testing.images import (
+    FileLike,
+    build_busybox_image,
+    build_image,
+    make_folder,
+    make_link,
+)
 
 pytestmark = pytest.mark.root
 
@@ -167,6 +174,43 @@ async def test_mounts_at_any_depth_and_readonly(world: World) -> None:
     _, text = await world.output(sandbox, script, mounts=mounts)
     assert text.splitlines()[:2] == ["outer", "inner"]
     assert "Read-only file system" in text
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2])
+async def test_an_image_is_mounted_as_a_volume(world: World, layers: int) -> None:
+    """All of it or a part; never writable; in use as long as the container is there."""
+    contents: list[dict[str, FileLike]] = [
+        {"a/file": "lower\n", "way": make_link("/a")},
+        {"a/file": "upper\n"},
+    ]
+    built = build_image(world.base / "data.tar", "data:1", layers=contents[:layers])
+    (image,) = await world.images.import_archive(built.path)
+    sandbox = await world.sandbox()
+    parts = ("", "a", "way")[: 3 if layers else 1]
+    mounts = tuple(
+        Mount(f"/m{number}", Path(), image=image.id, image_sub_path=part)
+        for number, part in enumerate(parts)
+    )
+    script = "cat /m0/a/file /m1/file /m2/file 2>/dev/null; ls /m0; touch /m0/x 2>&1"
+    container = await world.run(sandbox, "sh", "-c", script, mounts=mounts)
+    await world.wait_ended(container)
+    lines = [line.split(" ", 3)[3] for line in world.log().splitlines()]
+    word = ["", "lower", "upper"][layers]
+    assert lines[:-1] == ([word] * 3 + ["a", "way"] if layers else [])
+    assert "Read-only file system" in lines[-1]
+    with pytest.raises(ImageInUseError):
+        await world.images.remove_image("data:1")
+    await world.runtime.remove_container(container)
+    await world.images.remove_image("data:1")
+
+
+async def test_a_part_an_image_has_not_is_refused(world: World) -> None:
+    sandbox = await world.sandbox()
+    image = await world.images.image("busybox")
+    assert image is not None
+    mount = Mount("/m", Path(), image=image.id, image_sub_path="../no-such")
+    with pytest.raises(CreateContainerError, match="no-such"):
+        await world.create(sandbox, "true", mounts=(mount,))
 
 
 async def test_devices_are_given_one_by_one(world: World) -> None:

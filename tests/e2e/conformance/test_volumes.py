@@ -281,7 +281,37 @@ def _sub_path_runs() -> dict[str, Run]:
     return runs
 
 
-RUNS = {**_payload_runs(), **_downward_runs(), **_empty_dir_runs(), **_sub_path_runs()}
+def _image_runs() -> dict[str, Run]:
+    """An image as a volume: all of it, or a part named by the pod's own fields."""
+    source = {"v": {"image": {"reference": "nginx:1.7.9"}}}
+    named = {
+        "name": "PART",
+        "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['part']"}},
+    }
+    part = {"name": "v", "mountPath": "/part", "subPathExpr": "$(PART)"}
+    return {
+        "image": Run(
+            "cat /v/www/index.html; touch /v/x 2>/dev/null || echo read-only",
+            "nginx:1.7.9\nread-only\n",
+            source,
+        ),
+        "image-part": Run(
+            "cat /part/index.html; ls /part",
+            "nginx:1.7.9\nindex.html\n",
+            source,
+            {"env": [named], "volumeMounts": [part]},
+            metadata={"annotations": {"part": "www"}},
+        ),
+    }
+
+
+RUNS = {
+    **_payload_runs(),
+    **_downward_runs(),
+    **_empty_dir_runs(),
+    **_sub_path_runs(),
+    **_image_runs(),
+}
 
 
 @pytest.fixture(scope="module")

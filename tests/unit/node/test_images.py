@@ -15,6 +15,7 @@ from kutter.api.types.core_v1 import Pod, Secret
 from kutter.node.images import (
     ImageProblem,
     ImagePuller,
+    Wanted,
     credentials,
     parse_docker_config,
     pull_policy,
@@ -30,11 +31,16 @@ def pod(uid: str = "u", **container: Any) -> Pod:
     return convert(Pod, tree)
 
 
+def wanted(the_pod: Pod) -> Wanted:
+    spec = the_pod.spec.containers[0]
+    return Wanted(spec.image, spec.image_pull_policy)
+
+
 async def ensure(puller: ImagePuller, the_pod: Pod, secrets: tuple[Secret, ...] = ()) -> list[str]:
     told: list[str] = []
     await puller.ensure(
         the_pod,
-        the_pod.spec.containers[0],
+        wanted(the_pod),
         secrets,
         lambda _, reason, text: told.append(f"{reason}: {text}"),
     )
@@ -52,7 +58,7 @@ async def ensure(puller: ImagePuller, the_pod: Pod, secrets: tuple[Secret, ...] 
     ],
 )
 def test_default_policy(image: str, policy: str) -> None:
-    assert pull_policy(pod(image=image, imagePullPolicy="").spec.containers[0]) == policy
+    assert pull_policy(Wanted(image)) == policy
 
 
 @pytest.mark.parametrize(
@@ -163,7 +169,7 @@ async def test_secret_reaches_the_store_and_no_event() -> None:
     with pytest.raises(ImageProblem):
         await ImagePuller(store).ensure(
             the_pod,
-            the_pod.spec.containers[0],
+            wanted(the_pod),
             [secret],
             lambda *parts: told.append(" ".join(parts)),
         )

@@ -20,6 +20,7 @@ from typing import Protocol
 from kutter.api.types.core_v1 import HostPathVolumeSource, Pod, Volume
 from kutter.base.clock import Clock
 from kutter.node.environment import PodContext
+from kutter.node.facts import AnyContainerSpec
 from kutter.node.resources import parse_amount
 from kutter.node.volumes.atomic import UnsafePathError, write_payload
 from kutter.node.volumes.payload import PayloadError, compute_payload, token_needs
@@ -70,6 +71,8 @@ class PodVolumes:
         self._tokens = tokens
         self._clock = clock
         self.paths: dict[str, Path] = {}
+        # Ids of the images that are volumes, by volume; known once they are pulled.
+        self.images: dict[str, str] = {}
 
     @property
     def renew_at(self) -> float:
@@ -80,6 +83,8 @@ class PodVolumes:
         """Make all volumes. Raises VolumeError."""
         pod = context.pod
         for volume in pod.spec.volumes:
+            if volume.image is not None:
+                continue  # pulled and mounted with the containers that want it
             try:
                 path = await self._one(context, volume, claims)
             except (PayloadError, UnsafePathError, OSError) as error:
@@ -193,7 +198,13 @@ class PodVolumes:
 
 
 def _is_foreign(volume: Volume) -> bool:
-    return any((volume.csi, volume.ephemeral, volume.image, volume.nfs))
+    return any((volume.csi, volume.ephemeral, volume.nfs))
+
+
+def image_volumes(pod: Pod, spec: AnyContainerSpec) -> list[Volume]:
+    """The volumes a container mounts that are images."""
+    mounted = {mount.name for mount in spec.volume_mounts}
+    return [v for v in pod.spec.volumes if v.image is not None and v.name in mounted]
 
 
 def fs_group(pod: Pod) -> int | None:

@@ -30,6 +30,7 @@ from kutter.runtime.cri import (
     ContainerState,
     CreateContainerError,
     CriError,
+    Mount,
     NamespaceMode,
     Resources,
     StartContainerError,
@@ -41,7 +42,7 @@ from kutter.runtime.embedded.monitor import MonitorRequest, send_control, start_
 from kutter.runtime.embedded.oci import OciRuntime, end_processes
 from kutter.runtime.embedded.paths import RuntimePaths
 from kutter.runtime.embedded.records import ContainerRecord, Phase, SandboxRecord, write_record
-from kutter.runtime.embedded.rootfs import copy_tree_in_root, read_in_root
+from kutter.runtime.embedded.rootfs import copy_tree_in_root, find_in_root, read_in_root
 from kutter.runtime.embedded.sandbox import SandboxHouse
 from kutter.runtime.embedded.spec import Host, Surroundings, render_resources, render_spec
 from kutter.runtime.embedded.users import ResolvedUser, resolve_user
@@ -189,7 +190,27 @@ class LiveContainer:
             devices=resolve_devices(config.devices),
             seccomp_profile=_load_profile(config),
         )
+        config = dataclasses.replace(config, mounts=self._mount_images())
         return render_spec(config, tools.images.config(image), user, surroundings, host)
+
+    @property
+    def _image_mounts(self) -> Path:
+        return self.bundle / "images"
+
+    def _mount_images(self) -> tuple[Mount, ...]:
+        """The container's mounts, with images mounted on this machine for those that want one."""
+        wanted = []
+        for number, mount in enumerate(self.record.config.mounts):
+            if mount.image:
+                images, target = self._tools.images, self._image_mounts / str(number)
+                image = images.find(mount.image)
+                if image is None:
+                    raise CreateContainerError(f"image {mount.image} not found")
+                images.layers.mount_readonly(image.chain_ids, self.home, target)
+                path = find_in_root(target, mount.image_sub_path)
+                mount = dataclasses.replace(mount, host_path=path, readonly=True)
+            wanted.append(mount)
+        return tuple(wanted)
 
     def _make_volumes(self, volumes: tuple[str, ...]) -> dict[str, str]:
         """Places the image wants writable, with its content; else the root's own will do."""
@@ -378,6 +399,9 @@ class LiveContainer:
 
     def _clear(self) -> None:
         mounts.unmount(self.rootfs)
+        for number, mount in enumerate(self.record.config.mounts):
+            if mount.image:
+                mounts.unmount(self._image_mounts / str(number))
         self._exit_file.unlink(missing_ok=True)
         shutil.rmtree(self.bundle, ignore_errors=True)
         throw_away(self.home, self._tools.paths.trash)

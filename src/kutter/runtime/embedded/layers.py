@@ -136,9 +136,25 @@ class LayerStore:
         (container / "upper").chmod(0o755)
         lower = self.lower(chain_ids)
         if not lower:  # an image without layers: overlayfs wants at least one
-            (container / "empty").mkdir(exist_ok=True)
-            lower = [str(container / "empty")]
+            lower = _make_empty(container, 1)
         mounts.mount_overlay(self.folder, lower, container / "upper", container / "work", target)
+
+    def mount_readonly(self, chain_ids: Sequence[str], container: Path, target: Path) -> None:
+        """Mount the layers alone; ``container`` has what the mount needs beside them."""
+        target.mkdir(parents=True, exist_ok=True)
+        lower = self.lower(chain_ids)
+        # Without a writable layer overlayfs wants two.
+        lower += _make_empty(container, max(0, 2 - len(lower)))
+        mounts.mount_overlay(self.folder, lower, None, None, target)
+
+
+def _make_empty(container: Path, count: int) -> list[str]:
+    made = []
+    for number in range(count):
+        folder = container / f"empty{number or ''}"
+        folder.mkdir(exist_ok=True)
+        made.append(str(folder))
+    return made
 
 
 def _publish(folder: Path, facts: bytes) -> None:

@@ -26,6 +26,23 @@ def read_in_root(rootfs: Path, path: str) -> str:
             return ""
 
 
+def find_in_root(rootfs: Path, path: str) -> Path:
+    """Where ``path`` of a root file system lies, links followed inside it.
+
+    Raises CreateContainerError when it is not there.
+    """
+    if not path:
+        return rootfs
+    try:
+        descriptor = open_in_root(rootfs, path, os.O_PATH)
+    except OSError as error:
+        raise CreateContainerError(f"image path {path!r}: {error.strerror}") from None
+    try:
+        return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+    finally:
+        os.close(descriptor)
+
+
 def copy_tree_in_root(rootfs: Path, path: str, target: Path) -> None:
     """Copy a folder of a root file system with owners and modes; blocking.
 

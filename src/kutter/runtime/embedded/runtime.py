@@ -255,7 +255,11 @@ class EmbeddedRuntime:
         return live
 
     def _list_used_images(self) -> set[str]:
-        return {live.record.image_id for live in self._containers.values()}
+        used = set()
+        for live in self._containers.values():
+            used.add(live.record.image_id)
+            used.update(mount.image for mount in live.record.config.mounts if mount.image)
+        return used
 
     def _of_sandbox(self, sandbox_id: str) -> list[LiveContainer]:
         return [c for c in self._containers.values() if c.record.sandbox_id == sandbox_id]
