@@ -16,6 +16,7 @@ from kutter.apiserver.server import ApiServer
 from kutter.apiserver.validation import pod_spec
 from kutter.apiserver.validation.remembered import ValidSpecs
 from kutter.http.connection import ServerConnection
+from kutter.http.request_reader import RequestReader
 from kutter.http.server import HttpServer, serve
 from kutter.store.durable import SqliteStore
 
@@ -105,13 +106,13 @@ async def test_known_headers_are_not_parsed_again(
 ):
     await fill(Api(server), 2)
     parsed: list[bytes] = []
-    feed = ServerConnection._feed
+    feed = RequestReader._feed
 
-    def count(connection: ServerConnection, data: bytes) -> None:
+    def count(reader: RequestReader, data: bytes) -> None:
         parsed.append(data)
-        feed(connection, data)
+        feed(reader, data)
 
-    monkeypatch.setattr(ServerConnection, "_feed", count)
+    monkeypatch.setattr(RequestReader, "_feed", count)
     connection, wire = connect(http)
     first, second = [
         await called_back(connection, f"GET {PODS}/p{n} HTTP/1.1{HEADERS}".encode())

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.tasks import Scope
-from kutter.http.connection import ServerConnection, plain_error
+from kutter.http.connection import ServerConnection
 from kutter.http.heads import DateHeader
 from kutter.http.messages import Handler, Response
+from kutter.http.request_reader import plain_error
 from kutter.http.tls import ServerTls
 
 _BACKLOG = 1024

@@ -498,11 +498,33 @@ async def test_client_certificates_that_do_not_hold_are_told_to_the_handler(
             writer.close()
             return answer.partition(b"\r\n\r\n")[2]
 
+        async def asked_again(folder, name: str) -> list[bytes]:
+            """The same request twice on one connection, whose headers are known by then."""
+            context = client_context(
+                ca_file=pki.path("ca.crt"),
+                cert_file=folder.path(f"{name}.crt"),
+                key_file=folder.path(f"{name}.key"),
+            )
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", server.port, ssl=context, server_hostname="localhost"
+            )
+            bodies = []
+            for _ in range(2):
+                writer.write(GET.replace(b"Connection: close\r\n", b""))
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+                bodies.append(await reader.readexactly(length))
+            writer.close()
+            return bodies
+
         assert await call(pki, "admin") == b"holds"
         assert await call(stranger, "claimed") == b"holds"
         assert (await call(stranger, "admin")).startswith(b"certificate is not trusted")
         assert (await call(pki, "late")).startswith(b"certificate is not trusted")
         assert await call(pki, "admin") == b"holds"
+        refused = await asked_again(stranger, "admin")
+        assert refused[0].startswith(b"certificate is not trusted")
+        assert refused[1] == refused[0]
         # The authority is replaced while connections come and go.
         pki.path("ca.crt").write_bytes(
             pki.path("ca.crt").read_bytes() + stranger.path("ca.crt").read_bytes()
