@@ -292,7 +292,7 @@ class SampleApiServer:
                 }
             )
         if path == "/openapi/v2":
-            paths = {**_paths("#/definitions/"), "/version/": {}}
+            paths = {**_paths("#/definitions/"), "/version/": {}, "/beside/": {}}
             definitions = {_TYPE: _SCHEMA, "unused": {"type": "object"}}
             return _json({"swagger": "2.0", "info": {}, "paths": paths, "definitions": definitions})
         return _status(404, "NotFound", "the server could not find the requested resource")

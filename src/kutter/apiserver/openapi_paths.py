@@ -6,25 +6,31 @@ because generated clients get their methods' and classes' names from them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
 from kutter.api.resources import Resource, Subresource
 from kutter.apiserver.openapi_definitions import Definitions, gvk
+from kutter.apiserver.openapi_operations import (
+    ANSWERS,
+    ANY_MEDIA,
+    JSON,
+    PROTOBUF,
+    YAML,
+    Operation,
+    Operations,
+    Renderer,
+)
 from kutter.apiserver.openapi_parameters import (
     COLLECTION,
-    CONNECTS,
     DELETING,
     LISTING,
     LOGGING,
-    PARAMETERS,
+    PATCHING,
     WRITING,
-    parameter,
+    connecting,
 )
 from kutter.apiserver.ports import Tree
 
-_JSON, _YAML = "application/json", "application/yaml"
-_PROTOBUF = "application/vnd.kubernetes.protobuf"
 _PATCHES = (
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -34,38 +40,27 @@ _PATCHES = (
 # Custom kinds take no strategic merge patch, and kubectl looks here before it sends one.
 _CUSTOM_PATCHES = tuple(media for media in _PATCHES if "strategic" not in media)
 
+_CUSTOM_MEDIAS = (JSON, YAML)
+_STREAMS = (*ANSWERS, f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
+
 _CONNECT_METHODS = {"create": "post", "get": "get"}
 _EVERY_METHOD = ("delete", "get", "head", "options", "patch", "post", "put")
 _TEXT: Tree = {"type": "string"}
 
 
-@dataclass(slots=True)
-class Operation:
-    """One method of a path, in neither version's form yet."""
-
-    id: str
-    action: str
-    description: str
-    kind: Tree
-    parameters: tuple[str, ...]
-    answer: Tree
-    codes: tuple[int, ...] = (200,)
-    body: Tree | None = None
-    medias: tuple[str, ...] = (_JSON, _YAML, _PROTOBUF)
-    needs_body: bool = True
-    produces: tuple[str, ...] = field(default=(_JSON, _YAML, _PROTOBUF))
-
-
 class Paths:
-    """``add`` each resource of a document; ``made`` is its paths then."""
+    """``add`` each resource of a document; ``render`` makes its paths then.
 
-    def __init__(self, definitions: Definitions) -> None:
+    ``returns_deleted`` tells whether a finished DELETE answers the object.
+    """
+
+    def __init__(
+        self, definitions: Definitions, returns_deleted: Callable[[Resource], bool]
+    ) -> None:
         self._definitions = definitions
-        self._version = definitions.version
-        self.made: dict[str, Tree] = {}
-        # Shared by all operations, yet not by reference: kubectl looks for parameters by their
-        # name to learn what the server can do, and does not resolve references.
-        self._parameters = {name: parameter(name, self._version) for name in PARAMETERS}
+        self._returns_deleted = returns_deleted
+        self._operations: Operations = {}
+        self._renderer = Renderer(definitions.version)
 
     def add(self, resource: Resource) -> None:
         namespace = "{namespace}" if resource.namespaced else ""
@@ -74,24 +69,55 @@ class Paths:
             self._put(collection, method, operation, resource)
         if resource.namespaced and "list" in resource.verbs:
             everywhere = self._list(resource, everywhere=True)
-            self._put(resource.path(), "get", everywhere, resource, everywhere=True)
+            self._put(resource.path(), "get", everywhere, resource)
         for method, operation in self._on_one(resource):
             self._put(one, method, operation, resource)
         for sub in resource.subresources.values():
             self._add_subresource(resource, sub, f"{one}/{sub.name}")
+        if "watch" in resource.verbs and not resource.custom:
+            self._add_watches(resource)
+
+    def _add_watches(self, resource: Resource) -> None:
+        """The older paths that watch, of which upstream publishes that they are deprecated."""
+        namespace = "{namespace}" if resource.namespaced else ""
+        collection, one = resource.path(namespace), resource.path(namespace, "{name}")
+        places = [
+            (collection, "watchlist", _name("watch", resource, tail="List")),
+            (one, "watch", _name("watch", resource)),
+        ]
+        if resource.namespaced:
+            prefix = prefix_of(resource.group, resource.version)
+            name = f"watch{prefix}{resource.kind}ListForAllNamespaces"
+            places.append((resource.path(), "watchlist", name))
+        root = _root(resource.group, resource.version)
+        for path, action, name in places:
+            watched = Operation(
+                name,
+                action,
+                f"Watches {resource.plural}; deprecated, list them with the parameter watch.",
+                _own_gvk(resource),
+                LISTING,
+                self._definitions.meta("WatchEvent"),
+                produces=_STREAMS,
+            )
+            self._put(f"{root}watch/{path.removeprefix(root)}", "get", watched, resource)
 
     def add_discovery(self, group: str, version: str) -> None:
         """The list of a group-version's resources."""
-        base = f"/apis/{group}/{version}/" if group else f"/api/{version}/"
         operation = Operation(
-            f"get{_prefix(group, version)}APIResources",
+            f"get{prefix_of(group, version)}APIResources",
             "",
             "Says which resources there are.",
             {},
             (),
             self._definitions.meta("APIResourceList"),
+            medias=ANSWERS,
         )
-        self.made[base] = {"get": self._render(operation, _tag(group, version))}
+        self.add_plain(_root(group, version), operation, _tag(group, version))
+
+    def add_plain(self, path: str, operation: Operation, tag: str) -> None:
+        """What can be got that is no resource."""
+        self._operations[path] = {"get": (operation, tag)}
 
     # -- operations ------------------------------------------------------------
 
@@ -123,16 +149,18 @@ class Paths:
                 tuple(dict.fromkeys((*COLLECTION, *DELETING))),
                 self._definitions.meta("Status"),
                 body=self._definitions.meta("DeleteOptions"),
+                body_type="DeleteOptions",
                 needs_body=False,
             )
             found.append(("delete", made))
         return found
 
     def _list(self, resource: Resource, *, everywhere: bool = False) -> Operation:
-        streams = (_JSON, _YAML, _PROTOBUF, f"{_JSON};stream=watch", f"{_PROTOBUF};stream=watch")
         name = _name("list", resource)
         if everywhere:
-            name = f"list{_prefix(resource.group, resource.version)}{resource.kind}ForAllNamespaces"
+            name = (
+                f"list{prefix_of(resource.group, resource.version)}{resource.kind}ForAllNamespaces"
+            )
         return Operation(
             name,
             "list",
@@ -140,13 +168,15 @@ class Paths:
             _own_gvk(resource),
             LISTING,
             self._definitions.list_of(resource),
-            produces=streams,
+            produces=_STREAMS,
         )
 
     def _on_one(self, resource: Resource) -> list[tuple[str, Operation]]:
         found = self._read_and_write(resource, None)
         if "delete" in resource.verbs:
-            deleted = self._definitions.meta("Status")
+            returned = self._returns_deleted(resource)
+            definitions = self._definitions
+            deleted = definitions.kind(resource) if returned else definitions.meta("Status")
             made = Operation(
                 _name("delete", resource),
                 "delete",
@@ -156,6 +186,7 @@ class Paths:
                 deleted,
                 (200, 202),
                 body=self._definitions.meta("DeleteOptions"),
+                body_type="DeleteOptions",
                 needs_body=False,
             )
             found.append(("delete", made))
@@ -196,10 +227,11 @@ class Paths:
                 "patch",
                 f"Changes {what}.",
                 own,
-                (*WRITING, "force"),
+                PATCHING,
                 reference,
                 (200, 201),
-                body={"type": "object"},
+                body=self._definitions.patch(),
+                body_type="Patch",
                 medias=_CUSTOM_PATCHES if resource.custom else _PATCHES,
             )
             found.append(("patch", change))
@@ -213,14 +245,15 @@ class Paths:
         return gvk(group, version, sub.kind), self._definitions.other(group, version, sub.kind)
 
     def _add_subresource(self, resource: Resource, sub: Subresource, path: str) -> None:
-        if sub.name in CONNECTS:
-            self._add_connect(resource, sub, path)
+        connects = connecting(resource.plural, sub.name)
+        if connects is not None:
+            self._add_connect(resource, sub, path, connects)
             return
         if sub.name == "log":
             own = _own_gvk(resource)
             what = "Reads a container's log."
             log = Operation(_name("read", resource, tail="Log"), "get", what, own, LOGGING, _TEXT)
-            log.produces = ("text/plain", _JSON, _YAML, _PROTOBUF)
+            log.produces = ("text/plain", *ANSWERS)
             self._put(path, "get", log, resource)
             return
         for method, operation in self._read_and_write(resource, sub):
@@ -233,92 +266,63 @@ class Paths:
             made = Operation(name, "post", what, own, WRITING, reference, codes, body=reference)
             self._put(path, "post", made, resource)
 
-    def _add_connect(self, resource: Resource, sub: Subresource, path: str) -> None:
+    def _add_connect(
+        self, resource: Resource, sub: Subresource, path: str, parameters: tuple[str, ...]
+    ) -> None:
         kind = gvk(resource.group, resource.version, sub.kind)
         places = [("", path)]
         methods = tuple(_CONNECT_METHODS.get(verb, "") for verb in sub.verbs)
         if sub.name == "proxy":
             places.append(("WithPath", f"{path}/{{path}}"))
             methods = _EVERY_METHOD
-        prefix = _prefix(resource.group, resource.version)
+        prefix = prefix_of(resource.group, resource.version)
         what = f"Connects to {sub.name} of a {resource.kind}."
         for method in methods:
             head = f"connect{prefix}{method.title()}"
             for tail, place in places:
                 name = _name(head, resource, tail=f"{_camel(sub.name)}{tail}", whole=True)
-                made = Operation(name, "connect", what, kind, CONNECTS[sub.name], _TEXT)
-                made.produces = ("*/*",)
+                made = Operation(name, "connect", what, kind, parameters, _TEXT)
+                made.produces = (ANY_MEDIA,)
                 self._put(place, method, made, resource)
 
     # -- the document's form ---------------------------------------------------
 
-    def _put(
-        self,
-        path: str,
-        method: str,
-        operation: Operation,
-        resource: Resource,
-        *,
-        everywhere: bool = False,
-    ) -> None:
-        item = self.made.get(path)
-        if item is None:
-            named = [name for name in ("namespace", "name", "path") if f"{{{name}}}" in path]
-            if everywhere or operation.action != "connect":
-                named.append("pretty")
-            item = self.made[path] = {"parameters": [self._parameters[name] for name in named]}
-            if not item["parameters"]:
-                del item["parameters"]
-        item[method] = self._render(operation, _tag(resource.group, resource.version))
+    def _put(self, path: str, method: str, operation: Operation, resource: Resource) -> None:
+        named = [name for name in ("namespace", "name") if f"{{{name}}}" in path]
+        if path.endswith("/{path}"):
+            named.append("path@url")
+        if operation.action != "connect":
+            named.append("pretty")
+        operation.parameters = (*operation.parameters, *named)
+        if resource.custom:
+            _make_custom(operation, resource)
+        tag = _tag(resource.group, resource.version)
+        self._operations.setdefault(path, {})[method] = (operation, tag)
 
-    def _render(self, operation: Operation, tag: str) -> Tree:
-        made: Tree = {
-            "description": operation.description,
-            "tags": [tag],
-            "operationId": operation.id,
-        }
-        if operation.action:
-            made["x-kubernetes-action"] = operation.action
-            made["x-kubernetes-group-version-kind"] = operation.kind
-        parameters = [self._parameters[name] for name in operation.parameters]
-        render = self._render_2 if self._version == 2 else self._render_3
-        render(made, operation, parameters)
-        if parameters:
-            made["parameters"] = parameters
-        return made
-
-    def _render_2(self, made: Tree, operation: Operation, parameters: list[Any]) -> None:
-        made["consumes"] = ["*/*"]
-        made["produces"] = list(operation.produces)
-        made["schemes"] = ["https"]
-        if operation.body is not None:
-            if operation.action == "patch":
-                made["consumes"] = list(operation.medias)
-            body: Tree = {"name": "body", "in": "body", "schema": operation.body}
-            if operation.needs_body:
-                body["required"] = True
-            parameters.insert(0, body)
-        made["responses"] = {
-            str(code): {"description": _said(code), "schema": operation.answer}
-            for code in operation.codes
-        }
-        made["responses"]["401"] = {"description": "Unauthorized"}
-
-    def _render_3(self, made: Tree, operation: Operation, parameters: list[Any]) -> None:
-        answer = {media: {"schema": operation.answer} for media in operation.produces}
-        made["responses"] = {
-            str(code): {"description": _said(code), "content": answer} for code in operation.codes
-        }
-        made["responses"]["401"] = {"description": "Unauthorized"}
-        if operation.body is not None:
-            body: Tree = {"content": {m: {"schema": operation.body} for m in operation.medias}}
-            if operation.needs_body:
-                body["required"] = True
-            made["requestBody"] = body
+    def render(self) -> dict[str, Tree]:
+        """Every path with its operations. What all of them take stands with the path."""
+        return self._renderer.render(self._operations)
 
 
-def _said(code: int) -> str:
-    return {200: "OK", 201: "Created", 202: "Accepted"}[code]
+def _make_custom(operation: Operation, resource: Resource) -> None:
+    """What upstream says otherwise of custom resources, whose documents it makes elsewhere."""
+    operation.kind = _own_gvk(resource)
+    operation.produces = _CUSTOM_MEDIAS
+    match operation.action:
+        case "get":
+            operation.parameters = (*operation.parameters, "resourceVersion")
+        case "patch":
+            operation.codes = (200,)
+            return
+        case "deletecollection":
+            named = tuple(set(operation.parameters) - {*COLLECTION, *DELETING})
+            operation.parameters = (*LISTING, *named)
+            operation.body, operation.body_type = None, ""
+    operation.medias = _CUSTOM_MEDIAS
+
+
+def _root(group: str, version: str) -> str:
+    return f"/apis/{group}/{version}/" if group else f"/api/{version}/"
 
 
 def _own_gvk(resource: Resource) -> Tree:
@@ -333,22 +337,26 @@ def _camel(name: str) -> str:
     return "".join(_title(part) for part in name.split("-"))
 
 
-def _prefix(group: str, version: str) -> str:
+def prefix_of(group: str, version: str) -> str:
     """``CoreV1``, ``RbacAuthorizationV1``, ``StableExampleComV1``."""
     parts = group.removesuffix(".k8s.io").split(".") if group else ["core"]
     return "".join(_title(part) for part in parts) + _title(version)
 
 
+def group_tag(group: str) -> str:
+    """``core``, ``rbacAuthorization``: generated classes are named by it."""
+    name = prefix_of(group, "")
+    return f"{name[:1].lower()}{name[1:]}"
+
+
 def _tag(group: str, version: str) -> str:
-    """``core_v1``, ``rbacAuthorization_v1``: generated classes are named by it."""
-    name = _prefix(group, "")
-    return f"{name[:1].lower()}{name[1:]}_{version}"
+    return f"{group_tag(group)}_{version}"
 
 
 def _name(
     verb: str, resource: Resource, middle: str = "", *, tail: str = "", whole: bool = False
 ) -> str:
     """An operation's id: ``replaceAppsV1NamespacedDeploymentScale``."""
-    head = verb if whole else verb + _prefix(resource.group, resource.version)
+    head = verb if whole else verb + prefix_of(resource.group, resource.version)
     scope = "Namespaced" if resource.namespaced else ""
     return f"{head}{middle}{scope}{resource.kind}{tail}"

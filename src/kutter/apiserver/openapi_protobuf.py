@@ -20,7 +20,7 @@ from kutter.apiserver.ports import Tree
 
 MEDIA = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 # Older clients ask for a type that is not well-formed as a media type.
-_WANTED = (MEDIA, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+OLD_MEDIA = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 
 _TAGS = [tag_bytes(number, BYTES) for number in range(32)]
 # Document
@@ -50,17 +50,12 @@ _METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "options": 6, "head": 7,
 _ITEM_PARAMETERS = 9
 # Operation: lists of texts by their number.
 _LISTS = {"tags": 1, "produces": 6, "consumes": 7, "schemes": 10}
-# Query and path parameters differ in where their type is.
-_TYPE_OF = {"query": (3, 6), "path": (4, 5)}
+# Query and path parameters differ in where their type and uniqueItems are.
+_TYPE_OF = {"query": (3, 6, 20), "path": (4, 5, 19)}
 # An AdditionalPropertiesItem's boolean is its second field.
 _TRUE, _FALSE = b"\x10\x01", b"\x10\x00"
 # Named values are (1: name, 2: value); an Any's text is YAML, of which JSON is a part.
 _NAME, _VALUE, _YAML = 1, 2, 2
-
-
-def wants_protobuf(accept: str) -> bool:
-    """Whether an ``Accept`` header asks for this form."""
-    return any(media in accept for media in _WANTED)
 
 
 def encode_document(document: Tree) -> bytes:
@@ -87,7 +82,9 @@ def encode_document(document: Tree) -> bytes:
 
 
 def _api_key(scheme: Tree) -> bytes:
-    return _text(1, scheme["type"]) + _text(2, scheme["name"]) + _text(3, scheme["in"])
+    made = _text(1, scheme["type"]) + _text(2, scheme["name"]) + _text(3, scheme["in"])
+    text = scheme.get("description")
+    return made + _text(4, text) if text else made
 
 
 def _path_item(item: Tree) -> bytes:
@@ -141,12 +138,14 @@ def _parameter(one: Tree) -> bytes:
         if one.get("required"):
             body += _count(4, 1)
         return _field(1, body + _field(5, encode_schema(one["schema"])))
-    kind, type_number = _TYPE_OF.get(one["in"], _TYPE_OF["query"])
+    kind, type_number, unique_number = _TYPE_OF.get(one["in"], _TYPE_OF["query"])
     made = _count(1, 1) if one.get("required") else b""
     made += _text(2, one["in"])
     if one.get("description"):
         made += _text(3, one["description"])
     made += _text(4, one["name"]) + _text(type_number, one.get("type", "string"))
+    if one.get("uniqueItems"):
+        made += _count(unique_number, 1)
     return _field(2, _field(kind, made))
 
 

@@ -101,7 +101,7 @@ class ApiServer:
         self.catalog = parts.catalog or Catalog()
         self._strategy_for = parts.strategy_for
         self._printer_for = parts.printer_for
-        self._documents = dict(parts.documents)
+        self.documents = dict(parts.documents)
         self._handlers: dict[HandlerKey, CallHandler] = {**core_handlers(), **parts.handlers}
         for resource in older_versions(self.catalog):
             if self.catalog.find(resource.group, resource.version, resource.plural) is None:
@@ -249,7 +249,7 @@ class ApiServer:
     async def answer_path(self, request: Request, info: RequestInfo) -> Response:
         """Discovery, health, metrics, OpenAPI and fixed documents. Raises 404."""
         path = info.path
-        document = self._documents.get(path)
+        document = self.documents.get(path)
         if document is not None:
             return Response(200, [("Content-Type", document[0])], document[1])
         for source in (self._discovery, self.health, self._openapi):
@@ -265,7 +265,7 @@ class ApiServer:
 
     def paths(self) -> list[str]:
         """Every path that is no resource, for the list at ``/``."""
-        own = ["/metrics", *self._documents]
+        own = ["/metrics", *self.documents]
         return sorted(
             {*own, *self._discovery.paths(), *self.health.paths(), *self._openapi.paths()}
         )

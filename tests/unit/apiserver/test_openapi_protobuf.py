@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kutter.apiserver.openapi_protobuf import encode_document, encode_schema, wants_protobuf
+from kutter.apiserver.openapi_protobuf import encode_document, encode_schema
 
 
 def test_scalars_lists_and_maps() -> None:
@@ -41,9 +41,3 @@ def test_a_document_carries_its_definitions() -> None:
     assert encode_document(document) == (
         b"\x0a\x032.0\x12\x06\x0a\x01K\x12\x01v\x42\x00\x4a\x0a\x0a\x08\x0a\x01d\x12\x03\x0a\x01r"
     )
-
-
-def test_both_spellings_of_the_media_type_are_known() -> None:
-    assert wants_protobuf("application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
-    assert wants_protobuf("application/com.github.proto-openapi.spec.v2.v1.0+protobuf, */*")
-    assert not wants_protobuf("application/json")

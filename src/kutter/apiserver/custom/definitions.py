@@ -129,6 +129,13 @@ class Definitions:
         version = self.version_of(resource)
         return version.defined.schema if version is not None else None
 
+    def selectable_of(self, resource: Resource) -> list[str]:
+        """The field selectors of a custom resource: ``spec.color``."""
+        version = self.version_of(resource)
+        if version is None:
+            return []
+        return [path.lstrip(".") for path in version.defined.selectable]
+
     def mark_of(self, group: str, version: str) -> bytes:
         """Changes with every change of what is defined in a group-version."""
         found = [

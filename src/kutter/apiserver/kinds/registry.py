@@ -33,7 +33,7 @@ from kutter.apiserver.kinds import (
 )
 from kutter.apiserver.kinds.service import ServiceKind
 from kutter.apiserver.kinds.service_ranges import ServiceRanges
-from kutter.apiserver.kinds.standard import PlainKind
+from kutter.apiserver.kinds.standard import PlainKind, ReturnedKind
 from kutter.apiserver.kinds.strategy import Strategy
 
 
@@ -112,6 +112,16 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     (_FLOW, "prioritylevelconfigurations"): flowcontrol.PriorityLevelKind,
 }
 
+# Kinds without rules of their own whose finished DELETE answers the object.
+_RETURNED = frozenset(
+    {
+        ("storage.k8s.io", "volumeattributesclasses"),
+        ("resource.k8s.io", "deviceclasses"),
+        ("resource.k8s.io", "resourceclaims"),
+        ("resource.k8s.io", "resourceclaimtemplates"),
+    }
+)
+
 
 class Kinds:
     """The strategies of one server; each resource's is made once."""
@@ -137,7 +147,8 @@ class Kinds:
         make = _KINDS.get((resource.group, resource.plural))
         if make is not None:
             return make(resource)
-        return PlainKind(resource)
+        returned = (resource.group, resource.plural) in _RETURNED
+        return ReturnedKind(resource) if returned else PlainKind(resource)
 
 
 _default: Kinds | None = None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from kutter.apiserver.kinds.standard import PlainKind
+from kutter.apiserver.kinds.standard import ReturnedKind
 from kutter.apiserver.ports import Tree
 
 _LABELS = ("driver", "nodeName")
 
 
-class ResourceSliceKind(PlainKind):
+class ResourceSliceKind(ReturnedKind):
     """A node may list only what it selects by ``spec.nodeName`` (``authz/node.py``)."""
 
     field_labels: ClassVar[frozenset[str]] = frozenset(f"spec.{field}" for field in _LABELS)

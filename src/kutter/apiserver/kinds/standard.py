@@ -81,6 +81,12 @@ class PlainKind(Standard):
         return [] if self._schema is None else validate_required(tree, self._schema.node)
 
 
+class ReturnedKind(PlainKind):
+    """A plain kind whose finished DELETE answers the object."""
+
+    return_deleted_object: ClassVar[bool] = True
+
+
 class SpecKind(Standard):
     """A kind with a specification: its generation counts the specification's changes."""
 

@@ -75,6 +75,7 @@ class PersistentVolumeClaimKind(Standard):
 
 
 class StorageClassKind(Standard):
+    return_deleted_object: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
 
     def default(self, tree: Tree) -> None:
@@ -119,6 +120,7 @@ class StorageClassKind(Standard):
 
 
 class CSIDriverKind(SpecKind):
+    return_deleted_object: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
 
     def default(self, tree: Tree) -> None:
@@ -158,6 +160,7 @@ class CSIDriverKind(SpecKind):
 
 
 class CSINodeKind(Standard):
+    return_deleted_object: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
 
     def check(self, tree: Tree) -> list[FieldError]:
@@ -177,6 +180,8 @@ class CSINodeKind(Standard):
 
 
 class VolumeAttachmentKind(Standard):
+    return_deleted_object: ClassVar[bool] = True
+
     def check(self, tree: Tree) -> list[FieldError]:
         errors: Errors = []
         spec = tree.get("spec") or {}
