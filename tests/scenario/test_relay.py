@@ -47,6 +47,15 @@ async def test_services_and_pods_are_proxied(monkeypatch: pytest.MonkeyPatch) ->
         assert (seen.path, seen.raw_query) == ("/some/path", "x=1")
         assert "authorization" not in seen.headers
         assert seen.headers["x-own"] == "kept"
+        root = f"{PODS}/p:{behind.port}/proxy"
+        for method in ("GET", "HEAD"):
+            response = await api.call(method, f"{root}?x=a%20b")
+            assert response.status == 301
+            assert ("Location", f"{root}/?x=a%20b") in response.headers
+        assert len(backend.seen) == 1
+        for method, path in (("POST", ""), ("GET", "/")):
+            assert (await api.call(method, root + path)).status == 200
+            assert (backend.seen[-1].method, backend.seen[-1].path) == (method, "/")
         await api.fails(400, "BadRequest", "GET", f"{PODS}/ftp:p:1/proxy/")
         services = "/api/v1/namespaces/default/services"
         ports = [{"name": "web", "port": 80}]

@@ -258,9 +258,7 @@ def _states(
     if run.state is ContainerState.CREATED:
         if ending and facts.released:
             return _never_ran(facts, known), last
-        if problem is not None:
-            return {"waiting": {"reason": problem.reason, "message": problem.message}}, last
-        return {"waiting": {"reason": "ContainerCreating"}}, last
+        return {"waiting": _waiting(facts, spec)}, last
     ended = _terminated(facts, run)
     if ending:
         return {"terminated": ended}, last

@@ -32,11 +32,18 @@ def compute_patch(old: Tree | None, new: Tree, uid: str) -> Tree:
         if known.get(key) != value:
             if key in _MERGED_LISTS:
                 value = [{"$patch": "replace"}, *value]
+            elif key == "conditions":
+                value = [_whole_condition(condition) for condition in value]
             status[key] = value
     for key in known:
         if key not in new and key not in ("podIP", "podIPs"):
             status[key] = None
     return {"metadata": {"uid": uid}, "status": status} if uid else {"status": status}
+
+
+def _whole_condition(condition: Tree) -> Tree:
+    """With what it no longer says taken away: a merge by type would keep that."""
+    return {"reason": None, "message": None, **condition}
 
 
 class StatusWriter:

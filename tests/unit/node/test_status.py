@@ -138,6 +138,15 @@ def test_patch_holds_differences_only() -> None:
     assert compute_patch(new, new, "u")["status"] == {}
 
 
+def test_what_a_condition_no_longer_says_is_taken_away() -> None:
+    """Conditions are merged by type: a reason that is left out would stay for good."""
+    unready = compute_status(facts(pod(), run(state=CREATED)), Plan())
+    ready = compute_status(facts(pod(), run()), Plan())
+    patch = compute_patch(unready, ready, "u")["status"]["conditions"]
+    found = next(c for c in patch if c["type"] == "Ready")
+    assert (found["status"], found["reason"], found["message"]) == ("True", None, None)
+
+
 def test_running_pod_tells_all() -> None:
     status = compute_status(facts(pod(), run(state=RUNNING), host_ips=("192.0.2.1",)), Plan())
     assert status["podIP"] == "10.0.0.2"

@@ -107,6 +107,17 @@ def proxy_options(call: Call) -> Tree:
     return {"path": path} if path else {}
 
 
+def redirect_to_root(call: Call) -> Response | None:
+    """The answer to one who looks at ``.../proxy`` itself: relative links need the slash."""
+    request = call.request
+    if len(call.info.parts) > 3 or call.info.path.endswith("/") or request.headers.get("upgrade"):
+        return None
+    if request.method not in ("GET", "HEAD"):
+        return None
+    suffix = f"?{request.raw_query}" if request.raw_query else ""
+    return Response(301, [("Location", quote(call.info.path, safe="/:@") + "/" + suffix)])
+
+
 def _pod(call: Call) -> Tree:
     return call.served.storage.get(call.info.namespace, call.info.name).tree
 
@@ -239,5 +250,7 @@ async def node_proxy(call: Call) -> Response:
         base = base.rpartition(":")[0] + f":{port}"
     rest = "/".join(quote(part) for part in call.info.parts[3:])
     await admit_connect(call, "NodeProxyOptions", proxy_options(call))
+    if (redirect := redirect_to_root(call)) is not None:
+        return redirect
     suffix = f"?{call.request.raw_query}" if call.request.raw_query else ""
     return await forward(call, f"{base}/{rest}{suffix}")

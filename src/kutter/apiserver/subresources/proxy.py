@@ -11,7 +11,12 @@ from urllib.parse import quote
 from kutter.api.errors import bad_request, not_found, unavailable
 from kutter.apiserver.context import Call
 from kutter.apiserver.ports import Tree
-from kutter.apiserver.subresources.node_relay import DROPPED_HEADERS, admit_connect, proxy_options
+from kutter.apiserver.subresources.node_relay import (
+    DROPPED_HEADERS,
+    admit_connect,
+    proxy_options,
+    redirect_to_root,
+)
 from kutter.http.messages import Response
 from kutter.http.relay import proxy_request
 
@@ -90,6 +95,8 @@ async def _pass_on(call: Call, scheme: str, address: str, port: str) -> Response
     client = call.server.node_client
     if client is None:
         raise unavailable("this server has no connection to pods")
+    if (redirect := redirect_to_root(call)) is not None:
+        return redirect
     rest = "/".join(quote(part) for part in call.info.parts[3:])
     if call.info.path.endswith("/") and rest:
         rest += "/"
