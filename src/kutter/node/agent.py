@@ -125,6 +125,7 @@ class NodeAgent:
             hostname=self._hostname,
             services=lambda: tuple(self._services.items()),
             drained=self._programmer.drained,
+            fits=self._fits,
             memory_capacity_bytes=self._machine.memory_bytes,
         )
         self.housekeeping = Housekeeping(self)
@@ -280,8 +281,8 @@ class NodeAgent:
             self._admit(worker)
         self._scope.start(worker.run(), f"pod/{pod.metadata.namespace}/{pod.metadata.name}")
 
-    def _admit(self, worker: PodWorker) -> None:
-        pod = worker.pod
+    def _check(self, pod: Pod) -> Rejection | None:
+        """Whether the pod may run beside the others of this node."""
         node = self.registration.node
         labels = dict(node.metadata.labels) if node is not None else {}
         # One deleted by force is still stopping here, but its room has been given away already:
@@ -289,18 +290,26 @@ class NodeAgent:
         others = [
             w.pod
             for w in self.workers.values()
-            if not w.ended and not w.deleted and w is not worker
+            if not w.ended and not w.deleted and w.uid != pod.metadata.uid
         ]
         try:
-            refused = admit(
+            return admit(
                 pod,
                 others,
                 allocatable=self.kit.allocatable,
                 labels=labels,
                 node_name=self.options.node_name,
-            ) or self.housekeeping.refuses(pod)
+            )
         except (ValueError, ArithmeticError) as error:
-            refused = Rejection("UnexpectedAdmissionError", f"Unexpected error: {error}")
+            return Rejection("UnexpectedAdmissionError", f"Unexpected error: {error}")
+
+    def _fits(self, pod: Pod) -> str | None:
+        refused = self._check(pod)
+        return None if refused is None else refused.message
+
+    def _admit(self, worker: PodWorker) -> None:
+        pod = worker.pod
+        refused = self._check(pod) or self.housekeeping.refuses(pod)
         if refused is not None:
             self.kit.recorder.event(pod, "Warning", refused.reason, refused.message)
             worker.terminate(
@@ -311,6 +320,8 @@ class NodeAgent:
         worker = self.workers.pop(uid, None)
         if worker is None:
             return
+        for other in self.workers.values():
+            other.resize.room_came()
         meta = worker.pod.metadata
         again = self.pods.get(f"{meta.namespace}/{meta.name}")
         if again is not None and again.metadata.uid == uid and not worker.deleted:

@@ -11,8 +11,9 @@ from kutter.base.clock import render_time
 from kutter.node.facts import PodFacts, is_sidecar
 from kutter.node.moments import from_seconds
 from kutter.node.plan import init_done
+from kutter.node.resize import IN_PROGRESS, PENDING
 
-OWNED = ("PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready")
+RESIZE = (PENDING, IN_PROGRESS)
 
 Tree = dict[str, Any]
 
@@ -20,7 +21,10 @@ Tree = dict[str, Any]
 def compute_conditions(
     facts: PodFacts, phase: str, statuses: list[Tree], init_statuses: list[Tree]
 ) -> list[Tree]:
-    """Our four conditions and DisruptionTarget; times carried over where nothing changed."""
+    """Our four conditions, DisruptionTarget and those of a resize.
+
+    Times are carried over where nothing changed.
+    """
     terminal = phase in ("Succeeded", "Failed")
     wanted = [
         _sandbox(facts, terminal=terminal),
@@ -34,7 +38,12 @@ def compute_conditions(
     known = {c.type: (c.status, c.last_transition_time) for c in facts.pod.status.conditions}
     for told in (facts.told or {}).get("conditions", ()):
         known[told["type"]] = (told["status"], told["lastTransitionTime"])
-    return [_render(facts, known.get(kind), kind, *rest) for kind, *rest in wanted]
+    rendered = [_render(facts, known.get(kind), kind, *rest) for kind, *rest in wanted]
+    for kind, stage in ((PENDING, facts.resize.waiting), (IN_PROGRESS, facts.resize.acting)):
+        if stage is not None and not terminal:
+            tree = _render(facts, known.get(kind), kind, "True", stage.reason, stage.message)
+            rendered.append({**tree, "observedGeneration": stage.generation})
+    return rendered
 
 
 def _render(

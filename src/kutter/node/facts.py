@@ -13,9 +13,13 @@ from typing import Any, NamedTuple
 
 from kutter.api.types.core_v1 import Container as ContainerSpec
 from kutter.api.types.core_v1 import EphemeralContainer, Pod
+from kutter.node.resize import NO_RESIZE, ResizeFacts
 from kutter.runtime.cri import Container, ContainerState, Sandbox, SandboxState
 
 AnyContainerSpec = ContainerSpec | EphemeralContainer
+
+# So long a container that is made anew is shown as it was: its successor is all but there.
+REPLACE_QUIET_S = 10.0
 
 BACKOFF_INITIAL_S = 10.0
 BACKOFF_MAXIMUM_S = 300.0
@@ -87,6 +91,9 @@ class PodFacts:
     same for the whole pod (volumes, sandbox). ``busy`` holds the keys of operations under way.
     ``told`` is the status offered to the API last; it is newer than ``pod.status``.
     ``prepared`` says whether the hooks (volumes, cgroups, folders) have run.
+    ``lacking`` names the running containers that have other resources than they should, those of
+    them in ``resize_restarts`` are made anew for it; ``resize`` is what conditions say of it.
+    ``replaced`` maps runs that were stopped to be made anew (by id) to when that was.
     """
 
     pod: Pod
@@ -107,6 +114,10 @@ class PodFacts:
     spec_hashes: Mapping[str, str] = field(default_factory=dict)
     host_ips: tuple[str, ...] = ()
     told: Mapping[str, Any] | None = None
+    lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    resize_restarts: frozenset[str] = frozenset()
+    resize: ResizeFacts = NO_RESIZE
+    replaced: Mapping[str, float] = field(default_factory=dict)
 
     def latest(self, name: str) -> Container | None:
         """The newest run of a container, whatever its sandbox."""
@@ -119,6 +130,16 @@ class PodFacts:
         if latest is None or self.sandbox is None or latest.sandbox_id != self.sandbox.id:
             return None
         return latest
+
+    def being_replaced(self, name: str) -> bool:
+        """Whether a run was stopped to be made anew and its successor is not there yet."""
+        if name in self.problems or self.termination is not None:
+            return False
+        runs = self.containers.get(name, ())
+        if runs and runs[0].state is ContainerState.CREATED:
+            runs = runs[1:]
+        since = self.replaced.get(runs[0].id) if runs else None
+        return since is not None and self.now < since + REPLACE_QUIET_S
 
     def running(self) -> list[Container]:
         """All containers that run, also those of older sandboxes."""

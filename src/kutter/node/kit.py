@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
 
-from kutter.api.types.core_v1 import Service
+from kutter.api.types.core_v1 import Pod, Service
 from kutter.base.clock import Clock
 from kutter.base.rng import Rng
 from kutter.base.tasks import Scope
@@ -34,6 +34,7 @@ class NodeKit:
     """``services`` answers all services; ``allocatable`` are the node's amounts.
 
     ``drained(namespace, name, timeout_s)`` waits until no new connection is led to the pod.
+    ``fits(pod)`` answers why a pod would not fit beside the node's others; None when it does.
     """
 
     options: NodeOptions
@@ -52,5 +53,6 @@ class NodeKit:
     hostname: str
     services: Callable[[], tuple[Service, ...]]
     drained: Callable[[str, str, float], Awaitable[None]]
+    fits: Callable[[Pod], str | None]
     allocatable: Mapping[str, Fraction] = field(default_factory=dict)
     memory_capacity_bytes: int = 0

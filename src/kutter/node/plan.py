@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from kutter.node.facts import (
     NO_DELAY,
+    REPLACE_QUIET_S,
     AnyContainerSpec,
     PodFacts,
     is_sidecar,
@@ -59,7 +60,10 @@ class EnsureImage:
 
 @dataclass(frozen=True, slots=True)
 class StartContainer:
-    """Create and start one run. ``stale_id`` is a run that was created but never started."""
+    """Create and start one run. ``stale_id`` is a run that was created but never started.
+
+    ``restart`` says that the container failed: it raises its back-off.
+    """
 
     container: str
     attempt: int
@@ -73,11 +77,14 @@ class StartContainer:
 
 @dataclass(frozen=True, slots=True)
 class KillContainer:
+    """``replace``: it is started anew once it has stopped, whatever its policy."""
+
     container_id: str
     container: str
     grace_s: float
     message: str
     reason: str = "Killing"
+    replace: bool = False
 
     @property
     def key(self) -> str:
@@ -279,6 +286,9 @@ def _plan_one(
         return StartContainer(spec.name, run.metadata.attempt, stale_id=run.id)
     if f"kill/{run.id}" in facts.busy or ephemeral:
         return None
+    if run.id in facts.replaced:
+        draft.look_again(facts.replaced[run.id] + REPLACE_QUIET_S)
+        return StartContainer(spec.name, run.metadata.attempt + 1)
     if not should_restart(facts.pod, spec, run.exit_code):
         return None
     return _after_back_off(facts, draft, spec, run)
@@ -317,9 +327,13 @@ def _plan_kill(facts: PodFacts, draft: _Draft, spec: AnyContainerSpec, run: Cont
     known = run.annotations.get("io.kubernetes.container.hash")
     probe = facts.probe(run)
     grace: float = float(facts.pod.spec.termination_grace_period_seconds or 0)
+    replace = True
     if wanted and known and wanted != known:
         message = f"Container {spec.name} definition changed, will be restarted"
+    elif spec.name in facts.resize_restarts:
+        message = f"Container {spec.name} resize requires restart"
     elif probe.failed:
+        replace = False
         message = f"Container {spec.name} failed {probe.failed} probe"
         if effective_policy(facts.pod, spec) != "Never":
             message += ", will be restarted"
@@ -327,7 +341,7 @@ def _plan_kill(facts: PodFacts, draft: _Draft, spec: AnyContainerSpec, run: Cont
             grace = float(probe.failed_grace_s)
     else:
         return
-    draft.add(KillContainer(run.id, spec.name, grace, message))
+    draft.add(KillContainer(run.id, spec.name, grace, message, replace=replace))
 
 
 def _ensure_image(facts: PodFacts, draft: _Draft, spec: AnyContainerSpec) -> bool:
@@ -364,7 +378,7 @@ def pod_has_ended(facts: PodFacts) -> bool:
         run = facts.latest(spec.name)
         if run is None or run.state is not ContainerState.EXITED:
             return False
-        if should_restart(pod, spec, run.exit_code):
+        if run.id in facts.replaced or should_restart(pod, spec, run.exit_code):
             return False
     return True
 

@@ -6,14 +6,12 @@ and tells an event; the next plan takes it from there.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kutter.api.errors import ApiError
-from kutter.api.types.core_v1 import Container as ContainerSpec
 from kutter.api.types.node_v1 import RuntimeClass
 from kutter.node.container_config import MESSAGE_FILE, compute_sandbox
 from kutter.node.container_start import (
@@ -41,7 +39,6 @@ from kutter.node.plan import (
     Step,
     StopSandbox,
 )
-from kutter.node.resources import container_resources, pod_cgroup, pod_resources
 from kutter.node.volumes.pod_volumes import image_volumes
 from kutter.runtime.cri import (
     Container,
@@ -203,26 +200,6 @@ class PodSteps:
                 await kit.runtime.stop_container(container_id, grace)
                 await kit.view.refresh(sandbox.id)
         await self._remove_dead(spec.name)
-
-    async def resize(self, spec: ContainerSpec, container_id: str) -> None:
-        """Give a running container the limits its spec has now."""
-        kit, pod = self._kit, self._worker.pod
-        group, whole = pod_cgroup(pod, kit.options.cgroup_root), pod_resources(pod)
-        resources = container_resources(
-            pod,
-            spec,
-            memory_capacity_bytes=kit.memory_capacity_bytes,
-            pids_limit=kit.options.pod_pids_limit,
-        )
-        with contextlib.suppress(OSError):
-            # Growing: the pod's group must have room first. Shrinking: the kernel refuses
-            # (cgroup v1) until the container has shrunk.
-            kit.cgroups.create(group, whole)
-        try:
-            await kit.runtime.update_resources(container_id, resources)
-            kit.cgroups.create(group, whole)
-        except (CriError, OSError) as error:
-            self._worker.event("Warning", "ResizeError", str(error), container=spec.name)
 
     async def _handler(self) -> str:
         """The runtime handler of the pod's RuntimeClass. Raises HookFailure."""

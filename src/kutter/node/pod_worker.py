@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kutter.api.errors import ApiError, is_reason
 from kutter.api.types.core_v1 import Container as ContainerSpec
-from kutter.api.types.core_v1 import Pod, ResourceRequirements
+from kutter.api.types.core_v1 import Pod
 from kutter.base.log import get_logger
 from kutter.base.tasks import Scope
 from kutter.node.container_config import log_folder, spec_hash
@@ -36,9 +36,10 @@ from kutter.node.kit import NodeKit
 from kutter.node.messages import TerminationMessages
 from kutter.node.moments import to_seconds
 from kutter.node.operations import Operations
-from kutter.node.plan import MINIMUM_GRACE_S, Plan, plan_pod
+from kutter.node.plan import MINIMUM_GRACE_S, KillContainer, Plan, plan_pod
 from kutter.node.pod_steps import PodSteps
 from kutter.node.probe_runs import PodProbes
+from kutter.node.resizing import PodResize
 from kutter.node.status import compute_status
 from kutter.node.status_writer import StatusWriter
 from kutter.node.volumes.pod_volumes import PodVolumes, VolumeError
@@ -55,8 +56,9 @@ class PodWorker:
 
     def __init__(self, kit: NodeKit, pod: Pod, on_gone: Callable[[str], None]) -> None:
         self.kit = kit
-        self.pod = pod
         self.uid = pod.metadata.uid
+        self.resize = PodResize(self, pod)
+        self.pod = self.resize.granted_pod()
         self._on_gone = on_gone
         self._scope = Scope(f"pod/{pod.metadata.namespace}/{pod.metadata.name}")
         self._woken = asyncio.Event()
@@ -82,7 +84,7 @@ class PodWorker:
         self._api_gone = asyncio.Event()
         self.forgotten = False
         self._told_crash: set[str] = set()
-        self._sized: dict[str, ResourceRequirements] = {}  # by container id
+        self._replaced: dict[str, float] = {}  # by container id
         self._stop_reason: Termination | None = None
         self._deadline = 0.0
         self.volumes_stale = False
@@ -101,8 +103,11 @@ class PodWorker:
             pod.metadata.annotations != self.pod.metadata.annotations
         ):
             self.volumes_stale = True
-        self.pod = self.work.pod = pod
+        self._set_pod(self.resize.take(pod))
         self.wake()
+
+    def _set_pod(self, pod: Pod) -> None:
+        self.pod = self.work.pod = pod
 
     def mark_deleted(self) -> None:
         """The API object is gone: stop without grace and forget."""
@@ -147,6 +152,7 @@ class PodWorker:
 
     async def run(self) -> None:
         """Serve until the pod is forgotten or the agent stops."""
+        self._set_pod(self.resize.judge())
         try:
             while not self.forgotten:
                 self._woken.clear()
@@ -178,6 +184,8 @@ class PodWorker:
     def _turn(self) -> None:
         now = self.kit.clock.now().timestamp()
         self._check_deadline(now)
+        if (grown := self.resize.judge_again(now)) is not None:
+            self._set_pod(grown)
         facts = self.facts(now)
         plan = self.last_plan = plan_pod(facts)
         if plan.ended and self._stop_reason is None:
@@ -188,28 +196,16 @@ class PodWorker:
         if facts.termination is not None:
             self.operations.interrupt(("image/", "start/"))
         for step in plan.steps:
+            if isinstance(step, KillContainer) and step.replace:
+                self._replaced[step.container_id] = now
             self.operations.begin(step.key, self.steps.work_of(step))
         self._tell_crash_loops(plan)
-        self._begin_resizes(facts)
+        self.resize.follow(facts)
         self._follow_probes(facts)
         if self.volumes_stale and self.prepared and facts.termination is None:
             self._begin_refresh()
         if not self.deleted:
             self.status.offer(self.pod, compute_status(facts, plan))
-
-    def _begin_resizes(self, facts: PodFacts) -> None:
-        """Containers whose requests or limits changed in place (KEP-1287)."""
-        if facts.termination is not None:
-            return
-        for spec in self.pod.spec.containers:
-            run = facts.current(spec.name)
-            if run is None or run.state is not ContainerState.RUNNING:
-                continue
-            known = self._sized.setdefault(run.id, spec.resources)
-            key = f"resize/{spec.name}"
-            if known != spec.resources and key not in facts.busy:
-                self._sized[run.id] = spec.resources
-                self.operations.begin(key, self.steps.resize(spec, run.id))
 
     def _begin_refresh(self) -> None:
         if "refresh" not in self.operations.busy():
@@ -221,9 +217,9 @@ class PodWorker:
         renew = self.work.volumes.renew_at if self.prepared else 0.0
         if renew and (not due or renew < due):
             due = renew
-        deadline = self._active_deadline()
-        if deadline and not self.terminating and (not due or deadline < due):
-            due = deadline
+        for moment in (self._active_deadline(), self.resize.judge_at):
+            if moment and not self.terminating and (not due or moment < due):
+                due = moment
         if not due:
             await self._woken.wait()
             return
@@ -254,6 +250,7 @@ class PodWorker:
         self.probes.pod_ip = self.work.pod_ips[0] if self.work.pod_ips else ""
         containers = {n: self._masked(n, runs, busy) for n, runs in containers.items()}
         specs: list[AnyContainerSpec] = [*self.pod.spec.init_containers, *self.pod.spec.containers]
+        lacking = self.resize.lacking(containers)
         self.messages.read(run for runs in containers.values() for run in runs[:2])
         return PodFacts(
             pod=self.pod,
@@ -274,6 +271,10 @@ class PodWorker:
             spec_hashes={spec.name: spec_hash(spec) for spec in specs},
             host_ips=self.kit.options.node_addresses,
             told=self.status.offered,
+            lacking=lacking,
+            resize_restarts=self.resize.restarts(lacking),
+            resize=self.resize.stage,
+            replaced=dict(self._replaced),
         )
 
     def _masked(
@@ -433,7 +434,8 @@ class PodWorker:
     def forget_run(self, run: Container) -> None:
         """A dead run was removed."""
         self.told_killing.discard(run.id)
-        self._sized.pop(run.id, None)
+        self._replaced.pop(run.id, None)
+        self.resize.forget(run)
 
     def raise_delay(self, name: str) -> None:
         """One more restart of a container."""

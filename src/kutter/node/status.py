@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kutter.api.types.core_v1 import Container as ContainerSpec
 from kutter.api.types.core_v1 import ContainerStatus
 from kutter.base.clock import render_time
 from kutter.node.conditions import compute_conditions
@@ -154,7 +155,7 @@ def _natural_phase(facts: PodFacts) -> str:
         elif run.state is ContainerState.RUNNING:
             running += 1
         elif run.state is ContainerState.EXITED:
-            if should_restart(pod, spec, run.exit_code):
+            if run.id in facts.replaced or should_restart(pod, spec, run.exit_code):
                 stopped += 1
             elif run.exit_code == 0:
                 succeeded += 1
@@ -177,6 +178,8 @@ def _container(
     known: ContainerStatus | None,
     crash_loops: dict[str, float],
 ) -> Tree:
+    if facts.being_replaced(spec.name) and (told := _told(facts, spec.name)) is not None:
+        return told
     run = facts.latest(spec.name)
     is_init = any(spec is c for c in facts.pod.spec.init_containers)
     tree: Tree = {"name": spec.name, "image": spec.image, "imageID": ""}
@@ -201,15 +204,31 @@ def _container(
         tree["containerID"] = known.container_id
     tree["ready"] = ready
     tree["started"] = started
-    if run is not None and run.state is ContainerState.RUNNING:
-        needs = spec.resources
-        if needs.requests:
-            tree["allocatedResources"] = dict(needs.requests)
-        tree["resources"] = needs.tree()
+    if run is not None and isinstance(spec, ContainerSpec):
+        if spec.resources.requests:
+            tree["allocatedResources"] = dict(spec.resources.requests)
+        tree["resources"] = _actual_resources(facts, spec, run)
     mounts = [_mount_status(mount) for mount in spec.volume_mounts]
     if mounts:
         tree["volumeMounts"] = mounts
     return tree
+
+
+def _told(facts: PodFacts, name: str) -> Tree | None:
+    """What was told of a container last."""
+    told = facts.told or {}
+    listed = (*told.get("containerStatuses", ()), *told.get("initContainerStatuses", ()))
+    return next((status for status in listed if status["name"] == name), None)
+
+
+def _actual_resources(facts: PodFacts, spec: ContainerSpec, run: Container) -> Tree:
+    """What the container was granted, or still has until it was given that."""
+    if spec.name in facts.lacking:
+        before = _told(facts, spec.name) or {}
+        if before.get("containerID") == container_id(run) and "resources" in before:
+            resources: Tree = before["resources"]
+            return resources
+    return spec.resources.tree()
 
 
 def _mount_status(mount: Any) -> Tree:

@@ -14,6 +14,7 @@ from kutter.api.errors import ApiError, is_reason
 from kutter.api.types.core_v1 import Pod
 from kutter.base.backoff import Backoff
 from kutter.base.log import get_logger
+from kutter.node.conditions import RESIZE
 from kutter.node.kit import NodeKit
 
 CONFIG_SOURCE = "kubernetes.io/config.source"
@@ -24,8 +25,12 @@ Tree = dict[str, Any]
 _MERGED_LISTS = ("podIPs", "hostIPs")
 
 
-def compute_patch(old: Tree | None, new: Tree, uid: str) -> Tree:
-    """The strategic merge patch from the status written last to ``new``."""
+def compute_patch(old: Tree | None, new: Tree, uid: str, shown: Pod | None = None) -> Tree:
+    """The strategic merge patch from the status written last to ``new``.
+
+    ``shown`` is the pod as the API has it: before anything was written, what another agent wrote
+    of a resize is there.
+    """
     status: Tree = {}
     known = old or {}
     for key, value in new.items():
@@ -33,12 +38,20 @@ def compute_patch(old: Tree | None, new: Tree, uid: str) -> Tree:
             if key in _MERGED_LISTS:
                 value = [{"$patch": "replace"}, *value]
             elif key == "conditions":
-                value = [_whole_condition(condition) for condition in value]
+                value = [*_gone_conditions(known, value, shown), *map(_whole_condition, value)]
             status[key] = value
     for key in known:
         if key not in new and key not in ("podIP", "podIPs"):
             status[key] = None
     return {"metadata": {"uid": uid}, "status": status} if uid else {"status": status}
+
+
+def _gone_conditions(known: Tree, new: list[Tree], shown: Pod | None) -> list[Tree]:
+    types = {condition["type"] for condition in known.get("conditions", ())}
+    if shown is not None:
+        types |= {c.type for c in shown.status.conditions if c.type in RESIZE}
+    types -= {condition["type"] for condition in new}
+    return [{"type": kind, "$patch": "delete"} for kind in sorted(types)]
 
 
 def _whole_condition(condition: Tree) -> Tree:
@@ -104,7 +117,8 @@ class StatusWriter:
                 meta, wanted = self._pod.metadata, self._wanted
                 static = CONFIG_SOURCE in meta.annotations
                 # A static pod's status goes to its mirror, which has a uid of its own.
-                patch = compute_patch(self._written, wanted, "" if static else meta.uid)
+                shown = self._pod if self._written is None else None
+                patch = compute_patch(self._written, wanted, "" if static else meta.uid, shown)
                 try:
                     await self._kit.client.patch(
                         Pod,

@@ -272,6 +272,7 @@ class Container:
     annotations: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
     image_ref: str = ""  # repository@digest where the image has one, else its id
+    resources: Resources = field(default_factory=Resources)  # in force, or for its start
 
 
 @dataclass(frozen=True, slots=True)

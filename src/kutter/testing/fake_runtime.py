@@ -219,6 +219,7 @@ class FakeRuntime:
             log_path=sandbox_config.log_directory / config.log_path,
             labels=dict(config.labels),
             annotations=dict(config.annotations),
+            resources=config.resources,
         )
         self._runs[container_id] = _Run(container, config)
         self._tell(sandbox_id, container_id, "created")
@@ -319,6 +320,7 @@ class FakeRuntime:
     async def update_resources(self, container_id: str, resources: Resources) -> None:
         run = self._run(container_id)
         run.config = replace(run.config, resources=resources)
+        run.container = replace(run.container, resources=resources)
 
     async def reopen_log(self, container_id: str) -> None:
         self._run(container_id).container.log_path.touch()

@@ -26,7 +26,11 @@ def _merge(target: Tree, patch: Tree) -> Tree:
         elif key == "conditions" and isinstance(value, list):
             by_type = {c["type"]: c for c in merged.get(key, [])}
             for item in value:
-                by_type[item["type"]] = {**by_type.get(item["type"], {}), **item}
+                if item.get("$patch") == "delete":
+                    by_type.pop(item["type"], None)
+                    continue
+                both = {**by_type.get(item["type"], {}), **item}
+                by_type[item["type"]] = {k: v for k, v in both.items() if v is not None}
             merged[key] = list(by_type.values())
         elif isinstance(value, list):
             merged[key] = [v for v in value if not (isinstance(v, dict) and "$patch" in v)]

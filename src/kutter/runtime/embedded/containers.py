@@ -471,6 +471,7 @@ class LiveContainer:
             annotations=record.config.annotations,
             user=record.user,
             image_ref=record.image_ref or record.image_id,
+            resources=record.config.resources,
         )
 
 
