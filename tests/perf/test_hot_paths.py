@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 from tests.apiserver_harness import Api, start_server
 from tests.perf.counting import Work
 from tests.perf.test_work_counts import PODS, TIMES, fill, pod
+from tests.unit.http.conftest import make_pki
 
 from kutter.apiserver.server import ApiServer
 from kutter.apiserver.validation import pod_spec
@@ -18,6 +22,7 @@ from kutter.apiserver.validation.remembered import ValidSpecs
 from kutter.http.connection import ServerConnection
 from kutter.http.request_reader import RequestReader
 from kutter.http.server import HttpServer, serve
+from kutter.http.tls import ServerTls, client_context
 from kutter.store.durable import SqliteStore
 
 HEADERS = "\r\nHost: a\r\nUser-Agent: test\r\nAccept: application/json\r\n\r\n"
@@ -241,3 +246,38 @@ async def test_a_change_is_stored_without_reading_what_was_before(tmp_path: Path
         assert asked == []
     finally:
         await store.close()
+
+
+async def test_a_get_over_tls_is_one_read_and_one_write(server: ApiServer, tmp_path: Path):
+    await fill(Api(server), 1)
+    pki = make_pki(tmp_path / "pki")
+    pki.issue("localhost", file="server")
+    tls = ServerTls(pki.path("server.crt"), pki.path("server.key"))
+    made = await serve(server.handle, tls=tls)
+    context = client_context(ca_file=pki.path("ca.crt"))
+    raw = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", made.port), 20)
+    client = await asyncio.to_thread(context.wrap_socket, raw, server_hostname="localhost")
+    request = f"GET {PODS}/p0 HTTP/1.1{HEADERS}".encode()
+    counted: Counter[str] = Counter()
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        owner = getattr(argument, "__self__", None)
+        if event == "c_call" and getattr(owner, "family", None) == socket.AF_INET:
+            counted[argument.__name__] += 1
+
+    def ask() -> bytes:
+        client.sendall(request)
+        return client.recv(65536)
+
+    try:
+        for _ in range(2):  # handshake, headers
+            await asyncio.to_thread(ask)
+        sys.setprofile(count)
+        for _ in range(TIMES):
+            assert (await asyncio.to_thread(ask)).startswith(b"HTTP/1.1 200 ")
+        sys.setprofile(None)
+    finally:
+        sys.setprofile(None)
+        client.close()
+        await made.close(grace_s=0)
+    assert counted == {"recv": TIMES, "send": TIMES}

@@ -20,6 +20,7 @@ from kutter.http.heads import DateHeader
 from kutter.http.messages import Handler, Response
 from kutter.http.request_reader import plain_error
 from kutter.http.tls import ServerTls
+from kutter.http.tls_sockets import TlsListener, listen_tls
 
 _BACKLOG = 1024
 _POLITE_S = 1.0  # for clients to say that they, too, have closed
@@ -69,7 +70,7 @@ class HttpServer:
         #: (host, port) of every TCP socket.
         self.addresses: list[tuple[str, int]] = []
         self._connections: set[ServerConnection] = set()
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[asyncio.Server | TlsListener] = []
         self._unix_paths: list[str] = []
         self._empty = asyncio.Event()
         self._empty.set()
@@ -85,15 +86,20 @@ class HttpServer:
     ) -> int:
         """Listen on TCP; answers the port (useful with 0). Raises OSError."""
         context = tls.context if isinstance(tls, ServerTls) else tls
-        listener = await self.loop.create_server(
-            lambda: ServerConnection(self),
-            host,
-            port,
-            ssl=context,
-            backlog=_BACKLOG,
-            reuse_address=True,
-            ssl_handshake_timeout=self.limits.handshake_timeout_s if context else None,
-        )
+        listener: asyncio.Server | TlsListener
+        if context is not None:
+            listener = await listen_tls(
+                host,
+                port,
+                context,
+                lambda: ServerConnection(self),
+                backlog=_BACKLOG,
+                handshake_timeout_s=self.limits.handshake_timeout_s,
+            )
+        else:
+            listener = await self.loop.create_server(
+                lambda: ServerConnection(self), host, port, backlog=_BACKLOG, reuse_address=True
+            )
         self._listeners.append(listener)
         names = [s.getsockname() for s in listener.sockets]
         self.addresses += [(name[0], name[1]) for name in names]
