@@ -388,6 +388,30 @@ def test_should_detect_unknown_metadata_fields_in_both_root_and_embedded_object(
     clear(rest, tree, path)
 
 
+def test_what_a_cr_has_too_much_is_told_in_upstreams_order(rest):
+    template = {
+        "type": "object",
+        "x-kubernetes-embedded-resource": True,
+        "x-kubernetes-preserve-unknown-fields": True,
+    }
+    spec = {"type": "object", "properties": {"a": {"type": "string"}, "template": template}}
+    tree = definition(schema={"type": "object", "properties": {"spec": spec}})
+    path = define(rest, tree)
+    head = json.dumps(instance(tree, "x"))[:-1]
+    head = head.replace('"metadata": {', '"zz": 1, "metadata": {"um2": 1, "um1": 1, ')
+    embedded = '{"apiVersion": "v1", "kind": "Pod", "metadata": {"weird": 1}}'
+    text = f'{head}, "spec": {{"b": 1, "template": {embedded}, "a": "1", "a": "2"}}, "aa": 1}}'
+    status = rest.fails(
+        400, "BadRequest", "POST", path, text.encode(), query={"fieldValidation": "Strict"}
+    )
+    unknown = ("metadata.um1", "metadata.um2", "aa", "spec.b", "zz", "spec.template.metadata.weird")
+    assert status["message"].partition("strict decoding error: ")[2].split(", ") == [
+        'duplicate field "spec.a"',
+        *(f'unknown field "{path}"' for path in unknown),
+    ]
+    clear(rest, tree, path)
+
+
 def test_should_detect_duplicates_in_a_cr_when_preserving_unknown_fields(rest):
     spec = {**SPEC, "x-kubernetes-preserve-unknown-fields": True}
     tree = definition(schema={"type": "object", "properties": {"spec": spec}})

@@ -102,13 +102,8 @@ def test_should_detect_unknown_and_duplicate_fields_of_a_typed_object(rest, name
     assert status["message"] == (
         'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: '
         'unknown field "spec.unknown1", unknown field "spec.unknownDupe", '
-        'duplicate field "spec.unknownDupe", duplicate field "spec.paused"'
-    ) or set(status["message"].split("strict decoding error: ")[1].split(", ")) == {
-        'unknown field "spec.unknown1"',
-        'unknown field "spec.unknownDupe"',
-        'duplicate field "spec.unknownDupe"',
-        'duplicate field "spec.paused"',
-    }
+        'duplicate field "spec.paused"'
+    )
     warned = rest.answer("POST", path, odd, query={"fieldValidation": "Warn"})
     assert warned.status == 201
     assert '299 - "unknown field \\"spec.unknown1\\""' in warned.headers["warning"]

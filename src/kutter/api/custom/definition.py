@@ -13,6 +13,8 @@ from typing import Any
 from kutter.api.custom.schema import CustomNode, custom_root
 from kutter.api.resources import Resource, Subresource
 from kutter.api.schema import KindSchema
+from kutter.api.schema.duplicates import list_duplicates
+from kutter.api.schema.strict import steps_of
 
 Tree = dict[str, Any]
 
@@ -42,6 +44,22 @@ class CustomSchema(KindSchema):
     """A custom kind's schema: strategic merge patch has nothing to go by."""
 
     strategic = False
+
+    def _complain(self, unknown: list[str], source: bytes | None) -> list[str]:
+        """Keys given twice come first: reading the text and pruning are two steps here."""
+        doubled = list_duplicates(source) if source is not None else []
+        found = [f'duplicate field "{path}"' for path in doubled]
+        return found + [f'unknown field "{path}"' for path in sorted(unknown, key=self._rank)]
+
+    def _rank(self, path: str) -> tuple[int, str]:
+        """The object's metadata first, that of objects embedded in it last."""
+        *holder, metadata, _ = ("", *steps_of(path))
+        if metadata != "metadata":
+            return 1, path
+        if len(holder) == 1:
+            return 0, path
+        node = self.node.at(tuple(holder[1:]))
+        return (2 if node is not None and node.embedded else 1), path
 
 
 @dataclass(frozen=True, slots=True)

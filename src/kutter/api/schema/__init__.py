@@ -13,9 +13,10 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from kutter.api.errors import bad_request
-from kutter.api.schema.duplicates import find_duplicates
+from kutter.api.schema.duplicates import text_keys
 from kutter.api.schema.loader import find_type
 from kutter.api.schema.node import Findings, Node, locate
+from kutter.api.schema.strict import find_complaints, parts_of
 from kutter.api.schema.walk import Mismatch
 
 __all__ = ["KindSchema", "Misfit", "Node", "schema_for"]
@@ -66,17 +67,19 @@ class KindSchema:
             self.node.visit(tree, findings)
             if findings is None:
                 return []
-            doubled = (
-                find_duplicates(source, findings.keys + uncounted) if source is not None else []
-            )
             unknown = locate(tree, findings) if findings.unknown else []
+            doubtful = source is not None and text_keys(source) != findings.keys + uncounted
+            return self._complain(unknown, source)[:_REPORT_LIMIT] if unknown or doubtful else []
         except Mismatch as mismatch:
             raise Misfit(str(mismatch)) from None
         except RecursionError:
             raise Misfit("exceeded max depth") from None
-        found = [f'duplicate field "{path}"' for path in doubled]
-        found += [f'unknown field "{path}"' for path in unknown]
-        return found[:_REPORT_LIMIT]
+
+    def _complain(self, unknown: list[str], source: bytes | None) -> list[str]:
+        """All there is to complain of, in upstream's order: that of the text, if there is one."""
+        if source is not None:
+            return find_complaints(source, self.node)
+        return [f'unknown field "{path}"' for path in sorted(unknown, key=parts_of)]
 
     def clean(
         self,

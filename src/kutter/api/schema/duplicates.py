@@ -16,10 +16,13 @@ def find_duplicates(data: bytes, keys: int) -> list[str]:
     every key is a quote and a colon in the text, so when there are no more of those than keys
     in the tree, none is doubled. Raises RecursionError for text nested too deep.
     """
-    if text_keys(data) == keys:
-        return []
+    return [] if text_keys(data) == keys else list_duplicates(data)
+
+
+def list_duplicates(data: bytes) -> list[str]:
+    """As :func:`find_duplicates`, without a guess. Raises RecursionError."""
     found: list[str] = []
-    _search(json.loads(data, object_pairs_hook=_Pairs), "", found)
+    _search(json.loads(data, object_pairs_hook=Pairs), "", found)
     return found
 
 
@@ -32,7 +35,7 @@ def text_keys(data: bytes) -> int:
     return data.count(b'":') - data.count(b'\\":')
 
 
-class _Pairs(list[tuple[str, Any]]):
+class Pairs(list[tuple[str, Any]]):
     """An object with all its pairs."""
 
 
@@ -53,7 +56,7 @@ def count_keys(value: Any) -> int:
 
 
 def _search(value: Any, path: str, found: list[str]) -> None:
-    if isinstance(value, _Pairs):
+    if isinstance(value, Pairs):
         seen: set[str] = set()
         for key, item in value:
             here = f"{path}.{key}" if path else key
