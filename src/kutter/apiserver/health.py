@@ -28,7 +28,7 @@ class Health:
         self.started = False
         self.stopping = False
         self._checks: dict[str, dict[str, Check]] = {
-            "livez": {"ping": _well, "log": _well},
+            "livez": {"ping": _well, "log": _well, "etcd": self._check_store},
             "readyz": {
                 "ping": _well,
                 "log": _well,

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kutter.api.catalog import Catalog
 from kutter.apiserver.admission.configuration import read_admission_options
@@ -37,6 +36,7 @@ from kutter.client.local import LocalTransport
 from kutter.cluster.api_options import ApiServerOptions, seconds_of
 from kutter.cluster.audit import build_auditor
 from kutter.cluster.identity import Identity, first_tokens
+from kutter.cluster.start_steps import StartSteps, problem_of
 from kutter.http.client import HttpClient
 from kutter.machinery.controller import ControllerRunner
 from kutter.machinery.events import EventRecorder
@@ -127,6 +127,12 @@ class ControlPlane:
                 **self.security.parts(),
             )
         )
+        self._steps = StartSteps(self.api.health)
+        self.api.health.add(
+            "autoregister-completion",
+            self.api.registration.problem,
+            ("healthz", "livez", "readyz"),
+        )
         self.api.auditor = build_auditor(
             options.api, explain=self.security.rbac.explain, clock=clock, metrics=self.metrics
         )
@@ -141,11 +147,14 @@ class ControlPlane:
         auditor = self.api.auditor
         for sink in auditor.sinks if auditor is not None else ():
             scope.start(supervise(f"audit-{sink.name}", sink.run), f"audit-{sink.name}")
+        steps = self._steps
         await self.api.start()
+        steps.reached("caches")
         self.security.follow(self.api.caches)
         self.security.reserve_in(self.api.storage_of("", "resourcequotas"))
         self.security.attach(self.api)
         await bootstrap(self.api.handle, self.api.caches)
+        steps.reached("bootstrap")
         if options.root_ca_pem:
             host = f"[{options.address}]" if ":" in options.address else options.address
             await publish_cluster_info(
@@ -157,31 +166,20 @@ class ControlPlane:
         ranges = self._kinds.service_ranges
         addresses = ServiceAddresses(self.api, ranges, (options.service_cidr,))
         await addresses.start()
-        scope.start(supervise("service-addresses", addresses.run), "service-addresses")
+        self._keep(scope, "service-addresses", addresses.run)
         await ensure_kubernetes_service(
             self.api,
             service_cidrs=(options.service_cidr,),
             advertised=(options.address, options.port),
         )
+        steps.reached("kubernetes-service")
         await ensure_authentication_config(
             self.api,
             client_ca_pem=options.root_ca_pem,
             front_proxy_ca_pem=options.front_proxy_ca_pem,
         )
-        scope.start(supervise("aggregation", self.api.registration.run), "aggregation")
-        fairness = supervise("priority-and-fairness", self.api.fairness_configuration.run)
-        scope.start(fairness, "priority-and-fairness")
-        self._identity.start(scope)
-        lease = IdentityLease(self.client(SYSTEM_USER, user_agent="kutter"), clock=self._clock)
-        scope.start(supervise("identity-lease", lease.run), "identity-lease")
-        definitions = supervise("custom-resources", self.api.definitions.run)
-        scope.start(definitions, "custom-resources")
-        policies = supervise("admission-policies", self.security.dynamic.run)
-        scope.start(policies, "admission-policies")
-        if self._encryption is not None:
-            encryption = self._encryption
-            work = supervise("encryption", lambda: encryption.run(self._clock))
-            scope.start(work, "encryption")
+        steps.reached("authentication-config")
+        self._start_upkeep(scope)
         # One copy of what is watched for the whole process: each event is decoded once and each
         # object held once, whoever reads it. Writes go out under each component's own name.
         informers = InformerFactory(
@@ -194,6 +192,25 @@ class ControlPlane:
         if options.with_scheduler:
             await asyncio.to_thread(importlib.import_module, "kutter.scheduler.scheduler")
             self._start_scheduler(scope, informers)
+
+    def _keep(self, scope: Scope, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run for as long as the server serves; the step of that name is done."""
+        self._steps.reached(name, scope.start(supervise(name, run), name))
+
+    def _start_upkeep(self, scope: Scope) -> None:
+        """What the API server does by itself, beside answering."""
+        options = self._options
+        self._keep(scope, "aggregation", self.api.registration.run)
+        self._keep(scope, "priority-and-fairness", self.api.fairness_configuration.run)
+        self._identity.start(scope)
+        lease = IdentityLease(self.client(SYSTEM_USER, user_agent="kutter"), clock=self._clock)
+        self._keep(scope, "identity-lease", lease.run)
+        self._keep(scope, "custom-resources", self.api.definitions.run)
+        self._keep(scope, "admission", self.security.dynamic.run)
+        if self._encryption is not None:
+            encryption = self._encryption
+            work = supervise("encryption", lambda: encryption.run(self._clock))
+            scope.start(work, "encryption")
 
     def _start_controllers(self, scope: Scope, informers: InformerFactory) -> None:
         from kutter.controllers.certificates.authority import Authority
@@ -233,7 +250,7 @@ class ControlPlane:
             scope.start(supervise(controller.name, runner.run), controller.name)
             for controller, runner in zip(controllers, runners, strict=True)
         ]
-        self.api.health.components["controller-manager"] = _check_of(tasks)
+        self.api.health.components["controller-manager"] = lambda: problem_of(tasks)
 
     def _start_scheduler(self, scope: Scope, informers: InformerFactory) -> None:
         from kutter.scheduler.scheduler import Scheduler
@@ -246,7 +263,7 @@ class ControlPlane:
         informers.start(scope.start)
         scope.start(supervise("scheduler-events", recorder.run), "scheduler-events")
         task = scope.start(supervise("scheduler", scheduler.run), "scheduler")
-        self.api.health.components["scheduler"] = _check_of([task])
+        self.api.health.components["scheduler"] = lambda: problem_of([task])
 
     async def stop(self) -> None:
         """End watches and close the store; call after the scope is closed."""
@@ -255,13 +272,3 @@ class ControlPlane:
         await self.store.close()
         if self.api.auditor is not None:
             await self.api.auditor.close()
-
-
-def _check_of(tasks: Sequence[asyncio.Task[Any]]) -> Callable[[], str]:
-    """A health check that fails with the names of those that have ended."""
-
-    def check() -> str:
-        ended = [task.get_name() for task in tasks if task.done()]
-        return f"ended: {', '.join(ended)}" if ended else ""
-
-    return check

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
@@ -7,8 +9,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from kutter.apiserver.configuration_file import ConfigurationError
+from kutter.base.tasks import Scope
 from kutter.cluster.api_options import ApiServerOptions
 from kutter.cluster.control_plane import ControlPlane, ControlPlaneOptions
+from kutter.http.messages import Request
 from kutter.store.memory import MemoryStore
 
 
@@ -36,3 +40,29 @@ def test_a_name_that_is_no_plugin_is_refused_before_anything_starts() -> None:
         ApiServerOptions(enable_admission_plugins="PodPreset").check_api()
     with pytest.raises(ValueError, match="cannot be read"):
         ApiServerOptions(admission_control_config_file="/nowhere").check_api()
+
+
+async def test_health_checks_have_upstreams_names_and_tell_what_ended() -> None:
+    made = plane()
+    health = made.api.health
+
+    def failing(endpoint: str) -> set[str]:
+        response = health.answer(
+            Request("GET", f"/{endpoint}", raw_query="verbose"), f"/{endpoint}"
+        )
+        assert response is not None
+        lines = response.body.decode().splitlines()
+        return {line[3:].split()[0] for line in lines if line.startswith("[-]")}
+
+    assert "poststarthook/rbac/bootstrap-roles" in failing("livez")
+    assert "autoregister-completion" in failing("readyz")
+    async with Scope("plane") as scope:
+        await made.start(scope)
+        async with asyncio.timeout(30):
+            while failing("readyz"):
+                await asyncio.sleep(0.01)
+        for endpoint in ("healthz", "livez"):
+            assert failing(endpoint) == set()
+    assert "poststarthook/start-apiextensions-controllers" in failing("livez")
+    assert "poststarthook/rbac/bootstrap-roles" not in failing("livez")
+    await made.stop()

@@ -80,6 +80,10 @@ class Registration:
     def stop(self) -> None:
         self._queue.close()
 
+    def problem(self) -> str:
+        """Why not everything served has its APIService yet; empty when it has."""
+        return "" if self._begun else "APIServices are being made"
+
     # -- told by the caches -------------------------------------------------------
 
     def _service_changed(self, changes: list[Change]) -> None:
