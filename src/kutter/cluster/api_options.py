@@ -18,6 +18,7 @@ class ApiServerOptions:
     max_mutating_requests_inflight: int = 200
     request_timeout: str = "1m0s"
     shutdown_delay_duration: str = "0s"
+    etcd_compaction_interval: str = "5m0s"
     enable_admission_plugins: str = ""
     disable_admission_plugins: str = ""
     admission_control_config_file: str = ""
@@ -66,6 +67,7 @@ class ApiServerOptions:
             "audit_webhook_batch_max_wait",
             "audit_webhook_initial_backoff",
             "shutdown_delay_duration",
+            "etcd_compaction_interval",
             "authentication_token_webhook_cache_ttl",
             "authorization_webhook_cache_authorized_ttl",
             "authorization_webhook_cache_unauthorized_ttl",
@@ -138,6 +140,8 @@ API_FLAGS: dict[str, str] = {
     "admission_control_config_file": "configuration of admission plugins"
     " (apiserver.config.k8s.io/v1 AdmissionConfiguration)",
     "shutdown_delay_duration": "how long a stopping server still serves, not ready (default 0s)",
+    "etcd_compaction_interval": "how long a list of many pages and lists of the past find what was"
+    " there, at least; 0s: as long as 10000 changes last (default 5m0s)",
     "audit_policy_file": "audit policy (audit.k8s.io/v1 Policy); without one nothing is audited",
     "audit_log_path": "file audit events are appended to, - for standard output",
     "audit_log_maxage": "days audit files put aside are kept (default: for ever)",

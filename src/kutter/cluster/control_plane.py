@@ -19,6 +19,7 @@ from kutter.apiserver.aggregation.front_proxy import FrontProxy
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.authn.service_accounts import account_user
 from kutter.apiserver.bootstrap import SYSTEM_USER, bootstrap, publish_cluster_info
+from kutter.apiserver.compaction import Compactor
 from kutter.apiserver.encryption.at_rest import EncryptionAtRest
 from kutter.apiserver.identity_lease import IdentityLease
 from kutter.apiserver.kinds.registry import KindOptions, Kinds
@@ -207,6 +208,10 @@ class ControlPlane:
         self._keep(scope, "identity-lease", lease.run)
         self._keep(scope, "custom-resources", self.api.definitions.run)
         self._keep(scope, "admission", self.security.dynamic.run)
+        interval_s = seconds_of(options.api, "etcd_compaction_interval")
+        if interval_s:
+            compactor = Compactor(self.store, interval_s=interval_s, clock=self._clock)
+            scope.start(supervise("compaction", compactor.run), "compaction")
         if self._encryption is not None:
             encryption = self._encryption
             work = supervise("encryption", lambda: encryption.run(self._clock))

@@ -572,11 +572,11 @@ class SqliteStore:
             return error
         return None
 
-    async def compact(self, revision: int) -> None:
+    async def compact(self, revision: int, *, at_once: bool = True) -> None:
         self._history.check(revision, self.revision)
         self._history.forget_before(revision)
         done: asyncio.Future[None] = self._loop.create_future()
-        self._inbox.put(_Compact(revision, done, at_once=True))
+        self._inbox.put(_Compact(revision, done, at_once))
         await done
 
     # Watching

@@ -164,8 +164,12 @@ class Store(Protocol):
     def unsubscribe(self, sink: EventSink) -> None:
         """Stop feeding ``sink``."""
 
-    async def compact(self, revision: int) -> None:
-        """Forget history before ``revision`` (current values stay)."""
+    async def compact(self, revision: int, *, at_once: bool = True) -> None:
+        """Forget history before ``revision`` (current values stay).
+
+        It can no longer be read from here on. What it took up is given back before this
+        returns: ahead of any write, or (not ``at_once``) along with the writes of others.
+        """
 
     async def close(self) -> None:
         """Finish what is acknowledged and release files."""

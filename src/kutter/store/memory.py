@@ -122,7 +122,7 @@ class MemoryStore:
     def unsubscribe(self, sink: EventSink) -> None:
         self._history.unsubscribe(sink)
 
-    async def compact(self, revision: int) -> None:
+    async def compact(self, revision: int, *, at_once: bool = True) -> None:
         self._history.check(revision, self.revision)
         self._history.forget_before(revision)
 

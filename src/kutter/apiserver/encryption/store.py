@@ -205,8 +205,8 @@ class EncryptedStore:
             previous=transformer.open(previous, event.key) if previous is not None else None,
         )
 
-    async def compact(self, revision: int) -> None:
-        await self._inner.compact(revision)
+    async def compact(self, revision: int, *, at_once: bool = True) -> None:
+        await self._inner.compact(revision, at_once=at_once)
 
     async def close(self) -> None:
         await self._inner.close()
