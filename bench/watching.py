@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections.abc import Callable
 
 from bench.api import Report
 from bench.driver import Kept, Stream, Target, need
@@ -16,28 +17,44 @@ EVENTS = 20
 
 
 class _Arrivals:
-    """Counts frames of one change over all watchers."""
+    """Counts the watchers that have been told of one change."""
 
     def __init__(self, watchers: int) -> None:
         self._watchers = watchers
-        self._mark = b""
         self._arrived = 0
+        self.mark = b""
         self.all_there = asyncio.Event()
         self.first_s = 0.0
 
     def expect(self, mark: bytes) -> None:
-        self._mark = mark
+        self.mark = mark
         self._arrived = 0
         self.first_s = 0.0
         self.all_there.clear()
 
-    def take(self, data: bytes) -> None:
-        if self._mark and self._mark in data:
-            if not self._arrived:
-                self.first_s = time.perf_counter()
-            self._arrived += 1
-            if self._arrived == self._watchers:
-                self.all_there.set()
+    def arrive(self) -> None:
+        if not self._arrived:
+            self.first_s = time.perf_counter()
+        self._arrived += 1
+        if self._arrived == self._watchers:
+            self.all_there.set()
+
+    def watcher(self) -> Callable[[bytes], None]:
+        """What takes one watcher's bytes; a server may cut an event anywhere."""
+        tail = b""
+
+        def take(data: bytes) -> None:
+            nonlocal tail
+            mark = self.mark
+            if not mark:
+                return
+            if mark in data or mark in tail + data[: len(mark)]:
+                self.arrive()
+                tail = b""
+            else:
+                tail = (tail + data)[-len(mark) :]
+
+        return take
 
 
 async def bench_watch(
@@ -55,7 +72,7 @@ async def bench_watch(
         try:
             for start in range(0, watchers, 50):
                 opening = (
-                    Stream.open(target, path, arrivals.take, raw=True)
+                    Stream.open(target, path, arrivals.watcher(), raw=True)
                     for _ in range(start, min(watchers, start + 50))
                 )
                 streams += await asyncio.gather(*opening)

@@ -1,21 +1,34 @@
 #!/bin/sh
-# Run a command of this tree on a kernel with unified cgroups (version 2) and systemd: Debian's
-# kernel in a virtual machine, emulated in software, so that it works on any machine. Offline.
+# Run a command of this tree under another kernel, runtime and version of cgroups, with systemd:
+# Debian's kernel in a virtual machine, emulated in software, so that it works anywhere. Offline.
 #
-# Usage (root): tools/cgroup2-vm.sh [--runtime runc|crun] COMMAND [ARGUMENT...]
-#   tools/cgroup2-vm.sh .venv/bin/python -m pytest -q tests/node/linux
+# Usage (root): tools/kernel-vm.sh [--runtime runc|crun] [--cgroups 2|hybrid|1] COMMAND [ARGUMENT...]
+#   tools/kernel-vm.sh .venv/bin/python -m pytest -q tests/node/linux
+#   tools/kernel-vm.sh --cgroups 1 sh tools/kernel-tour.sh
 # The command's output is printed; its exit code is this script's. The image is built once, in
 # KUTTER_VM_DIR (default /var/tmp/kutter-vm, 2 GB); remove that folder to build it anew.
 # Needs: mmdebstrap qemu-system-x86 e2fsprogs; KUTTER_VM_MINUTES (default 60) bounds a run.
 set -eu
 cd "$(dirname "$0")/.."
 runtime=runc
-if [ "${1:-}" = --runtime ]; then
-    runtime=$2
+cgroups=2
+while :; do
+    case "${1:-}" in
+        --runtime) runtime=${2:-} ;;
+        --cgroups) cgroups=${2:-} ;;
+        *) break ;;
+    esac
+    [ $# -gt 1 ] || break
     shift 2
-fi
-[ $# -gt 0 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+done
+[ $# -gt 0 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 case $runtime in runc | crun) ;; *) echo "--runtime is runc or crun" >&2; exit 2 ;; esac
+case $cgroups in
+    2) hierarchy="systemd.unified_cgroup_hierarchy=1" ;;
+    hybrid) hierarchy="systemd.unified_cgroup_hierarchy=0" ;;
+    1) hierarchy="systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1" ;;
+    *) echo "--cgroups is 2, hybrid or 1" >&2; exit 2 ;;
+esac
 [ "$(id -u)" = 0 ] || { echo "Building the image needs root." >&2; exit 1; }
 for tool in mmdebstrap qemu-system-x86_64 mkfs.ext4; do
     command -v $tool >/dev/null || {
@@ -31,7 +44,7 @@ packages=linux-image-cloud-amd64,systemd-sysv,dbus,udev,kmod,ca-certificates,git
 packages=$packages,python3,python3-venv,runc,crun,conmon,nftables,iptables,iproute2,procps
 packages=$packages,busybox-static,skopeo,docker-registry,curl,sudo,make,kubernetes-client
 key=$({ sed -n '/^dependencies/,/^\[project.scripts/p' pyproject.toml
-    sed -n '/^packages=/p; /^build()/,/^}/p' tools/cgroup2-vm.sh; } | sha256sum)
+    sed -n '/^packages=/p; /^build()/,/^}/p' tools/kernel-vm.sh; } | sha256sum)
 
 build() {
     root=$place/root
@@ -66,7 +79,7 @@ ip route add default via 10.0.2.2
 if [ "$(cat /mnt/runtime)" = crun ]; then rm -f /usr/sbin/runc /usr/bin/runc; fi
 cd /opt/kutter
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin CI="$(cat /mnt/ci)"
-echo "=== kutter-vm begins: $(uname -r), $(stat -fc %T /sys/fs/cgroup), $(cat /mnt/runtime)"
+echo "=== kutter-vm begins: $(uname -r), cgroups $(cat /mnt/cgroups), $(cat /mnt/runtime)"
 sh /mnt/command
 echo "=== kutter-vm ends: $?"
 sync
@@ -106,6 +119,7 @@ mkdir -p "$work/disk/tree"
     find src tests -name '*.cpython-311.pyc' -print0; } \
     | tar -c --null -T - --ignore-failed-read 2>/dev/null | tar -x -C "$work/disk/tree"
 echo "$runtime" >"$work/disk/runtime"
+echo "$cgroups" >"$work/disk/cgroups"
 echo "${CI:-}" >"$work/disk/ci"
 for word in "$@"; do printf "'%s' " "$(printf %s "$word" | sed "s/'/'\\\\''/g")"; done \
     >"$work/disk/command"
@@ -114,7 +128,7 @@ mkfs.ext4 -q -F -d "$work/disk" "$work/work.img" 256M
 timeout "${KUTTER_VM_MINUTES:-60}m" nice qemu-system-x86_64 -accel tcg,thread=multi -cpu max \
     -smp 2 -m 3072 -nographic -monitor none -no-reboot \
     -kernel "$place/kernel" -initrd "$place/initrd" \
-    -append "root=/dev/vda rw console=ttyS0 quiet systemd.unified_cgroup_hierarchy=1 systemd.show_status=false" \
+    -append "root=/dev/vda rw console=ttyS0 quiet $hierarchy systemd.show_status=false" \
     -drive "file=$place/root.img,format=raw,if=virtio,snapshot=on" \
     -drive "file=$work/work.img,format=raw,if=virtio,snapshot=on" \
     -nic user,restrict=on,model=virtio-net-pci </dev/null | sed -u 's/\r$//' | tee "$work/console" \
