@@ -174,7 +174,7 @@ class KernelNode:
 
     async def sh(self, script: str, container: str = "app") -> str:
         code, out, err = await self.runtime.exec_sync(
-            self.run_of(container).id, ["sh", "-c", script], 10
+            self.run_of(container).id, ["sh", "-c", script], 30
         )
         assert code == 0, (script, err)
         return out.decode().rstrip("\n")
