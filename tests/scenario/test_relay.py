@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import pytest
 from tests.apiserver_harness import Api, pod, start_server
 
+from kutter.apiserver.subresources.proxy import PAGE_MAX_BYTES
 from kutter.http.client import HttpClient
 from kutter.http.messages import Request, Response
 from kutter.http.server import serve
@@ -20,10 +22,11 @@ class Backend:
 
     def __init__(self) -> None:
         self.seen: list[Request] = []
+        self.answer = Response(200, [("Content-Type", "text/plain")], b"from behind")
 
     async def handle(self, request: Request) -> Response:
         self.seen.append(request)
-        return Response(200, [("Content-Type", "text/plain")], b"from behind")
+        return Response(self.answer.status, list(self.answer.headers), self.answer.body)
 
 
 async def test_services_and_pods_are_proxied(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +34,7 @@ async def test_services_and_pods_are_proxied(monkeypatch: pytest.MonkeyPatch) ->
     behind = await serve(backend.handle, "127.0.0.1", 0)
     client = HttpClient()
     try:
-        api = Api(await start_server(node_client=client))
+        api = Api(await start_server(pod_client=client))
         await api.ok("POST", PODS, pod("p"))
         status = {"status": {"podIP": "127.0.0.1", "phase": "Running"}}
         await api.server.storage_of("", "pods").update(
@@ -62,6 +65,51 @@ async def test_services_and_pods_are_proxied(monkeypatch: pytest.MonkeyPatch) ->
         await api.ok("POST", services, {"metadata": {"name": "s"}, "spec": {"ports": ports}})
         status_ = await api.fails(503, "ServiceUnavailable", "GET", f"{services}/s:web/proxy/")
         assert status_["message"] == 'no endpoints available for service "s"'
+    finally:
+        await client.close()
+        await behind.close()
+
+
+async def test_pages_are_led_through_the_proxy() -> None:
+    """Redirects and links to the pod itself; what is too long or of another kind is as it was."""
+    backend = Backend()
+    behind = await serve(backend.handle, "127.0.0.1", 0)
+    client = HttpClient()
+    try:
+        api = Api(await start_server(pod_client=client))
+        await api.ok("POST", PODS, pod("p"))
+        await api.server.storage_of("", "pods").update(
+            *_status(api, "p", {"podIP": "127.0.0.1", "phase": "Running"})
+        )
+        root = f"{PODS}/p:{behind.port}/proxy"
+
+        async def ask(content: str, body: bytes, **headers: str) -> Response:
+            more = [(name.replace("_", "-"), value) for name, value in headers.items()]
+            backend.answer = Response(200, [("Content-Type", content), *more], body)
+            return await api.call("GET", f"{root}/some/page.html")
+
+        page = b'<a href="/x">x</a>'
+        led = f'<a href="{root}/x">x</a>'.encode()
+        answer = await ask("text/html; charset=utf-8", page, Access_Control_Allow_Origin="*")
+        assert answer.body == led
+        assert "access-control-allow-origin" not in {n.lower() for n, _ in answer.headers}
+        assert backend.seen[-1].headers["x-forwarded-uri"] == f"{root}/some/page.html"
+        answer = await ask("text/html", gzip.compress(page), Content_Encoding="gzip")
+        assert gzip.decompress(answer.body) == led
+        for content, body, encoding in (
+            ("text/plain", page, ""),
+            ("text/html", b"no gzip", "gzip"),
+            ("text/html", page, "br"),
+        ):
+            headers = {"Content_Encoding": encoding} if encoding else {}
+            assert (await ask(content, body, **headers)).body == body
+        long = page + b"x" * PAGE_MAX_BYTES
+        answer = await ask("text/html", long)
+        assert answer.stream is not None
+        assert b"".join([chunk async for chunk in answer.stream]) == long
+        backend.answer = Response(302, [("Location", "/login?next=%2F")])
+        answer = await api.call("GET", f"{root}/some")
+        assert ("Location", f"{root}/login?next=%2F") in answer.headers
     finally:
         await client.close()
         await behind.close()

@@ -63,7 +63,8 @@ class ServerParts:
 
     ``handlers`` adds to (or replaces) the core's subresource and virtual-resource handlers;
     ``documents`` are fixed answers by path (OpenID discovery): content type and body.
-    ``node_client`` reaches node agents; without one, logs and exec answer 503.
+    ``node_client`` reaches node agents; without one, logs and exec answer 503. ``pod_client`` is
+    for the proxies of pods and services: without an identity, and trusting any certificate.
     """
 
     store: Store
@@ -76,6 +77,7 @@ class ServerParts:
     handlers: Mapping[HandlerKey, CallHandler] = field(default_factory=dict)
     documents: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     node_client: HttpClient | None = None
+    pod_client: HttpClient | None = None
     advertised_address: str = "127.0.0.1:6443"
     clock: Clock = SYSTEM_CLOCK
     rng: Rng = SYSTEM_RNG
@@ -97,6 +99,7 @@ class ApiServer:
         self.clock = parts.clock
         self.rng = parts.rng
         self.node_client = parts.node_client
+        self.pod_client = parts.pod_client
         self.advertised_address = parts.advertised_address
         self.catalog = parts.catalog or Catalog()
         self._strategy_for = parts.strategy_for

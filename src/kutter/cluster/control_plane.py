@@ -79,6 +79,7 @@ class ControlPlane:
         options: ControlPlaneOptions,
         *,
         node_client: HttpClient | None = None,
+        pod_client: HttpClient | None = None,
         clock: Clock = SYSTEM_CLOCK,
         rng: Rng = SYSTEM_RNG,
     ) -> None:
@@ -117,6 +118,7 @@ class ControlPlane:
                 strategy_for=kinds.strategy_for,
                 printer_for=printer_for,
                 node_client=node_client,
+                pod_client=pod_client,
                 advertised_address=f"{options.address}:{options.port}",
                 clock=clock,
                 rng=rng,

@@ -111,6 +111,8 @@ async def _serve(config: ClusterConfig) -> None:
             ca_file=certificates.ca_file, cert_file=kubelet.certificate, key_file=kubelet.key
         )
     )
+    # Pods' certificates are their own affair, and they are not shown ours.
+    pod_client = HttpClient(tls=client_context(insecure=True))
     plane = ControlPlane(
         store,
         ControlPlaneOptions(
@@ -128,6 +130,7 @@ async def _serve(config: ClusterConfig) -> None:
             api=config,
         ),
         node_client=node_client,
+        pod_client=pod_client,
     )
     pair = certificates.pair("apiserver")
     tls = ServerTls(
@@ -159,6 +162,7 @@ async def _serve(config: ClusterConfig) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await plane.stop()
     await node_client.close()
+    await pod_client.close()
 
 
 async def _renew(certificates: Certificates) -> None:
