@@ -138,7 +138,7 @@ CASES: list[tuple[str, str, str, Any, dict[str, str], int, str, str]] = [
     ("grace is text in the query", "DELETE", f"{PODS}/kept?gracePeriodSeconds=x", None, {}, 400, "BadRequest", ""),
     ("options of another kind", "DELETE", f"{PODS}/kept", {"kind": "Pod"}, {}, 400, "BadRequest", "DeleteOptions"),
     # subresources
-    ("binding to nothing", "POST", f"{PODS}/kept/binding", {"target": {}}, {}, 422, "Invalid", "target.name"),
+    ("binding to nothing", "POST", f"{PODS}/kept/binding", {"metadata": {"name": "kept"}, "target": {}}, {}, 422, "Invalid", "target.name"),
     ("binding another pod", "POST", f"{PODS}/kept/binding", {**X, "target": {"name": "n"}}, {}, 400, "BadRequest", ""),
     ("binding a list", "POST", f"{PODS}/kept/binding", {"target": ["n"]}, {}, 400, "BadRequest", ""),
     ("evicting a list", "POST", f"{PODS}/kept/eviction", {"deleteOptions": []}, {}, 400, "BadRequest", ""),

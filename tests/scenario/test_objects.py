@@ -203,7 +203,11 @@ async def test_propagation_policy_sets_finalizers() -> None:
 async def test_pods_on_nodes_go_gracefully() -> None:
     api = await make_api()
     await api.ok("POST", PODS, pod("p"))
-    await api.ok("POST", f"{PODS}/p/binding", {"target": {"kind": "Node", "name": "n"}})
+    await api.ok(
+        "POST",
+        f"{PODS}/p/binding",
+        {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}},
+    )
     gone = (await api.ok("DELETE", f"{PODS}/p"))["metadata"]
     assert gone["deletionGracePeriodSeconds"] == 30
     assert gone["generation"] == 2

@@ -66,7 +66,7 @@ async def test_selectors(api: Api, selector: str, expected: str) -> None:
 async def test_pods_by_node(api: Api) -> None:
     await api.ok("POST", PODS, pod("p"))
     await api.ok("POST", PODS, pod("q"))
-    await api.ok("POST", f"{PODS}/q/binding", {"target": {"name": "n"}})
+    await api.ok("POST", f"{PODS}/q/binding", {"metadata": {"name": "q"}, "target": {"name": "n"}})
     assert names(await api.ok("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn")) == ["q"]
     assert names(await api.ok("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3D")) == ["p"]
 
@@ -188,8 +188,8 @@ async def test_watches_by_node_and_by_name_see_only_theirs(api: Api) -> None:
     by_name = await api.watch(PODS, fieldSelector="metadata.name=q")
     for name in ("p", "q"):
         await api.ok("POST", PODS, pod(name))
-    await api.ok("POST", f"{PODS}/p/binding", {"target": {"name": "n"}})
-    await api.ok("POST", f"{PODS}/q/binding", {"target": {"name": "m"}})
+    await api.ok("POST", f"{PODS}/p/binding", {"metadata": {"name": "p"}, "target": {"name": "n"}})
+    await api.ok("POST", f"{PODS}/q/binding", {"metadata": {"name": "q"}, "target": {"name": "m"}})
     assert await by_node.take(1) == [("ADDED", "p")]
     assert await by_name.take(2) == [("ADDED", "q"), ("MODIFIED", "q")]
     await by_node.close()

@@ -138,7 +138,7 @@ async def test_without_a_node_there_is_nothing_to_reach() -> None:
     exec_ = f"{PODS}/p/exec?command=ls&stdout=true"
     status = await api.fails(400, "BadRequest", "POST", exec_)
     assert status["message"] == "pod p does not have a host assigned"
-    await api.ok("POST", f"{PODS}/p/binding", {"target": {"name": "n"}})
+    await api.ok("POST", f"{PODS}/p/binding", {"metadata": {"name": "p"}, "target": {"name": "n"}})
     await api.fails(404, "NotFound", "GET", f"{PODS}/p/log")
     node = {"metadata": {"name": "n"}}
     await api.ok("POST", "/api/v1/nodes", node)

@@ -339,5 +339,5 @@ def _from_failure(error: Exception, audit_id: str) -> ApiError:
 
 def _quoted(text: str) -> str:
     """A header's quoted string: one line, quotes and backslashes escaped."""
-    one_line = " ".join(text.split())
+    one_line = text.replace("\r", " ").replace("\n", " ").replace("\t", " ")
     return one_line.replace("\\", "\\\\").replace('"', '\\"')

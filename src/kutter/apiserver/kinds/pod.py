@@ -8,21 +8,40 @@ from typing import ClassVar
 import msgspec
 
 from kutter.api.errors import FieldError
+from kutter.apiserver.kinds.pod_creation import (
+    keep_all_but_resources,
+    merge_label_keys,
+    take_app_armor,
+)
 from kutter.apiserver.kinds.pod_defaults import (
     default_pod,
     default_pod_spec,
     mirror_service_account,
 )
-from kutter.apiserver.kinds.pod_status import mirror_addresses, qos_class
+from kutter.apiserver.kinds.pod_status import keep_observed, mirror_addresses, qos_class
+from kutter.apiserver.kinds.pod_warnings import pod_warnings
 from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
-from kutter.apiserver.validation.pod_spec import validate_pod_create, validate_pod_template
+from kutter.apiserver.validation import text
+from kutter.apiserver.validation.pod_spec import (
+    recent,
+    validate_pod_create,
+    validate_pod_template,
+)
+from kutter.apiserver.validation.pod_status import validate_pod_status_update
 from kutter.apiserver.validation.pod_update import (
     validate_ephemeral_containers_update,
-    validate_pod_status_update,
     validate_pod_update,
     validate_resize,
+)
+from kutter.apiserver.validation.remembered import ValidSpecs
+
+# Specifications nothing is to be told about.
+_quiet = ValidSpecs()
+_NAME_WARNING = (
+    "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; "
+    "a DNS label is recommended: [{}]"
 )
 
 
@@ -86,6 +105,7 @@ class PodKind(SpecKind):
                 {
                     "type": "PodScheduled",
                     "status": "False",
+                    "lastProbeTime": None,
                     "lastTransitionTime": context.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
                     "reason": "SchedulingGated",
                     "message": "Scheduling is blocked due to non-empty scheduling gates",
@@ -94,6 +114,10 @@ class PodKind(SpecKind):
         tree["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
         if conditions:
             tree["status"]["conditions"] = conditions
+        metadata = tree.get("metadata") or {}
+        merge_label_keys(spec, metadata.get("labels") or {})
+        if metadata.get("annotations"):
+            context.warnings += take_app_armor(spec, metadata["annotations"])
 
     def canonicalize(self, tree: Tree) -> None:
         # Admission may have named the service account meanwhile.
@@ -115,14 +139,24 @@ class PodKind(SpecKind):
         status = new.get("status")
         if status is not None:
             mirror_addresses(status)
-            if not status.get("qosClass"):
-                status["qosClass"] = qos_class(new.get("spec") or {})
+        else:
+            status = new["status"] = {}
+        before = old.get("status") or {}
+        if not status.get("qosClass") and before.get("qosClass"):
+            status["qosClass"] = before["qosClass"]
+        keep_observed(status, before)
+
+    def prepare_for_part_update(
+        self, context: StrategyContext, part: str, new: Tree, old: Tree
+    ) -> None:
+        if part == "resize":
+            keep_all_but_resources(spec_of(new), old.get("spec") or {})
 
     def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
         return validate_pod_create(tree)
 
     def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
-        return list(dict.fromkeys(validate_pod_update(new, old)))
+        return validate_pod_update(new, old)
 
     def validate_status_update(
         self, context: StrategyContext, new: Tree, old: Tree
@@ -137,7 +171,20 @@ class PodKind(SpecKind):
         return validate_resize(new, old) if part == "resize" else []
 
     def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
-        return pod_warnings(new.get("spec") or {}, "spec") if old is None else []
+        if old is not None:
+            # Programs change pods, and seldom people.
+            return []
+        metadata = new.get("metadata") or {}
+        problems = text.dns_label(metadata.get("name") or "")
+        told = [_NAME_WARNING.format(" ".join(problems))] if problems else []
+        spec = new.get("spec") or {}
+        key = None if metadata.get("annotations") else recent.key(spec)
+        if key is not None and key in _quiet:
+            return context.warnings + told
+        found = pod_warnings(new)
+        if key is not None and not found:
+            _quiet.add(key)
+        return context.warnings + told + found
 
     def grace_period_s(self, tree: Tree, requested_s: int | None) -> int | None:
         """The request's, else the pod's own; none for pods no node knows or that have ended."""
@@ -172,50 +219,5 @@ class PodTemplateKind(Standard):
         validate_pod_template(errors, tree.get("template") or {}, "template")
         return errors
 
-
-_DEPRECATED_SELECTORS = {
-    "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
-    "beta.kubernetes.io/os": 'deprecated since v1.14; use "kubernetes.io/os" instead',
-    "failure-domain.beta.kubernetes.io/region": (
-        'deprecated since v1.17; use "topology.kubernetes.io/region" instead'
-    ),
-    "failure-domain.beta.kubernetes.io/zone": (
-        'deprecated since v1.17; use "topology.kubernetes.io/zone" instead'
-    ),
-    "beta.kubernetes.io/instance-type": (
-        'deprecated since v1.17; use "node.kubernetes.io/instance-type" instead'
-    ),
-}
-
-
-def pod_warnings(spec: Tree, path: str) -> list[str]:
-    """Doubtful things a pod's specification may hold (``pkg/api/pod/warnings.go``)."""
-    texts: list[str] = []
-    for key in spec.get("nodeSelector") or ():
-        if key in _DEPRECATED_SELECTORS:
-            texts.append(f"{path}.nodeSelector[{key}]: {_DEPRECATED_SELECTORS[key]}")
-    for i, volume in enumerate(spec.get("volumes") or ()):
-        if volume.get("gitRepo") is not None:
-            texts.append(
-                f"{path}.volumes[{i}].gitRepo: deprecated in v1.11, and disabled by default in "
-                "v1.33+"
-            )
-    ports: dict[str, str] = {}
-    for c, container in enumerate(spec.get("containers") or ()):
-        names: set[str] = set()
-        for e, variable in enumerate(container.get("env") or ()):
-            name = variable.get("name")
-            if name in names:
-                texts.append(
-                    f'{path}.containers[{c}].env[{e}]: hides previous definition of "{name}", '
-                    "which may be dropped when using apply"
-                )
-            names.add(name)
-        for p, port in enumerate(container.get("ports") or ()):
-            key = f"{port.get('containerPort')}/{port.get('protocol')}"
-            here = f"{path}.containers[{c}].ports[{p}]"
-            if key in ports:
-                texts.append(f"{here}: duplicate port definition with {ports[key]}")
-            else:
-                ports[key] = here
-    return texts
+    def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
+        return pod_warnings(new.get("template") or {}, "template")

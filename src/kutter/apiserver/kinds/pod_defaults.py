@@ -10,6 +10,7 @@ from typing import Any
 
 from kutter.apiserver.kinds.standard import setdefault
 from kutter.apiserver.validation import quantities
+from kutter.apiserver.validation.pod_resources import aggregate, is_huge_page
 
 Tree = dict[str, Any]
 
@@ -21,11 +22,14 @@ _PROBE_NUMBERS = (
     ("successThreshold", 1),
     ("failureThreshold", 3),
 )
+_POD_LEVEL = ("cpu", "memory")
 _VOLUME_MODES = ("secret", "configMap", "downwardAPI", "projected")
 
 
 def default_pod(spec: Tree) -> None:
     """What pods get and templates do not."""
+    if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     for field in ("containers", "initContainers"):
         for container in spec.get(field) or ():
             resources = container.get("resources")
@@ -34,7 +38,7 @@ def default_pod(spec: Tree) -> None:
                 for name, value in resources["limits"].items():
                     requests.setdefault(name, value)
     if spec.get("resources"):
-        _pod_level_requests(spec)
+        _pod_level(spec["resources"], spec)
     if spec.get("enableServiceLinks") is None:
         spec["enableServiceLinks"] = True
     if spec.get("hostNetwork"):
@@ -45,21 +49,27 @@ def default_pod(spec: Tree) -> None:
                         port["hostPort"] = port.get("containerPort")
 
 
-def _pod_level_requests(spec: Tree) -> None:
-    """A pod-level limit without request: what the containers ask for, else the limit."""
-    resources = spec["resources"]
-    limits = resources.get("limits")
-    if not limits:
+def _pod_level(resources: Tree, spec: Tree) -> None:
+    """The whole pod's requests and limits: what its containers ask for, else one by the other."""
+    if resources.get("limits") or resources.get("requests"):
+        asked = {n: q for n, q in aggregate(spec, "limits").items() if is_huge_page(n)}
+        limits = dict(resources.get("limits") or {})
+        for name, amount in asked.items():
+            if name not in limits and name not in (resources.get("requests") or {}):
+                limits[name] = str(amount)
+        if limits:
+            resources["limits"] = limits
+    if not resources.get("limits"):
         return
-    requests = setdefault(resources, "requests", {})
-    for name, limit in limits.items():
-        if name in requests:
-            continue
-        asked = sum(
-            quantities.amount(((c.get("resources") or {}).get("requests") or {}).get(name, 0))
-            for c in spec.get("containers") or ()
-        )
-        requests[name] = quantities.canonical(f"{asked}n") if asked else limit
+    requests = dict(resources.get("requests") or {})
+    for name, amount in aggregate(spec, "requests").items():
+        if name not in requests and name in _POD_LEVEL:
+            requests[name] = str(amount)
+    for name, limit in resources["limits"].items():
+        if name not in requests and (name in _POD_LEVEL or is_huge_page(name)):
+            requests[name] = limit
+    if requests:
+        resources["requests"] = requests
 
 
 def default_pod_spec(spec: Tree) -> None:
@@ -74,6 +84,8 @@ def default_pod_spec(spec: Tree) -> None:
     if not spec.get("schedulerName"):
         spec["schedulerName"] = "default-scheduler"
     mirror_service_account(spec)
+    # Upstream has the field and switches it off.
+    spec.pop("schedulingGroup", None)
     for volume in spec.get("volumes") or ():
         _volume(volume)
     for field in ("initContainers", "containers", "ephemeralContainers"):
@@ -126,6 +138,9 @@ def _container(container: Tree) -> None:
             _probe(probe)
     lifecycle = container.get("lifecycle")
     if lifecycle:
+        # Upstream has the field and switches it off.
+        if lifecycle.pop("stopSignal", None) is not None and not any(lifecycle.values()):
+            del container["lifecycle"]
         for field in ("postStart", "preStop"):
             hook = lifecycle.get(field)
             if hook and hook.get("httpGet") is not None:
@@ -178,6 +193,9 @@ def _volume(volume: Tree) -> None:
     for item in (volume.get("downwardAPI") or {}).get("items") or ():
         _field_refs(item)
     for source in (volume.get("projected") or {}).get("sources") or ():
+        # Upstream has these and switches them off.
+        source.pop("clusterTrustBundle", None)
+        source.pop("podCertificate", None)
         for item in (source.get("downwardAPI") or {}).get("items") or ():
             _field_refs(item)
         token = source.get("serviceAccountToken")
@@ -200,6 +218,10 @@ def default_claim_spec(spec: Tree) -> None:
     if not spec.get("volumeMode"):
         spec["volumeMode"] = "Filesystem"
     _requirements(spec.get("resources"))
+
+
+def mirror_data_source(spec: Tree) -> None:
+    """A claim's two fields for what it is filled from say the same; templates of claims do not."""
     source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
     if source is not None and reference is None:
         spec["dataSourceRef"] = dict(source)
@@ -213,10 +235,12 @@ def default_legacy_volume(tree: Tree) -> None:
         source = tree.get(field)
         if source is not None:
             for name, value in defaults:
-                if source.get(name) in (None, ""):
+                if source.get(name) is None or (source[name] == "" and field in _PLAIN):
                     source[name] = value
 
 
+# Sources whose fields are no pointers upstream: an empty text is as good as none.
+_PLAIN = frozenset({"iscsi", "rbd", "scaleIO"})
 _LEGACY: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = (
     ("iscsi", (("iscsiInterface", "default"),)),
     ("rbd", (("pool", "rbd"), ("user", "admin"), ("keyring", "/etc/ceph/keyring"))),

@@ -52,3 +52,21 @@ def mirror_addresses(status: Tree) -> None:
                 status[many] = [{"ip": status[single]}]
         elif status.get(single) and single == "podIP":
             status[many] = [{"ip": status[single]}]
+
+
+def keep_observed(status: Tree, before: Tree) -> None:
+    """Which generation was seen stays told, also by nodes that know nothing of it."""
+    observed = before.get("observedGeneration")
+    if observed and not status.get("observedGeneration"):
+        status["observedGeneration"] = observed
+    told: dict[str, list[int]] = {}
+    for condition in before.get("conditions") or ():
+        generation = condition.get("observedGeneration") or 0
+        told.setdefault(condition.get("type") or "", []).append(generation)
+    for condition in status.get("conditions") or ():
+        listed = told.get(condition.get("type") or "")
+        if not listed:
+            continue
+        generation = listed.pop(0)
+        if generation and not condition.get("observedGeneration"):
+            condition["observedGeneration"] = generation

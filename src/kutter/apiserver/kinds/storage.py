@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 from kutter.api.errors import FieldError, forbidden_field, invalid, not_supported, required
-from kutter.apiserver.kinds.pod_defaults import default_claim_spec, default_legacy_volume
+from kutter.apiserver.kinds.pod_defaults import (
+    default_claim_spec,
+    default_legacy_volume,
+    mirror_data_source,
+)
 from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import quantities, text
 from kutter.apiserver.validation.equality import equal
 from kutter.apiserver.validation.metadata import IMMUTABLE, checked, immutable
-from kutter.apiserver.validation.pod_volumes import csi_driver_name
+from kutter.apiserver.validation.volume_sources import csi_driver_name
 from kutter.apiserver.validation.volumes import (
     validate_claim_change,
     validate_claim_spec,
@@ -56,6 +60,7 @@ class PersistentVolumeClaimKind(Standard):
 
     def default(self, tree: Tree) -> None:
         default_claim_spec(spec_of(tree))
+        mirror_data_source(spec_of(tree))
         status = setdefault(tree, "status", {})
         if not status.get("phase"):
             status["phase"] = "Pending"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from kutter.api.errors import FieldError, forbidden_field, invalid, not_supported, required
-from kutter.apiserver.kinds.pod import pod_warnings
 from kutter.apiserver.kinds.pod_defaults import default_claim_spec, default_pod_spec
+from kutter.apiserver.kinds.pod_warnings import pod_warnings
 from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
@@ -50,7 +50,7 @@ class _TemplateKind(SpecKind):
         template = (new.get("spec") or {}).get("template") or {}
         if old is not None and template == ((old.get("spec") or {}).get("template") or {}):
             return []
-        return pod_warnings(template.get("spec") or {}, "spec.template.spec")
+        return pod_warnings(template, "spec.template")
 
 
 class ReplicaSetKind(_TemplateKind):

@@ -47,7 +47,7 @@ async def bind_of_old(call: Call) -> Response:
 async def _bind(call: Call, binding: Tree, name: str) -> Response:
     metadata = binding.get("metadata") or {}
     target = binding.get("target") or {}
-    if metadata.get("name") not in (None, "", name):
+    if metadata.get("name") != name:
         raise bad_request("name in URL does not match name in Binding object")
     errors: list[FieldError] = []
     if target.get("kind") not in (None, "", "Node"):
@@ -91,10 +91,13 @@ def _assign(pod: Tree, binding: Tree, node: str, now: str) -> None:
     name = metadata["name"]
     uid = binding.get("uid")
     if uid and uid != metadata.get("uid"):
-        raise _refused(
+        key = f"/pods/{metadata.get('namespace')}/{name}"
+        raise conflict(
+            "pods",
             name,
-            f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
-            f"{metadata.get('uid')}",
+            f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, "
+            f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, "
+            f"UID in object meta: {metadata.get('uid')}",
         )
     if metadata.get("deletionTimestamp"):
         raise _refused(name, f"pod {name} is being deleted, cannot be assigned to a host")

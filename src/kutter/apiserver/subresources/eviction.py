@@ -39,7 +39,7 @@ async def evict(call: Call) -> Response:
     namespace, name = call.info.namespace, call.info.name
     eviction = parse_kind(call.request, "Eviction", "policy", "v1", warnings=call.warnings)
     named = (eviction.get("metadata") or {}).get("name")
-    if named and named != name:
+    if named != name:
         raise bad_request("name in URL does not match name in Eviction object")
     options = read_delete_options(eviction.get("deleteOptions") or {}, {}, [])
     context = call.write_context("CreateOptions")

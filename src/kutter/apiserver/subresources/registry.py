@@ -33,7 +33,9 @@ def core_handlers() -> dict[HandlerKey, CallHandler]:
         ("", "nodes", "proxy"): node_proxy,
         ("", "namespaces", "finalize"): part_handler(("spec", "finalizers"), *_NOTES),
         ("", "pods", "ephemeralcontainers"): part_handler(("spec", "ephemeralContainers")),
-        ("", "pods", "resize"): part_handler(("spec", "containers"), ("spec", "initContainers")),
+        ("", "pods", "resize"): part_handler(
+            ("spec", "containers"), ("spec", "initContainers"), ("spec", "resources")
+        ),
         ("certificates.k8s.io", "certificatesigningrequests", "approval"): part_handler(
             ("status", "conditions"), *_NOTES
         ),

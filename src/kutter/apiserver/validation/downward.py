@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from kutter.api.errors import FieldError, invalid, not_supported, required
@@ -40,11 +39,9 @@ _KNOWN_LABELS = ENV_FIELD_PATHS | {
     "metadata.labels",
     "spec.restartPolicy",
     "spec.schedulerName",
-    "spec.hostNetwork",
     "status.phase",
-    "status.nominatedNodeName",
 }
-_SUBSCRIPT = re.compile(r"(.*)\['(.+)'\]")
+_SUBSCRIPTABLE = ("metadata.annotations", "metadata.labels")
 _SIZES = tuple(
     "1" + s for s in ("", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 )
@@ -52,41 +49,43 @@ _SIZES_TEXT = "only divisor's values " + ", ".join(_SIZES) + " are supported wit
 
 
 def validate_field_ref(errors: Errors, ref: Tree, allowed: frozenset[str], path: str) -> None:
-    if not ref.get("apiVersion"):
-        errors.append(required(f"{path}.apiVersion"))
-        return
-    field_path = ref.get("fieldPath") or ""
-    if not field_path:
-        errors.append(required(f"{path}.fieldPath"))
-        return
-    match = _SUBSCRIPT.fullmatch(field_path)
-    base = match[1] if match else field_path
-    if ref["apiVersion"] != "v1":
-        detail = f"unsupported pod version: {ref['apiVersion']}"
-        errors.append(
-            invalid(f"{path}.fieldPath", field_path, f"error converting fieldPath: {detail}")
-        )
-        return
-    if base not in _KNOWN_LABELS:
-        errors.append(
-            invalid(
-                f"{path}.fieldPath",
-                field_path,
-                f"error converting fieldPath: field label not supported: {field_path}",
-            )
-        )
-        return
-    if match:
-        if base == "metadata.annotations":
-            errors += [
-                invalid(path, match[2].lower(), p) for p in text.qualified_name(match[2].lower())
-            ]
-        elif base == "metadata.labels":
-            errors += [invalid(path, match[2], p) for p in text.qualified_name(match[2])]
-        else:
-            errors.append(invalid(path, base, "does not support subscript"))
-    elif base not in allowed:
-        errors.append(not_supported(f"{path}.fieldPath", base, sorted(allowed)))
+    version, field_path = ref.get("apiVersion") or "", ref.get("fieldPath") or ""
+    for field, value in (("apiVersion", version), ("fieldPath", field_path)):
+        if not value:
+            errors.append(required(f"{path}.{field}"))
+            return
+    base, subscript = _split(field_path)
+    unknown = _unknown(version, field_path, base, subscript)
+    if unknown:
+        detail = f"error converting fieldPath: {unknown}"
+        errors.append(invalid(f"{path}.fieldPath", field_path, detail))
+    elif subscript is not None:
+        name = subscript.lower() if base == "metadata.annotations" else subscript
+        errors += [invalid(path, name, p) for p in text.qualified_name(name)]
+    else:
+        # What clients of old call the node.
+        base = "spec.nodeName" if base == "spec.host" else base
+        if base not in allowed:
+            errors.append(not_supported(f"{path}.fieldPath", base, sorted(allowed)))
+
+
+def _split(field_path: str) -> tuple[str, str | None]:
+    """``metadata.labels['a']`` taken apart; no second part where there is no subscript."""
+    base, bracket, rest = field_path.partition("['")
+    if base and bracket and rest.endswith("']"):
+        return base, rest[:-2]
+    return field_path, None
+
+
+def _unknown(version: str, field_path: str, base: str, subscript: str | None) -> str:
+    if version != "v1":
+        return f"unsupported pod version: {version}"
+    if subscript is not None:
+        if base not in _SUBSCRIPTABLE:
+            return f"field label does not support subscript: {field_path}"
+    elif base not in _KNOWN_LABELS and base != "spec.host":
+        return f"field label not supported: {field_path}"
+    return ""
 
 
 def validate_resource_field_ref(

@@ -15,6 +15,8 @@ from kutter.apiserver.validation.equality import equal
 Tree = dict[str, Any]
 
 IMMUTABLE = "field is immutable"
+# How upstream writes the path of what is wrong with an object as a whole.
+WHOLE = "[]"
 ANNOTATIONS_MAX_BYTES = 256 * 1024
 _STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 
@@ -116,7 +118,9 @@ def _owners(owners: list[Tree]) -> list[FieldError]:
     first = ""
     for owner in owners:
         api_version, kind = owner.get("apiVersion") or "", owner.get("kind") or ""
-        if not api_version.rpartition("/")[2]:
+        group, _, version = api_version.partition("/")
+        # A version alone is one of the core group; more than one slash makes none.
+        if not (version or group) or "/" in version or api_version.endswith("/"):
             errors.append(invalid(f"{path}.apiVersion", api_version, "version must not be empty"))
         for field in ("kind", "name", "uid"):
             if not owner.get(field):

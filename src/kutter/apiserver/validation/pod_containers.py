@@ -12,6 +12,7 @@ from kutter.api.errors import (
     not_found_field,
     not_supported,
     required,
+    too_many,
 )
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.pod_env import validate_env, validate_env_from
@@ -26,17 +27,18 @@ Errors = list[FieldError]
 PROTOCOLS = ["SCTP", "TCP", "UDP"]
 _PULL_POLICIES = ["Always", "IfNotPresent", "Never"]
 _MESSAGE_POLICIES = ["File", "FallbackToLogsOnError"]
-_RESTART_POLICIES = ["Always", "OnFailure", "Never"]
+_RESTART_POLICIES = ["Always", "Never", "OnFailure"]
+_RULE_ACTIONS = ["Restart", "RestartAllContainers"]
 _NOT_FOR_EPHEMERAL = (
     "ports",
     "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
     "livenessProbe",
     "readinessProbe",
     "startupProbe",
     "lifecycle",
-    "resizePolicy",
-    "restartPolicy",
-    "restartPolicyRules",
 )
 _NOT_FOR_INIT = ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
 
@@ -44,10 +46,12 @@ _NOT_FOR_INIT = ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
 class ContainerRules:
     """What the containers of one pod are checked against."""
 
-    __slots__ = ("claims", "grace_period_s", "host_users", "restart_policy", "volumes")
+    __slots__ = ("claims", "env_files", "grace_period_s", "host_users", "restart_policy", "volumes")
 
     def __init__(self, spec: Tree, volumes: dict[str, Tree]) -> None:
         self.volumes = volumes
+        # Whether any variable comes from a file.
+        self.env_files = False
         self.claims = {c["name"] for c in spec.get("resourceClaims") or () if c.get("name")}
         self.grace_period_s: int | None = spec.get("terminationGracePeriodSeconds")
         self.host_users = spec.get("hostUsers") is not False
@@ -74,8 +78,10 @@ def validate_containers(
                 errors, container["lifecycle"], f"{here}.lifecycle", rules.grace_period_s
             )
         validate_probes(errors, container, here)
-        _restart_policy(errors, container, here)
-        _host_ports(errors, container, here, host_ports)
+        if container.get("restartPolicy") is not None or container.get("restartPolicyRules"):
+            _restart_policy(errors, container, here)
+    for i, container in enumerate(containers):
+        _host_ports(errors, container, f"{path}[{i}]", host_ports)
 
 
 def validate_init_containers(
@@ -85,13 +91,14 @@ def validate_init_containers(
     for i, container in enumerate(containers):
         here = f"{path}[{i}]"
         _common(errors, container, here, rules)
-        _restart_policy(errors, container, here)
+        _restart_policy(errors, container, here, is_init=True)
         name = container.get("name") or ""
         if name in names:
             errors.append(duplicate(f"{here}.name", name))
         elif name:
             names.add(name)
-        _host_ports(errors, container, here, set())
+        # Looked at one by one, and shown as the first, as upstream does.
+        _host_ports(errors, container, f"{path}[0]", set())
         if container.get("restartPolicy") == "Always":
             if container.get("lifecycle") is not None:
                 validate_lifecycle(
@@ -105,6 +112,15 @@ def validate_init_containers(
                     forbidden_field(
                         f"{here}.{field}",
                         "may not be set for init containers without restartPolicy=Always",
+                    )
+                )
+        for p, policy in enumerate(container.get("resizePolicy") or ()):
+            if policy.get("restartPolicy") == "RestartContainer":
+                errors.append(
+                    invalid(
+                        f"{here}.resizePolicy[{p}].restartPolicy",
+                        "RestartContainer",
+                        "must not be set to 'RestartContainer' for non-sidecar initContainers",
                     )
                 )
 
@@ -129,7 +145,9 @@ def validate_ephemeral_containers(
         if target and target not in others:
             errors.append(not_found_field(f"{here}.targetContainerName", target))
         for field in _NOT_FOR_EPHEMERAL:
-            if container.get(field):
+            value = container.get(field)
+            # An empty list is a value to upstream; resources and rules without any are not.
+            if value if field == "resources" else value is not None:
                 errors.append(
                     forbidden_field(f"{here}.{field}", "cannot be set for an Ephemeral Container")
                 )
@@ -171,8 +189,8 @@ def _common(errors: Errors, container: Tree, path: str, rules: ContainerRules) -
     if ports:
         _ports(errors, ports, f"{path}.ports")
     env = container.get("env")
-    if env:
-        validate_env(errors, env, f"{path}.env")
+    if env and validate_env(errors, env, f"{path}.env"):
+        rules.env_files = True
     if container.get("envFrom"):
         validate_env_from(errors, container["envFrom"], f"{path}.envFrom")
     mounts, devices = container.get("volumeMounts"), container.get("volumeDevices")
@@ -252,43 +270,38 @@ def _resize_policy(errors: Errors, policies: list[Tree], path: str, rules: Conta
             errors.append(not_supported(path, restart, allowed) if restart else required(path))
         if rules.restart_policy == "Never" and restart != "NotRequired":
             errors.append(
-                invalid(path, restart, "must be 'NotRequired' when `restartPolicy` is 'Never'")
+                invalid(path, restart, "must be 'NotRequired' when pod `restartPolicy` is 'Never'")
             )
 
 
-def _restart_policy(errors: Errors, container: Tree, path: str) -> None:
+def _restart_policy(errors: Errors, container: Tree, path: str, *, is_init: bool = False) -> None:
     policy, rules = container.get("restartPolicy"), container.get("restartPolicyRules") or []
-    if policy is not None and policy not in _RESTART_POLICIES:
-        errors.append(not_supported(f"{path}.restartPolicy", policy, _RESTART_POLICIES))
-    if not rules:
-        return
-    here = f"{path}.restartPolicyRules"
     if policy is None:
-        errors.append(
-            required(
-                f"{path}.restartPolicy",
-                "must specify restartPolicy when restart rules are used",
-            )
-        )
+        if not rules:
+            return
+        detail = "must specify restartPolicy when restart rules are used"
+        errors.append(required(f"{path}.restartPolicy", detail))
+        if is_init:
+            return
+    elif policy not in _RESTART_POLICIES:
+        errors.append(not_supported(f"{path}.restartPolicy", policy, _RESTART_POLICIES))
+    here = f"{path}.restartPolicyRules"
     if len(rules) > 20:
-        errors.append(
-            FieldError(
-                here, "FieldValueTooMany", f"Too many: {len(rules)}: must have at most 20 items"
-            )
-        )
+        errors.append(too_many(here, len(rules), 20))
     for i, rule in enumerate(rules):
-        if rule.get("action") not in ("Restart", "RestartAllContainers"):
-            errors.append(
-                not_supported(f"{here}[{i}].action", rule.get("action") or "", ["Restart"])
-            )
-        codes = rule.get("exitCodes")
-        if codes is None:
-            errors.append(required(f"{here}[{i}].exitCodes", "must be specified"))
-        elif codes.get("operator") not in ("In", "NotIn"):
-            errors.append(
-                not_supported(
-                    f"{here}[{i}].exitCodes.operator",
-                    codes.get("operator") or "",
-                    ["In", "NotIn"],
-                )
-            )
+        _restart_rule(errors, rule, f"{here}[{i}]")
+
+
+def _restart_rule(errors: Errors, rule: Tree, path: str) -> None:
+    action, codes = rule.get("action") or "", rule.get("exitCodes")
+    if action not in _RULE_ACTIONS:
+        errors.append(not_supported(f"{path}.action", action, _RULE_ACTIONS))
+    if codes is None:
+        errors.append(required(f"{path}.exitCodes", "must be specified"))
+        return
+    operator = codes.get("operator") or ""
+    if operator not in ("In", "NotIn"):
+        errors.append(not_supported(f"{path}.exitCodes.operator", operator, ["In", "NotIn"]))
+    values = codes.get("values") or []
+    if len(values) > 255:
+        errors.append(too_many(f"{path}.exitCodes.values", len(values), 255))

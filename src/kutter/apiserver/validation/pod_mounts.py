@@ -12,7 +12,7 @@ from kutter.api.errors import (
     not_supported,
     required,
 )
-from kutter.apiserver.validation.pod_volumes import local_descending_path
+from kutter.apiserver.validation.paths import local_descending_path
 
 Tree = dict[str, Any]
 Errors = list[FieldError]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kutter.api import quantity
 from kutter.api.errors import (
     FieldError,
     duplicate,
@@ -12,6 +13,7 @@ from kutter.api.errors import (
     not_supported,
     required,
 )
+from kutter.api.quantity import Quantity
 from kutter.apiserver.validation import quantities, text
 from kutter.apiserver.validation.metadata import NEGATIVE
 
@@ -108,7 +110,7 @@ def _validate_pod_level_name(errors: Errors, name: str, path: str) -> None:
     if not validate_name(errors, name, path):
         return
     if name not in _POD_LEVEL and not is_huge_page(name):
-        errors.append(not_supported(path, name, list(_POD_LEVEL)))
+        errors.append(not_supported(path, name, ["cpu", "hugepages-", "memory"]))
 
 
 def validate_quota_name(errors: Errors, name: str, path: str) -> None:
@@ -220,37 +222,73 @@ def _claims(errors: Errors, claims: list[Tree], known: set[str], path: str) -> N
 def validate_pod_resources(errors: Errors, spec: Tree, path: str, claims: set[str]) -> None:
     """``spec.resources`` against itself and against what the containers ask for."""
     resources = spec.get("resources")
-    if not resources:
+    if resources is None:
+        return
+    if (spec.get("os") or {}).get("name") == "windows":
+        errors.append(forbidden_field(path, "may not be set for a windows pod"))
         return
     if resources.get("claims") is not None:
         errors.append(
-            forbidden_field(f"{path}.claims", "claims cannot be set for Resources at pod-level")
+            forbidden_field(f"{path}.claims", "claims may not be set for Resources at pod-level")
         )
     validate_requirements(errors, resources, path, claims, pod_level=True)
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
-    for name, value in requests.items():
-        asked = sum(
-            quantities.amount(((c.get("resources") or {}).get("requests") or {}).get(name, 0))
-            for c in spec.get("containers") or ()
-        )
-        if asked > quantities.amount(value):
-            written = quantities.canonical(f"{asked}n")
-            errors.append(
-                invalid(
-                    f"{path}.requests[{name}]",
-                    quantities.canonical(value),
-                    f"must be greater than or equal to aggregate container requests of {written}",
+    for field, given, wanted in (("requests", requests, None), ("limits", limits, is_huge_page)):
+        for name, asked in aggregate(spec, field).items():
+            if name not in given or (wanted is not None and not wanted(name)):
+                continue
+            if asked.nanos > quantities.amount(given[name]):
+                errors.append(
+                    invalid(
+                        f"{path}.{field}[{name}]",
+                        quantities.canonical(given[name]),
+                        f"must be greater than or equal to aggregate container {field} of {asked}",
+                    )
                 )
-            )
     for i, container in enumerate(spec.get("containers") or ()):
         for name, value in ((container.get("resources") or {}).get("limits") or {}).items():
             top = limits.get(name)
             if top is not None and quantities.amount(value) > quantities.amount(top):
-                written = quantities.canonical(value)
                 errors.append(
                     invalid(
-                        f"{path.rpartition('.')[0]}.containers[{i}].resources.limits[{name}]",
-                        written,
+                        f"{path}.containers[{i}][{name}].limits",
+                        quantities.canonical(value),
                         f"must be less than or equal to pod limits of {quantities.canonical(top)}",
                     )
                 )
+
+
+def aggregate(spec: Tree, field: str) -> dict[str, Quantity]:
+    """What the containers ask for together at the most: sidecars run along with all others, init
+    containers one by one before them.
+    """
+    whole: dict[str, Quantity] = {}
+    for container in spec.get("containers") or ():
+        _add(whole, _amounts(container, field))
+    sidecars: dict[str, Quantity] = {}
+    highest: dict[str, Quantity] = {}
+    for container in spec.get("initContainers") or ():
+        here = _amounts(container, field)
+        if container.get("restartPolicy") == "Always":
+            _add(whole, here)
+            _add(sidecars, here)
+            here = dict(sidecars)
+        else:
+            _add(here, sidecars)
+        for name, value in here.items():
+            if name not in highest or value > highest[name]:
+                highest[name] = value
+    for name, value in highest.items():
+        if name not in whole or value > whole[name]:
+            whole[name] = value
+    return whole
+
+
+def _amounts(container: Tree, field: str) -> dict[str, Quantity]:
+    given = (container.get("resources") or {}).get(field) or {}
+    return {name: quantity.parse(value) for name, value in given.items()}
+
+
+def _add(target: dict[str, Quantity], more: dict[str, Quantity]) -> None:
+    for name, value in more.items():
+        target[name] = target[name] + value if name in target else value

@@ -129,26 +129,8 @@ def _pod_term(errors: Errors, term: Tree, path: str) -> None:
     errors += validate_label_selector(term.get("namespaceSelector"), f"{path}.namespaceSelector")
     for namespace in term.get("namespaces") or ():
         errors += checked(f"{path}.namespace", namespace, text.dns_label)
-    match, mismatch = term.get("matchLabelKeys") or [], term.get("mismatchLabelKeys") or []
-    for field, keys in (("matchLabelKeys", match), ("mismatchLabelKeys", mismatch)):
-        if keys and selector is None:
-            errors.append(
-                forbidden_field(
-                    f"{path}.{field}", "must not be specified when labelSelector is not set"
-                )
-            )
-            continue
-        for i, key in enumerate(keys):
-            errors += checked(f"{path}.{field}[{i}]", key, text.qualified_name)
-    for i, key in enumerate(match):
-        if key in mismatch:
-            errors.append(
-                invalid(
-                    f"{path}.matchLabelKeys[{i}]",
-                    key,
-                    "exists in both matchLabelKeys and mismatchLabelKeys",
-                )
-            )
+    if term.get("matchLabelKeys") or term.get("mismatchLabelKeys"):
+        _label_keys(errors, term, path)
     topology = term.get("topologyKey") or ""
     if not topology:
         errors.append(required(f"{path}.topologyKey", "can not be empty"))
@@ -194,7 +176,9 @@ def validate_tolerations(errors: Errors, tolerations: list[Tree], path: str) -> 
                     )
                 )
         else:
-            errors.append(not_supported(f"{path}[{i}].operator", operator, ["Equal", "Exists"]))
+            # Upstream knows the comparisons, and has them switched off.
+            known = ["Equal", "Exists"] + (["Lt", "Gt"] if operator in ("Lt", "Gt") else [])
+            errors.append(not_supported(f"{path}[{i}].operator", operator, known))
         if effect and effect not in TAINT_EFFECTS:
             errors.append(not_supported(f"{path}[{i}].effect", effect, TAINT_EFFECTS))
 
@@ -235,24 +219,31 @@ def validate_topology_spread(errors: Errors, constraints: list[Tree], path: str)
             policy = constraint.get(field)
             if policy is not None and policy not in ("Honor", "Ignore"):
                 errors.append(not_supported(f"{here}.{field}", policy, ["Honor", "Ignore"]))
-        _spread_keys(errors, constraint, here)
+        _label_keys(errors, constraint, here)
         errors += validate_label_selector(constraint.get("labelSelector"), f"{here}.labelSelector")
 
 
-def _spread_keys(errors: Errors, constraint: Tree, path: str) -> None:
-    keys, selector = constraint.get("matchLabelKeys") or [], constraint.get("labelSelector")
-    if not keys:
-        return
-    here = f"{path}.matchLabelKeys"
-    if selector is None:
-        errors.append(forbidden_field(here, "must not be specified when labelSelector is not set"))
-        selector = {}
-    taken = set(selector.get("matchLabels") or ()) | {
-        e.get("key") for e in selector.get("matchExpressions") or ()
-    }
-    for i, key in enumerate(keys):
-        errors += checked(f"{here}[{i}]", key, text.qualified_name)
-        if key in taken:
-            errors.append(
-                invalid(f"{here}[{i}]", key, "exists in both matchLabelKeys and labelSelector")
-            )
+def _label_keys(errors: Errors, tree: Tree, path: str) -> None:
+    """Keys whose values are the pod's own: the server has made requirements of them already."""
+    selector = tree.get("labelSelector")
+    match, mismatch = tree.get("matchLabelKeys") or [], tree.get("mismatchLabelKeys") or []
+    for field, keys in (("matchLabelKeys", match), ("mismatchLabelKeys", mismatch)):
+        here = f"{path}.{field}"
+        if keys and selector is None:
+            detail = "must not be specified when labelSelector is not set"
+            errors.append(forbidden_field(here, detail))
+            continue
+        for i, key in enumerate(keys):
+            errors += checked(f"{here}[{i}]", key, text.qualified_name)
+    taken = set((selector or {}).get("matchLabels") or ())
+    places = {key: i for i, key in enumerate(match)}
+    for expression in (selector or {}).get("matchExpressions") or ():
+        key = expression.get("key") or ""
+        if key in places and key in taken:
+            detail = "exists in both matchLabelKeys and labelSelector"
+            errors.append(invalid(f"{path}[{places[key]}]", key, detail))
+        taken.add(key)
+    for i, key in enumerate(match):
+        if key in mismatch:
+            detail = "exists in both matchLabelKeys and mismatchLabelKeys"
+            errors.append(invalid(f"{path}.matchLabelKeys[{i}]", key, detail))

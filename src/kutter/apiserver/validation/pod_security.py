@@ -15,7 +15,7 @@ from kutter.api.errors import (
     too_long,
 )
 from kutter.apiserver.validation import text
-from kutter.apiserver.validation.pod_volumes import local_descending_path
+from kutter.apiserver.validation.paths import local_descending_path
 
 Tree = dict[str, Any]
 Errors = list[FieldError]
@@ -36,19 +36,25 @@ _IPC_SYSCTLS = frozenset(
     }
 )
 _WINDOWS = "cannot be set for a windows pod"
+_DOMAIN_LIMIT, _USER_LIMIT = 256, 104
+_control_characters = re.compile("[\x00-\x1f\x7f]").search
+_net_bios = re.compile(r'[^\\/:*?"<>|.][^\\/:*?"<>|]{0,14}').fullmatch
+_DNS_PART = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_dns_domain = re.compile(rf"{_DNS_PART}(?:\.{_DNS_PART})*").fullmatch
+_forbidden_in_user = re.compile(r'["/\\:;|=,+*?<>@\[\]]').search
 
 
 def _identifiers(errors: Errors, context: Tree, path: str, fields: tuple[str, ...]) -> None:
     for field in fields:
         value = context.get(field)
-        if value is not None and not 0 <= value <= 0xFFFFFFFF:
+        if value is not None and not 0 <= value <= text.MAX_ID:
             errors += [invalid(f"{path}.{field}", value, p) for p in text.posix_id(value)]
 
 
 def validate_pod_context(errors: Errors, spec: Tree, path: str) -> None:
     """``spec.securityContext``."""
-    context = spec.get("securityContext")
-    if not context:
+    context = spec.get("securityContext") or {}
+    if not context and not spec.get("hostPID"):
         return
     _identifiers(errors, context, path, ("fsGroup", "runAsUser", "runAsGroup"))
     for i, group in enumerate(context.get("supplementalGroups") or ()):
@@ -69,7 +75,7 @@ def validate_pod_context(errors: Errors, spec: Tree, path: str) -> None:
     _windows_options(errors, context.get("windowsOptions"), f"{path}.windowsOptions")
     _app_armor(errors, context.get("appArmorProfile"), f"{path}.appArmorProfile")
     _one_of(errors, context, path, "supplementalGroupsPolicy", ["Merge", "Strict"])
-    _one_of(errors, context, path, "seLinuxChangePolicy", ["MountOption", "Recursive"])
+    _one_of(errors, context, path, "seLinuxChangePolicy", ["Recursive"])
 
 
 def _one_of(errors: Errors, tree: Tree, path: str, field: str, allowed: list[str]) -> None:
@@ -172,19 +178,65 @@ def _windows_options(errors: Errors, options: Tree | None, path: str) -> None:
                 "gmsaCredentialSpec size must be under 64 KiB",
             )
         )
-    user = options.get("runAsUserName")
-    if user == "":
-        errors.append(
-            invalid(f"{path}.runAsUserName", user, "runAsUserName cannot be an empty string")
+    if options.get("runAsUserName") is not None:
+        _windows_user(errors, options["runAsUserName"], f"{path}.runAsUserName")
+
+
+def _windows_user(errors: Errors, name: str, path: str) -> None:
+    if not name:
+        errors.append(invalid(path, name, "runAsUserName cannot be an empty string"))
+        return
+    if _control_characters(name):
+        errors.append(invalid(path, name, "runAsUserName cannot contain control characters"))
+        return
+    if name.count("\\") > 1:
+        errors.append(invalid(path, name, "runAsUserName cannot contain more than one backslash"))
+        return
+    domain, backslash, user = name.rpartition("\\")
+    if len(domain.encode()) >= _DOMAIN_LIMIT:
+        detail = f"runAsUserName's Domain length must be under {_DOMAIN_LIMIT} characters"
+        errors.append(invalid(path, name, detail))
+    if backslash and not (_net_bios(domain) or _dns_domain(domain)):
+        detail = "runAsUserName's Domain doesn't match the NetBios nor the DNS format"
+        errors.append(invalid(path, name, detail))
+    if not user:
+        errors.append(invalid(path, name, "runAsUserName's User cannot be empty"))
+    elif len(user.encode()) > _USER_LIMIT:
+        detail = f"runAsUserName's User length must not be longer than {_USER_LIMIT} characters"
+        errors.append(invalid(path, name, detail))
+    if user and not user.strip(". "):
+        detail = "runAsUserName's User cannot contain only periods or spaces"
+        errors.append(invalid(path, name, detail))
+    if _forbidden_in_user(user):
+        detail = "runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]"
+        errors.append(invalid(path, name, detail))
+
+
+def validate_host_processes(errors: Errors, spec: Tree, path: str) -> None:
+    """Windows pods run all their containers as processes of the host, or none."""
+    context = spec.get("securityContext") or {}
+    whole = (context.get("windowsOptions") or {}).get("hostProcess")
+    containers, processes = 0, 0
+    for inner, here in _each_container(spec, path):
+        containers += 1
+        own = (inner.get("windowsOptions") or {}).get("hostProcess")
+        if whole is not None and own is not None and whole != own:
+            shown = "true" if whole else "false"
+            detail = f"pod hostProcess value must be identical if both are specified, was {shown}"
+            errors.append(invalid(f"{here}.windowsOptions.hostProcess", own, detail))
+        if own or (own is None and whole):
+            processes += 1
+    if not processes:
+        return
+    if processes != containers:
+        detail = (
+            "If pod contains any hostProcess containers then all containers must be HostProcess "
+            "containers"
         )
-    elif user is not None and user.count("\\") > 1:
-        errors.append(
-            invalid(
-                f"{path}.runAsUserName",
-                user,
-                "runAsUserName cannot contain more than one backslash",
-            )
-        )
+        errors.append(invalid(path, "", detail))
+    if not spec.get("hostNetwork"):
+        detail = "hostNetwork must be true if pod contains any hostProcess containers"
+        errors.append(invalid(f"{path}.hostNetwork", False, detail))
 
 
 def validate_container_context(
@@ -228,12 +280,18 @@ def validate_container_context(
 def validate_host_users(errors: Errors, spec: Tree, path: str) -> None:
     if spec.get("hostUsers") is not False:
         return
-    detail = "when `pod.Spec.HostUsers` is false"
-    for field, shown in (("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
+    detail = "when `hostUsers` is false"
+    for field, shown in (
+        ("hostNetwork", "hostNetwork"),
+        ("hostPID", "HostPID"),
+        ("hostIPC", "HostIPC"),
+    ):
         if spec.get(field):
             errors.append(forbidden_field(f"{path}.{shown}", detail))
-    if spec.get("hostNetwork"):
-        errors.append(forbidden_field(f"{path}.hostNetwork", detail))
+    for field in ("initContainers", "containers", "ephemeralContainers"):
+        for i, container in enumerate(spec.get(field) or ()):
+            if container.get("volumeDevices"):
+                errors.append(forbidden_field(f"{path}.{field}[{i}].volumeDevices", detail))
 
 
 def validate_os(errors: Errors, spec: Tree, path: str) -> None:
@@ -243,7 +301,7 @@ def validate_os(errors: Errors, spec: Tree, path: str) -> None:
         return
     name = system.get("name") or ""
     if not name:
-        errors.append(required(f"{path}.os.name", "cannot be empty"))
+        errors.append(required(f"{path}.os.name"))
     elif name not in ("linux", "windows"):
         errors.append(not_supported(f"{path}.os", name, ["linux", "windows"]))
     elif name == "linux":
@@ -276,18 +334,23 @@ def _linux_only(errors: Errors, spec: Tree, path: str) -> None:
 
 
 _WINDOWS_POD = (
-    "appArmorProfile",
-    "seLinuxOptions",
-    "seccompProfile",
-    "fsGroup",
-    "fsGroupChangePolicy",
-    "sysctls",
-    "runAsUser",
-    "runAsGroup",
-    "supplementalGroups",
-    "supplementalGroupsPolicy",
-    "seLinuxChangePolicy",
+    "securityContext.appArmorProfile",
+    "securityContext.seLinuxOptions",
+    "hostUsers",
+    "hostPID",
+    "hostIPC",
+    "securityContext.seccompProfile",
+    "securityContext.fsGroup",
+    "securityContext.fsGroupChangePolicy",
+    "securityContext.sysctls",
+    "shareProcessNamespace",
+    "securityContext.runAsUser",
+    "securityContext.runAsGroup",
+    "securityContext.supplementalGroups",
+    "securityContext.supplementalGroupsPolicy",
+    "securityContext.seLinuxChangePolicy",
 )
+_NO_POINTERS = ("hostPID", "hostIPC", "sysctls")
 _WINDOWS_CONTAINER = (
     "appArmorProfile",
     "seLinuxOptions",
@@ -304,13 +367,12 @@ _WINDOWS_CONTAINER = (
 
 def _windows_only(errors: Errors, spec: Tree, path: str) -> None:
     context = spec.get("securityContext") or {}
-    for field in _WINDOWS_POD:
-        if context.get(field) is not None:
-            errors.append(forbidden_field(f"{path}.securityContext.{field}", _WINDOWS))
-    for field in ("hostPID", "hostIPC", "hostUsers", "shareProcessNamespace"):
-        if spec.get(field):
-            errors.append(forbidden_field(f"{path}.{field}", _WINDOWS))
-    for context, here in _each_container(spec, path):
+    for where in _WINDOWS_POD:
+        _, dot, field = where.rpartition(".")
+        value = (context if dot else spec).get(field)
+        if value if field in _NO_POINTERS else value is not None:
+            errors.append(forbidden_field(f"{path}.{where}", _WINDOWS))
+    for inner, here in _each_container(spec, path):
         for field in _WINDOWS_CONTAINER:
-            if context.get(field) is not None:
+            if inner.get(field) is not None:
                 errors.append(forbidden_field(f"{here}.{field}", _WINDOWS))

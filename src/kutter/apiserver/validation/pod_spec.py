@@ -11,13 +11,19 @@ from kutter.api.errors import (
     invalid,
     not_supported,
     required,
+    too_long,
 )
-from kutter.apiserver.validation import text
+from kutter.apiserver.validation import pod_annotations, text
 from kutter.apiserver.validation.metadata import (
+    WHOLE,
     checked,
     validate_annotations,
     validate_labels,
     validate_metadata,
+)
+from kutter.apiserver.validation.pod_annotations import (
+    validate_agreement,
+    validate_pod_annotations,
 )
 from kutter.apiserver.validation.pod_containers import (
     ContainerRules,
@@ -26,6 +32,7 @@ from kutter.apiserver.validation.pod_containers import (
     validate_image_padding,
     validate_init_containers,
 )
+from kutter.apiserver.validation.pod_env import validate_env_files
 from kutter.apiserver.validation.pod_resources import (
     validate_pod_resources,
     validate_requirements,
@@ -36,18 +43,19 @@ from kutter.apiserver.validation.pod_scheduling import (
     validate_topology_spread,
 )
 from kutter.apiserver.validation.pod_security import (
+    validate_host_processes,
     validate_host_users,
     validate_os,
     validate_pod_context,
 )
 from kutter.apiserver.validation.pod_volumes import validate_volumes
-from kutter.apiserver.validation.remembered import ValidSpecs, key_of
+from kutter.apiserver.validation.remembered import Recent, ValidSpecs, key_of
 
 Tree = dict[str, Any]
 Errors = list[FieldError]
 
-MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
-DELETION_COST_ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
+MIRROR_ANNOTATION = pod_annotations.MIRROR
+_HOST_NAME_LIMIT = 64
 _INT32_MAX = 2**31 - 1
 _RESTART = ["Always", "OnFailure", "Never"]
 _DNS = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]
@@ -55,6 +63,7 @@ _PREEMPTION = ["PreemptLowerPriority", "Never"]
 
 
 _valid = ValidSpecs()
+recent = Recent()
 
 
 def validate_pod(pod: Tree) -> list[FieldError]:
@@ -62,13 +71,17 @@ def validate_pod(pod: Tree) -> list[FieldError]:
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     errors = validate_metadata(metadata, namespaced=True)
     annotations = metadata.get("annotations")
+    is_mirror = False
     if annotations:
-        _pod_annotations(errors, annotations, spec, "metadata.annotations")
-    key = key_of(spec)
+        validate_pod_annotations(errors, annotations, spec, "metadata.annotations")
+        is_mirror = MIRROR_ANNOTATION in annotations
+    key = None if is_mirror else key_of(spec)
+    recent.keep(spec, key)
     if key is not None and key in _valid:
         return errors
     found: Errors = []
-    validate_pod_spec(found, spec, "spec", pod_name=metadata.get("name") or "", in_pod=True)
+    name = metadata.get("name") or ""
+    validate_pod_spec(found, spec, "spec", pod_name=name, in_pod=True, is_mirror=is_mirror)
     if not spec.get("serviceAccountName"):
         _no_tokens(found, spec)
     for field in ("containers", "initContainers"):
@@ -90,6 +103,9 @@ def validate_pod_create(pod: Tree) -> list[FieldError]:
                 "spec.nodeName", "cannot be set until all schedulingGates have been cleared"
             )
         )
+    annotations = (pod.get("metadata") or {}).get("annotations")
+    if annotations:
+        validate_agreement(errors, annotations, spec, "spec")
     return errors
 
 
@@ -101,8 +117,10 @@ def validate_pod_template(errors: Errors, template: Tree, path: str) -> None:
     annotations = metadata.get("annotations")
     if annotations:
         errors += validate_annotations(annotations, f"{path}.annotations")
-        _pod_annotations(errors, annotations, spec, f"{path}.annotations")
+        validate_pod_annotations(errors, annotations, spec, f"{path}.annotations")
     validate_pod_spec(errors, spec, f"{path}.spec")
+    if annotations:
+        validate_agreement(errors, annotations, spec, f"{path}.spec")
     if spec.get("ephemeralContainers"):
         errors.append(
             forbidden_field(
@@ -125,39 +143,29 @@ def _no_tokens(errors: Errors, spec: Tree) -> None:
                 )
 
 
-def _pod_annotations(errors: Errors, annotations: Tree, spec: Tree, path: str) -> None:
-    mirror = annotations.get(MIRROR_ANNOTATION)
-    if mirror is not None and not spec.get("nodeName"):
-        errors.append(
-            invalid(
-                f"{path}[{MIRROR_ANNOTATION}]",
-                mirror,
-                "must set spec.nodeName if mirror pod annotation is set",
-            )
-        )
-    cost = annotations.get(DELETION_COST_ANNOTATION)
-    if cost is not None and not _is_int32(cost):
-        errors.append(
-            invalid(f"{path}[{DELETION_COST_ANNOTATION}]", cost, "must be a 32bit integer")
-        )
-
-
-def _is_int32(written: str) -> bool:
-    digits = written.removeprefix("-")
-    if not digits.isascii() or not digits.isdigit() or (len(digits) > 1 and digits[0] == "0"):
-        return False
-    return -(2**31) <= int(written) <= _INT32_MAX
-
-
 def validate_pod_spec(
-    errors: Errors, spec: Tree, path: str, *, pod_name: str = "", in_pod: bool = False
+    errors: Errors,
+    spec: Tree,
+    path: str,
+    *,
+    pod_name: str = "",
+    in_pod: bool = False,
+    is_mirror: bool = False,
 ) -> None:
     if spec.get("terminationGracePeriodSeconds") is None:
         errors.append(required(f"{path}.terminationGracePeriodSeconds"))
     volumes = spec.get("volumes")
-    known = validate_volumes(errors, volumes, f"{path}.volumes", pod_name) if volumes else {}
+    known = (
+        validate_volumes(errors, volumes, f"{path}.volumes", pod_name, in_pod=in_pod)
+        if volumes
+        else {}
+    )
     if spec.get("resourceClaims"):
-        _resource_claims(errors, spec["resourceClaims"], f"{path}.resourceClaims")
+        if is_mirror:
+            wrong = forbidden_field(WHOLE, "static pods do not support resource claims")
+            errors += [wrong] * len(spec["resourceClaims"])
+        else:
+            _resource_claims(errors, spec["resourceClaims"], f"{path}.resourceClaims")
     rules = ContainerRules(spec, known)
     containers = spec.get("containers") or []
     validate_containers(errors, containers, f"{path}.containers", rules)
@@ -167,7 +175,7 @@ def validate_pod_spec(
         )
     if spec.get("ephemeralContainers"):
         validate_ephemeral_containers(errors, spec, f"{path}.ephemeralContainers", rules)
-    if spec.get("resources"):
+    if spec.get("resources") is not None:
         validate_pod_resources(errors, spec, f"{path}.resources", rules.claims)
     if spec.get("hostNetwork"):
         _host_network(errors, containers, f"{path}.containers", in_pod)
@@ -180,16 +188,22 @@ def validate_pod_spec(
         validate_affinity(errors, spec["affinity"], f"{path}.affinity")
     if spec.get("dnsConfig") is not None or spec.get("dnsPolicy") == "None":
         _dns_config(errors, spec, f"{path}.dnsConfig")
+    _gates(errors, spec, path)
     if spec.get("topologySpreadConstraints"):
         validate_topology_spread(
             errors, spec["topologySpreadConstraints"], f"{path}.topologySpreadConstraints"
         )
+    validate_host_processes(errors, spec, path)
     validate_host_users(errors, spec, path)
+    if spec.get("hostnameOverride") is not None:
+        _host_name(errors, spec, f"{path}.hostnameOverride")
+    _place(errors, spec, path)
     if spec.get("tolerations"):
         validate_tolerations(errors, spec["tolerations"], f"{path}.tolerations")
-    _names(errors, spec, path)
     _rest(errors, spec, path, rules)
     validate_os(errors, spec, path)
+    if rules.env_files:
+        validate_env_files(errors, spec, path)
 
 
 def _choice(errors: Errors, spec: Tree, field: str, allowed: list[str], path: str) -> None:
@@ -199,37 +213,15 @@ def _choice(errors: Errors, spec: Tree, field: str, allowed: list[str], path: st
         errors.append(not_supported(here, value, allowed) if value else required(here))
 
 
-_NAMES: tuple[tuple[str, text.Check], ...] = (
-    ("serviceAccountName", text.dns_subdomain),
-    ("nodeName", text.dns_subdomain),
-    ("hostname", text.dns_label),
-    ("subdomain", text.dns_label),
-    ("priorityClassName", text.dns_subdomain),
-)
+def _name(errors: Errors, spec: Tree, field: str, check: text.Check, path: str) -> None:
+    value = spec.get(field)
+    if value:
+        problems = check(value)
+        if problems:
+            errors += [invalid(f"{path}.{field}", value, p) for p in problems]
 
 
-def _names(errors: Errors, spec: Tree, path: str) -> None:
-    for field, check in _NAMES:
-        value = spec.get(field)
-        if value:
-            problems = check(value)
-            if problems:
-                errors += [invalid(f"{path}.{field}", value, p) for p in problems]
-    runtime_class = spec.get("runtimeClassName")
-    if runtime_class is not None:
-        errors += checked(f"{path}.runtimeClassName", runtime_class, text.dns_subdomain)
-
-
-def _rest(errors: Errors, spec: Tree, path: str, rules: ContainerRules) -> None:
-    deadline = spec.get("activeDeadlineSeconds")
-    if deadline is not None and not 1 <= deadline <= _INT32_MAX:
-        errors.append(
-            invalid(
-                f"{path}.activeDeadlineSeconds",
-                deadline,
-                text.inclusive_range(1, _INT32_MAX),
-            )
-        )
+def _gates(errors: Errors, spec: Tree, path: str) -> None:
     for i, gate in enumerate(spec.get("readinessGates") or ()):
         errors += checked(
             f"{path}.readinessGates[{i}].conditionType",
@@ -243,11 +235,39 @@ def _rest(errors: Errors, spec: Tree, path: str, rules: ContainerRules) -> None:
         if name in gates:
             errors.append(duplicate(f"{path}.schedulingGates[{i}]", name))
         gates.add(name)
+
+
+def _host_name(errors: Errors, spec: Tree, path: str) -> None:
+    name = spec["hostnameOverride"]
+    for field in ("setHostnameAsFQDN", "hostNetwork"):
+        if spec.get(field):
+            errors.append(forbidden_field(path, f"may not be specified when {field} is true"))
+    if len(name.encode()) > _HOST_NAME_LIMIT:
+        errors.append(too_long(path, _HOST_NAME_LIMIT))
+    errors += checked(path, name, text.dns_subdomain)
+
+
+def _place(errors: Errors, spec: Tree, path: str) -> None:
+    _name(errors, spec, "serviceAccountName", text.dns_subdomain, path)
+    _name(errors, spec, "nodeName", text.dns_subdomain, path)
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None and not 1 <= deadline <= _INT32_MAX:
+        detail = text.inclusive_range(1, _INT32_MAX)
+        errors.append(invalid(f"{path}.activeDeadlineSeconds", deadline, detail))
+    _name(errors, spec, "hostname", text.dns_label, path)
+    _name(errors, spec, "subdomain", text.dns_label, path)
+
+
+def _rest(errors: Errors, spec: Tree, path: str, rules: ContainerRules) -> None:
     for i, alias in enumerate(spec.get("hostAliases") or ()):
         here = f"{path}.hostAliases[{i}]"
         errors += checked(f"{here}.ip", alias.get("ip") or "", text.ip)
         for h, name in enumerate(alias.get("hostnames") or ()):
             errors += checked(f"{here}.hostnames[{h}]", name, text.dns_subdomain)
+    _name(errors, spec, "priorityClassName", text.dns_subdomain, path)
+    runtime_class = spec.get("runtimeClassName")
+    if runtime_class is not None:
+        errors += checked(f"{path}.runtimeClassName", runtime_class, text.dns_subdomain)
     policy = spec.get("preemptionPolicy")
     if policy is not None and policy not in _PREEMPTION:
         here = f"{path}.preemptionPolicy"

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from kutter.api.errors import (
-    FieldError,
-    duplicate,
-    forbidden_field,
-    invalid,
-    required,
-)
-from kutter.apiserver.validation import quantities, text
+from kutter.api.errors import FieldError, forbidden_field, invalid, required
+from kutter.apiserver.validation import text
 from kutter.apiserver.validation.equality import equal
-from kutter.apiserver.validation.metadata import (
-    checked,
-    immutable,
-    validate_metadata_update,
+from kutter.apiserver.validation.metadata import WHOLE, validate_metadata_update
+from kutter.apiserver.validation.pod_annotations import (
+    validate_annotation_changes,
+    validate_pod_annotations,
 )
 from kutter.apiserver.validation.pod_scheduling import validate_tolerations
 from kutter.apiserver.validation.pod_spec import MIRROR_ANNOTATION, validate_pod
@@ -39,7 +33,7 @@ def validate_pod_update(new: Tree, old: Tree) -> list[FieldError]:
     metadata, before = new.get("metadata") or {}, old.get("metadata") or {}
     errors = validate_metadata_update(metadata, before)
     errors += validate_pod(new)
-    _mirror_annotation(errors, metadata, before)
+    _annotations(errors, new, old)
     spec, old_spec = new.get("spec") or {}, old.get("spec") or {}
     for field in ("containers", "initContainers"):
         if not _images(errors, spec.get(field) or [], old_spec.get(field) or [], f"spec.{field}"):
@@ -58,6 +52,15 @@ def validate_pod_update(new: Tree, old: Tree) -> list[FieldError]:
     return errors
 
 
+def _annotations(errors: Errors, new: Tree, old: Tree) -> None:
+    after = (new.get("metadata") or {}).get("annotations") or {}
+    before = (old.get("metadata") or {}).get("annotations") or {}
+    if after or before:
+        path = "metadata.annotations"
+        validate_annotation_changes(errors, after, before, path)
+        validate_pod_annotations(errors, after, new.get("spec") or {}, path)
+
+
 def _difference(old: Tree, new: Tree) -> str:
     """The changed fields, one per line; upstream shows a Go-syntax diff here."""
     lines = []
@@ -65,16 +68,6 @@ def _difference(old: Tree, new: Tree) -> str:
         if not equal(old.get(field), new.get(field)):
             lines.append(f"- {field}: {old.get(field)!r}\n+ {field}: {new.get(field)!r}\n")
     return "".join(lines)
-
-
-def _mirror_annotation(errors: Errors, metadata: Tree, before: Tree) -> None:
-    new = (metadata.get("annotations") or {}).get(MIRROR_ANNOTATION)
-    old = (before.get("annotations") or {}).get(MIRROR_ANNOTATION)
-    path = f"metadata.annotations[{MIRROR_ANNOTATION}]"
-    if old is None and new is not None:
-        errors.append(forbidden_field(path, "may not add mirror pod annotation"))
-    elif old != new:
-        errors.append(forbidden_field(path, "may not remove or update mirror pod annotation"))
 
 
 def _images(errors: Errors, new: list[Tree], old: list[Tree], path: str) -> bool:
@@ -111,8 +104,6 @@ def _deadline(errors: Errors, spec: Tree, old_spec: Tree) -> bool:
 
 
 def _tolerations(errors: Errors, new: list[Tree], old: list[Tree]) -> None:
-    if new == old:
-        return
     bare = [_without(t, "tolerationSeconds") for t in new]
     if any(_without(t, "tolerationSeconds") not in bare for t in old):
         errors.append(
@@ -171,7 +162,7 @@ def _gated_changes(errors: Errors, munged: Tree, old: Tree) -> None:
         errors.append(
             invalid(
                 "spec.nodeSelector",
-                new_selector,
+                dict(sorted(new_selector.items())) or None,
                 "only additions to spec.nodeSelector are allowed (no mutations or deletions)",
             )
         )
@@ -198,7 +189,7 @@ def _node_affinity_additions(errors: Errors, new: Tree, old: Tree) -> None:
         errors.append(
             invalid(
                 path,
-                new_terms,
+                (new.get(_REQUIRED) or {}).get("nodeSelectorTerms"),
                 "no additions/deletions to non-empty NodeSelectorTerms list are allowed",
             )
         )
@@ -217,97 +208,13 @@ def _node_affinity_additions(errors: Errors, new: Tree, old: Tree) -> None:
                 break
 
 
-def validate_pod_status_update(new: Tree, old: Tree) -> list[FieldError]:
-    metadata, before = new.get("metadata") or {}, old.get("metadata") or {}
-    errors = validate_metadata_update(metadata, before)
-    _mirror_annotation(errors, metadata, before)
-    status, old_status = new.get("status") or {}, old.get("status") or {}
-    spec = old.get("spec") or {}
-    for i, condition in enumerate(status.get("conditions") or ()):
-        kind = condition.get("type") or ""
-        if kind not in ("PodScheduled", "Ready", "Initialized"):
-            errors += checked(f"metadata.conditions[{i}].Type", kind, text.qualified_name)
-    nominated = status.get("nominatedNodeName")
-    if nominated and nominated != old_status.get("nominatedNodeName"):
-        errors += checked("status.nominatedNodeName", nominated, text.dns_subdomain)
-    if old_status.get("qosClass"):
-        errors += immutable(status.get("qosClass"), old_status.get("qosClass"), "status.qosClass")
-    policy = spec.get("restartPolicy") or ""
-    sidecars = {
-        c.get("name")
-        for c in spec.get("initContainers") or ()
-        if c.get("restartPolicy") == "Always"
-    }
-    _states(
-        errors, status, old_status, "containerStatuses", policy=policy, excepted=_own_policies(spec)
-    )
-    _states(errors, status, old_status, "initContainerStatuses", policy=policy, excepted=sidecars)
-    _states(
-        errors, status, old_status, "ephemeralContainerStatuses", policy="Never", excepted=set()
-    )
-    _addresses(errors, status)
-    return errors
-
-
-def _own_policies(spec: Tree) -> set[Any]:
-    """Containers whose own restart policy decides, not the pod's."""
-    return {
-        c.get("name") for c in spec.get("containers") or () if c.get("restartPolicy") is not None
-    }
-
-
-def _states(
-    errors: Errors, new: Tree, old: Tree, field: str, *, policy: str, excepted: set[Any]
-) -> None:
-    if policy == "Always" or new.get(field) == old.get(field):
-        return
-    for i, before in enumerate(old.get(field) or ()):
-        ended = (before.get("state") or {}).get("terminated")
-        if ended is None or before.get("name") in excepted:
-            continue
-        if ended.get("exitCode") and policy == "OnFailure":
-            continue
-        for after in new.get(field) or ():
-            if after.get("name") == before.get("name") and (
-                (after.get("state") or {}).get("terminated") is None
-            ):
-                errors.append(
-                    forbidden_field(
-                        f"status.{field}[{i}].state",
-                        "may not be transitioned to non-terminated state",
-                    )
-                )
-
-
-def _addresses(errors: Errors, status: Tree) -> None:
-    for field in ("podIPs", "hostIPs"):
-        listed = [entry.get("ip") or "" for entry in status.get(field) or ()]
-        path = f"status.{field}"
-        if field == "hostIPs" and listed and listed[0] != (status.get("hostIP") or ""):
-            errors.append(invalid(f"{path}[0].ip", listed[0], "must be equal to `hostIP`"))
-        for i, address in enumerate(listed):
-            errors += checked(f"{path}[{i}]", address, text.ip)
-        if len(listed) > 1:
-            families = {":" in address for address in listed}
-            if len(families) != 2 or len(listed) > 2:
-                errors.append(
-                    invalid(
-                        path,
-                        status.get(field),
-                        "may specify no more than one IP for each IP family",
-                    )
-                )
-            for i, address in enumerate(listed):
-                if address in listed[:i]:
-                    errors.append(duplicate(f"{path}[{i}]", {"ip": address}))
-
-
 def validate_ephemeral_containers_update(new: Tree, old: Tree) -> list[FieldError]:
     """Through ``pods/ephemeralcontainers``: additions only."""
     if MIRROR_ANNOTATION in ((old.get("metadata") or {}).get("annotations") or {}):
-        return [forbidden_field("", "static pods do not support ephemeral containers")]
+        return [forbidden_field(WHOLE, "static pods do not support ephemeral containers")]
     errors = validate_metadata_update(new.get("metadata") or {}, old.get("metadata") or {})
     errors += validate_pod(new)
+    _annotations(errors, new, old)
     path = "spec.ephemeralContainers"
     after = {c.get("name"): c for c in (new.get("spec") or {}).get("ephemeralContainers") or ()}
     for before in (old.get("spec") or {}).get("ephemeralContainers") or ():
@@ -330,54 +237,122 @@ def validate_ephemeral_containers_update(new: Tree, old: Tree) -> list[FieldErro
 
 
 def validate_resize(new: Tree, old: Tree) -> list[FieldError]:
-    """Through ``pods/resize``: cpu and memory of containers, nothing else."""
+    """Through ``pods/resize``: cpu and memory, of containers and of the whole pod; nothing else."""
     from kutter.apiserver.kinds.pod_status import qos_class
 
+    spec, old_spec = new.get("spec") or {}, old.get("spec") or {}
+    if MIRROR_ANNOTATION in ((old.get("metadata") or {}).get("annotations") or {}):
+        return [forbidden_field(WHOLE, "static pods cannot be resized")]
+    if (old_spec.get("os") or {}).get("name") == "windows":
+        return [forbidden_field(WHOLE, "windows pods cannot be resized")]
     errors = validate_metadata_update(new.get("metadata") or {}, old.get("metadata") or {})
     errors += validate_pod(new)
-    if MIRROR_ANNOTATION in ((old.get("metadata") or {}).get("annotations") or {}):
-        return [forbidden_field("", "static pods cannot be resized")]
-    spec, old_spec = new.get("spec") or {}, old.get("spec") or {}
-    if qos_class(spec) != qos_class(old_spec):
-        errors.append(
-            invalid("spec", qos_class(spec), "Pod QOS Class may not change as a result of resizing")
-        )
+    status = old.get("status") or {}
+    if qos_class(spec) != (status.get("qosClass") or qos_class(old_spec)):
+        shown = (new.get("status") or {}).get("qosClass") or ""
+        detail = "Pod QOS Class may not change as a result of resizing"
+        errors.append(invalid("spec", shown, detail))
+    if not _node_resizes(status):
+        detail = "Pod running on node without support for resize"
+        errors.append(forbidden_field("spec", detail))
     munged = dict(spec)
-    for field in ("containers", "initContainers"):
+    _whole_pod(errors, munged, spec, old_spec)
+    moved = _moved(spec, old_spec)
+    if moved:
+        return errors + moved
+    for field in ("initContainers", "containers"):
         after, before = spec.get(field) or [], old_spec.get(field) or []
-        if len(after) != len(before):
-            continue
-        restored = []
         for i, (container, previous) in enumerate(zip(after, before, strict=True)):
-            if field == "containers" or container.get("restartPolicy") == "Always":
-                _removed(errors, container, previous, f"spec.{field}[{i}].resources")
-                container = {**container}
-                _restore_compute(container, previous)
-            restored.append(container)
-        munged[field] = restored
+            _removed(errors, container, previous, f"spec.{field}[{i}].resources")
+    for field in ("containers", "initContainers"):
+        if spec.get(field):
+            munged[field] = _restored(errors, spec, old_spec, field)
     if not errors and not equal(munged, old_spec):
         errors.append(forbidden_field("spec", "only cpu and memory resources are mutable"))
     return errors
 
 
+def _node_resizes(status: Tree) -> bool:
+    """Whether the pod's node tells of resources; nobody knows while no container runs."""
+    for reported in status.get("containerStatuses") or ():
+        if (reported.get("state") or {}).get("running") is not None:
+            return reported.get("resources") is not None
+    return True
+
+
+def _moved(spec: Tree, old_spec: Tree) -> Errors:
+    errors: Errors = []
+    for field in ("containers", "initContainers"):
+        after, before = spec.get(field) or [], old_spec.get(field) or []
+        if len(after) != len(before):
+            detail = f"{field} may not be added or removed on resize"
+            errors.append(forbidden_field(f"spec.{field}", detail))
+            continue
+        for i, (container, previous) in enumerate(zip(after, before, strict=True)):
+            if container.get("name") != previous.get("name"):
+                detail = f"{field} may not be renamed or reordered on resize"
+                errors.append(forbidden_field(f"spec.{field}[{i}].name", detail))
+    return errors
+
+
+def _whole_pod(errors: Errors, munged: Tree, spec: Tree, old_spec: Tree) -> None:
+    new, old = spec.get("resources"), old_spec.get("resources")
+    if not any((r or {}).get(f) for r in (new, old) for f in ("requests", "limits")):
+        return
+    path = "spec.resources"
+    if new is None:
+        errors.append(forbidden_field(path, "pod-level resources cannot be removed"))
+        return
+    for field in ("requests", "limits"):
+        if _is_removed(new, old or {}, field):
+            detail = f"pod-level resource {field} cannot be removed"
+            errors.append(forbidden_field(f"{path}.{field}", detail))
+    masked = _with_compute_of(new, old or {})
+    kept = None if old is None and not any(masked.values()) else masked
+    munged["resources"] = kept
+    if kept != old and not equal(kept, old):
+        detail = "only cpu and memory resources are mutable at pod-level"
+        errors.append(forbidden_field("spec", detail))
+
+
+def _is_removed(new: Tree, old: Tree, field: str) -> bool:
+    return not set(old.get(field) or ()) <= set(new.get(field) or ())
+
+
 def _removed(errors: Errors, container: Tree, previous: Tree, path: str) -> None:
     new, old = container.get("resources") or {}, previous.get("resources") or {}
     for field in ("requests", "limits"):
-        if not set(old.get(field) or ()) <= set(new.get(field) or ()):
+        if _is_removed(new, old, field):
             errors.append(forbidden_field(f"{path}.{field}", f"resource {field} cannot be removed"))
 
 
-def _restore_compute(container: Tree, previous: Tree) -> None:
-    resources = dict(container.get("resources") or {})
-    old = previous.get("resources") or {}
+def _restored(errors: Errors, spec: Tree, old_spec: Tree, field: str) -> list[Tree]:
+    """The containers with cpu and memory as they were: what else differs is too much."""
+    restored: list[Tree] = []
+    for i, (container, previous) in enumerate(zip(spec[field], old_spec[field], strict=True)):
+        resources = _with_compute_of(
+            container.get("resources") or {}, previous.get("resources") or {}
+        )
+        resources.pop("claims", None)
+        kept = {**container, "resources": resources}
+        if not equal(kept, previous):
+            if field == "containers":
+                path, what = "spec", "resources"
+            else:
+                path, what = f"spec.{field}[{i}]", "resources for init or sidecar containers"
+            errors.append(forbidden_field(path, f"only cpu and memory {what} are mutable"))
+        restored.append(kept)
+    return restored
+
+
+def _with_compute_of(new: Tree, old: Tree) -> Tree:
+    resources: Tree = {k: v for k, v in new.items() if k == "claims"}
     for field in ("requests", "limits"):
-        amounts = dict(resources.get(field) or {})
+        amounts = dict(new.get(field) or {})
         for name in ("cpu", "memory"):
             amounts.pop(name, None)
             kept = (old.get(field) or {}).get(name)
             if kept is not None:
-                amounts[name] = quantities.canonical(kept)
+                amounts[name] = kept
         resources[field] = amounts
-    container["resources"] = resources
-    if "resizePolicy" in previous or "resizePolicy" in container:
-        _take(container, previous, "resizePolicy")
+    return resources

@@ -1,7 +1,7 @@
 """Volumes of a pod: names, exactly one source each, and the sources themselves.
 
 Paths and texts are upstream's (``pkg/apis/core/validation``), its slips included
-(``downwarAPI``, ``persistentDisk``), because clients see them.
+(``downwarAPI``), because clients see them.
 """
 
 from __future__ import annotations
@@ -17,25 +17,13 @@ from kutter.api.errors import (
     not_supported,
     required,
 )
-from kutter.apiserver.validation import quantities, text
-from kutter.apiserver.validation.downward import (
-    CONTAINER_RESOURCES,
-    validate_field_ref,
-    validate_resource_field_ref,
-)
+from kutter.apiserver.validation import projections, quantities, text, volume_sources
+from kutter.apiserver.validation.metadata import validate_annotations, validate_labels
+from kutter.apiserver.validation.paths import local_descending_path, no_backsteps
 
 Tree = dict[str, Any]
 Errors = list[FieldError]
 
-VOLUME_FIELD_PATHS = frozenset(
-    {
-        "metadata.name",
-        "metadata.namespace",
-        "metadata.labels",
-        "metadata.annotations",
-        "metadata.uid",
-    }
-)
 _HOST_PATH_TYPES = (
     "",
     "BlockDevice",
@@ -46,12 +34,28 @@ _HOST_PATH_TYPES = (
     "FileOrCreate",
     "Socket",
 )
-_FILE_MODE = "must be a number between 0 and 0777 (octal), both inclusive"
 _MORE_THAN_ONE = "may not specify more than 1 volume type"
+_PULL_POLICIES = ["Always", "IfNotPresent", "Never"]
+# What the metadata of a claim's template may not hold, in upstream's order and spelling.
+_NOT_IN_TEMPLATES = (
+    ("name", "name"),
+    ("generateName", "generateName"),
+    ("namespace", "namespace"),
+    ("selfLink", "selfLink"),
+    ("uid", "uID"),
+    ("resourceVersion", "resourceVersion"),
+    ("generation", "generation"),
+    ("creationTimestamp", "creationTimestamp"),
+    ("deletionTimestamp", "deletionTimestamp"),
+    ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
+    ("ownerReferences", "ownerReferences"),
+    ("finalizers", "finalizers"),
+    ("managedFields", "managedFields"),
+)
 
 
 def validate_volumes(
-    errors: Errors, volumes: list[Tree], path: str, pod_name: str = ""
+    errors: Errors, volumes: list[Tree], path: str, pod_name: str = "", *, in_pod: bool = True
 ) -> dict[str, Tree]:
     """Check all volumes; answers with the valid ones by name (what mounts may refer to)."""
     known: dict[str, Tree] = {}
@@ -64,7 +68,7 @@ def validate_volumes(
         here = f"{path}[{i}]"
         name = volume.get("name") or ""
         before = len(errors)
-        _source(errors, volume, here, name, pod_name)
+        _source(errors, volume, here, pod_name, in_pod=in_pod)
         if not name:
             errors.append(required(f"{here}.name"))
         else:
@@ -87,35 +91,40 @@ def validate_volumes(
     return known
 
 
-def _source(errors: Errors, volume: Tree, path: str, name: str, pod_name: str) -> None:
-    found = False
-    for field, source in volume.items():
-        check = _SOURCES.get(field)
-        if check is None or source is None:
-            continue
-        if found:
-            shown = _SHOWN.get(field, field)
-            errors.append(forbidden_field(f"{path}.{shown}", _MORE_THAN_ONE))
-            continue
-        found = True
-        check(errors, source, f"{path}.{_PATHS.get(field, field)}")
-        if field == "ephemeral" and pod_name and name:
-            claim = f"{pod_name}-{name}"
-            for problem in text.dns_subdomain(claim):
-                errors.append(invalid(f"{path}.name", name, f'PVC name "{claim}": {problem}'))
-    if not found:
+def _source(errors: Errors, volume: Tree, path: str, pod_name: str, *, in_pod: bool) -> None:
+    given = [f for f, source in volume.items() if source is not None and f in _SOURCES]
+    if not given:
         errors.append(required(path, "must specify a volume type"))
+        return
+    if len(given) > 1:
+        given.sort(key=_ORDER.__getitem__)
+    field = given[0]
+    source = volume[field]
+    if field == "image" and in_pod and not source.get("reference"):
+        errors.append(required(f"{path}.image.reference"))
+    _SOURCES[field](errors, source, f"{path}.{_PATHS.get(field, field)}")
+    if field == "ephemeral" and pod_name and volume.get("name"):
+        claim = f"{pod_name}-{volume['name']}"
+        for problem in text.dns_subdomain(claim):
+            detail = f'PVC name "{claim}": {problem}'
+            errors.append(invalid(f"{path}.name", volume["name"], detail))
+    if len(given) > 1 or field == "iscsi":
+        _others(errors, given, volume, path)
 
 
-def _needs(*fields: str) -> Callable[[Errors, Tree, str], None]:
-    """A source whose only rule is that some texts are not empty."""
-
-    def check(errors: Errors, source: Tree, path: str) -> None:
-        for field in fields:
-            if not source.get(field):
-                errors.append(required(f"{path}.{field}"))
-
-    return check
+def _others(errors: Errors, given: list[str], volume: Tree, path: str) -> None:
+    """Sources after the first; an iSCSI target has a rule that holds wherever it stands."""
+    for i, field in enumerate(given):
+        if i:
+            errors.append(forbidden_field(f"{path}.{_SHOWN.get(field, field)}", _MORE_THAN_ONE))
+        if field == "iscsi" and volume["iscsi"].get("initiatorName") is not None:
+            name = volume.get("name") or ""
+            if len(f"{name}:{volume['iscsi'].get('targetPortal') or ''}".encode()) > 64:
+                detail = (
+                    "Total length of <volume name>:<iscsi.targetPortal> must be under 64 "
+                    "characters if iscsi.initiatorName is specified."
+                )
+                errors.append(invalid(f"{path}.name", name, detail))
 
 
 def _empty_dir(errors: Errors, source: Tree, path: str) -> None:
@@ -145,274 +154,66 @@ def _git_repo(errors: Errors, source: Tree, path: str) -> None:
     local_descending_path(errors, source.get("directory") or "", f"{path}.directory")
 
 
-def _iscsi(errors: Errors, source: Tree, path: str) -> None:
-    if not source.get("targetPortal"):
-        errors.append(required(f"{path}.targetPortal"))
-    iqn = source.get("iqn") or ""
-    if not iqn:
-        errors.append(required(f"{path}.iqn"))
-    elif not iqn.startswith(("iqn", "eui", "naa")):
-        errors.append(
-            invalid(f"{path}.iqn", iqn, "must be valid format starting with iqn, eui, or naa")
-        )
-    lun = source.get("lun") or 0
-    if not 0 <= lun <= 255:
-        errors.append(invalid(f"{path}.lun", lun, text.inclusive_range(0, 255)))
-
-
-def _nfs(errors: Errors, source: Tree, path: str) -> None:
-    if not source.get("server"):
-        errors.append(required(f"{path}.server"))
-    where = source.get("path") or ""
-    if not where:
-        errors.append(required(f"{path}.path"))
-    elif not where.startswith("/"):
-        errors.append(invalid(f"{path}.path", where, "must be an absolute path"))
-
-
-def _fc(errors: Errors, source: Tree, path: str) -> None:
-    if not source.get("targetWWNs") and not source.get("wwids"):
-        errors.append(
-            required(f"{path}.targetWWNs", "must specify either targetWWNs or wwids, but not both")
-        )
-
-
-def _claim(errors: Errors, source: Tree, path: str) -> None:
-    if not source.get("claimName"):
-        errors.append(required(f"{path}.claimName"))
-
-
-def _file_mode(errors: Errors, mode: Any, path: str) -> None:
-    if mode is not None and not 0 <= mode <= 0o777:
-        errors.append(invalid(path, mode, _FILE_MODE))
-
-
-def _items(errors: Errors, items: list[Tree] | None, path: str) -> None:
-    for i, item in enumerate(items or ()):
-        here = f"{path}.items[{i}]"
-        if not item.get("key"):
-            errors.append(required(f"{here}.key"))
-        where = item.get("path") or ""
-        if not where:
-            errors.append(required(f"{here}.path"))
-        local_non_reserved_path(errors, where, f"{here}.path")
-        _file_mode(errors, item.get("mode"), f"{here}.mode")
-
-
-def _secret(errors: Errors, source: Tree, path: str) -> None:
-    if not source.get("secretName"):
-        errors.append(required(f"{path}.secretName"))
-    _file_mode(errors, source.get("defaultMode"), f"{path}.defaultMode")
-    _items(errors, source.get("items"), path)
-
-
-def _config_map(errors: Errors, source: Tree, path: str) -> None:
-    if not source.get("name"):
-        errors.append(required(f"{path}.name"))
-    _file_mode(errors, source.get("defaultMode"), f"{path}.defaultMode")
-    _items(errors, source.get("items"), path)
-
-
-def _downward_items(errors: Errors, items: list[Tree] | None, path: str) -> None:
-    for i, item in enumerate(items or ()):
-        here = f"{path}.items[{i}]" if not path.endswith("]") else path
-        where = item.get("path") or ""
-        if not where:
-            errors.append(required(f"{path}.path"))
-        local_non_reserved_path(errors, where, f"{path}.path")
-        field_ref, resource_ref = item.get("fieldRef"), item.get("resourceFieldRef")
-        if field_ref is not None:
-            validate_field_ref(errors, field_ref, VOLUME_FIELD_PATHS, f"{path}.fieldRef")
-            if resource_ref is not None:
-                errors.append(
-                    invalid(
-                        path,
-                        "resource",
-                        "fieldRef and resourceFieldRef can not be specified simultaneously",
-                    )
-                )
-        elif resource_ref is not None:
-            validate_resource_field_ref(
-                errors,
-                resource_ref,
-                CONTAINER_RESOURCES,
-                f"{path}.resourceFieldRef",
-                in_volume=True,
-            )
-        else:
-            errors.append(required(path, "one of fieldRef and resourceFieldRef is required"))
-        _file_mode(errors, item.get("mode"), f"{here}.mode")
-
-
-def _downward(errors: Errors, source: Tree, path: str) -> None:
-    _file_mode(errors, source.get("defaultMode"), f"{path}.defaultMode")
-    _downward_items(errors, source.get("items"), path)
-
-
-def _projected(errors: Errors, source: Tree, path: str) -> None:
-    _file_mode(errors, source.get("defaultMode"), f"{path}.defaultMode")
-    paths: set[str] = set()
-    for i, part in enumerate(source.get("sources") or ()):
-        here = f"{path}.sources[{i}]"
-        count = 0
-        for field in (
-            "secret",
-            "configMap",
-            "downwardAPI",
-            "serviceAccountToken",
-            "clusterTrustBundle",
-            "podCertificate",
-        ):
-            inner = part.get(field)
-            if inner is None:
-                continue
-            count += 1
-            if count > 1:
-                errors.append(forbidden_field(f"{here}.{field}", _MORE_THAN_ONE))
-                continue
-            _projection(errors, field, inner, f"{here}.{field}", paths)
-        if count == 0:
-            errors.append(required(here, "must specify one of the volume types"))
-
-
-def _projection(errors: Errors, field: str, inner: Tree, path: str, paths: set[str]) -> None:
-    places: list[str] = []
-    if field in ("secret", "configMap"):
-        if not inner.get("name"):
-            errors.append(required(f"{path}.name"))
-        _items(errors, inner.get("items"), path)
-        places = [item.get("path") or "" for item in inner.get("items") or ()]
-    elif field == "downwardAPI":
-        _downward_items(errors, inner.get("items"), path)
-        places = [item.get("path") or "" for item in inner.get("items") or ()]
-    elif field == "serviceAccountToken":
-        seconds = inner.get("expirationSeconds")
-        if seconds is not None and seconds < 600:
-            errors.append(
-                invalid(
-                    f"{path}.expirationSeconds",
-                    seconds,
-                    "may not specify a duration less than 10 minutes",
-                )
-            )
-        if seconds is not None and seconds > 1 << 32:
-            errors.append(
-                invalid(
-                    f"{path}.expirationSeconds",
-                    seconds,
-                    "may not specify a duration larger than 2^32 seconds",
-                )
-            )
-        where = inner.get("path") or ""
-        if not where:
-            errors.append(required(f"{path}.path"))
-        else:
-            local_non_reserved_path(errors, where, f"{path}.path")
-            places = [where]
-    elif field == "clusterTrustBundle":
-        if (inner.get("name") is None) == (inner.get("signerName") is None):
-            errors.append(
-                required(path, "either name or signerName must be specified")
-                if inner.get("name") is None
-                else invalid(path, inner, "only one of name and signerName may be used")
-            )
-        local_non_reserved_path(errors, inner.get("path") or "", f"{path}.path")
-        places = [inner.get("path") or ""]
-    for place in places:
-        if not place:
-            continue
-        if place in paths:
-            errors.append(invalid(path, place, "conflicting duplicate paths"))
-        paths.add(place)
-
-
-def _csi(errors: Errors, source: Tree, path: str) -> None:
-    csi_driver_name(errors, source.get("driver") or "", f"{path}.driver")
-    reference = source.get("nodePublishSecretRef")
-    if reference is not None and not reference.get("name"):
-        errors.append(required(f"{path}.nodePublishSecretRef.name"))
-
-
-def csi_driver_name(errors: Errors, name: str, path: str) -> None:
-    if not name:
-        errors.append(required(path))
-    if len(name) > 63:
-        errors.append(
-            FieldError(path, "FieldValueTooLong", "Too long: may not be more than 63 bytes")
-        )
-    for problem in text.dns_subdomain(name.lower()):
-        errors.append(invalid(path, name, problem))
-
-
 def _ephemeral(errors: Errors, source: Tree, path: str) -> None:
     template = source.get("volumeClaimTemplate")
+    here = f"{path}.volumeClaimTemplate"
     if template is None:
-        errors.append(required(f"{path}.volumeClaimTemplate"))
+        errors.append(required(here))
         return
     from kutter.apiserver.validation.volumes import validate_claim_spec
 
-    errors += validate_claim_spec(template.get("spec") or {}, f"{path}.volumeClaimTemplate.spec")
+    metadata = template.get("metadata") or {}
+    if metadata:
+        errors += validate_annotations(
+            metadata.get("annotations") or {}, f"{here}.metadata.annotations"
+        )
+        errors += validate_labels(metadata.get("labels") or {}, f"{here}.metadata.labels")
+        for field, shown in _NOT_IN_TEMPLATES:
+            if metadata.get(field):
+                errors.append(forbidden_field(f"{here}.metadata.{shown}", "cannot be set"))
+    errors += validate_claim_spec(template.get("spec") or {}, f"{here}.spec")
 
 
 def _image(errors: Errors, source: Tree, path: str) -> None:
-    if not source.get("reference"):
-        errors.append(required(f"{path}.reference"))
-    policy = source.get("pullPolicy")
-    if policy and policy not in ("Always", "IfNotPresent", "Never"):
-        errors.append(
-            not_supported(f"{path}.pullPolicy", policy, ["Always", "IfNotPresent", "Never"])
-        )
+    policy = source.get("pullPolicy") or ""
+    if policy not in _PULL_POLICIES:
+        here = f"{path}.pullPolicy"
+        errors.append(not_supported(here, policy, _PULL_POLICIES) if policy else required(here))
 
 
+# In the order in which upstream looks for them.
 _SOURCES: dict[str, Callable[[Errors, Tree, str], None]] = {
     "emptyDir": _empty_dir,
     "hostPath": host_path,
     "gitRepo": _git_repo,
-    "gcePersistentDisk": _needs("pdName"),
-    "awsElasticBlockStore": _needs("volumeID"),
-    "secret": _secret,
-    "nfs": _nfs,
-    "iscsi": _iscsi,
-    "glusterfs": _needs("endpoints", "path"),
-    "flocker": _needs(),
-    "persistentVolumeClaim": _claim,
-    "rbd": _needs("monitors", "image"),
-    "cinder": _needs("volumeID"),
-    "cephfs": _needs("monitors"),
-    "quobyte": _needs("registry", "volume"),
-    "downwardAPI": _downward,
-    "fc": _fc,
-    "flexVolume": _needs("driver"),
-    "configMap": _config_map,
-    "azureFile": _needs("secretName", "shareName"),
-    "vsphereVolume": _needs("volumePath"),
-    "photonPersistentDisk": _needs("pdID"),
-    "portworxVolume": _needs("volumeID"),
-    "azureDisk": _needs("diskName", "diskURI"),
-    "storageos": _needs(),
-    "projected": _projected,
-    "scaleIO": _needs("gateway", "system", "volumeName"),
-    "csi": _csi,
+    "gcePersistentDisk": volume_sources.CHECKS["gcePersistentDisk"],
+    "awsElasticBlockStore": volume_sources.CHECKS["awsElasticBlockStore"],
+    "secret": projections.secret,
+    "nfs": volume_sources.CHECKS["nfs"],
+    "iscsi": volume_sources.CHECKS["iscsi"],
+    "glusterfs": volume_sources.CHECKS["glusterfs"],
+    "flocker": volume_sources.CHECKS["flocker"],
+    "persistentVolumeClaim": volume_sources.needs("claimName"),
+    "rbd": volume_sources.CHECKS["rbd"],
+    "cinder": volume_sources.CHECKS["cinder"],
+    "cephfs": volume_sources.CHECKS["cephfs"],
+    "quobyte": volume_sources.CHECKS["quobyte"],
+    "downwardAPI": projections.downward,
+    "fc": volume_sources.CHECKS["fc"],
+    "flexVolume": volume_sources.CHECKS["flexVolume"],
+    "configMap": projections.config_map,
+    "azureFile": volume_sources.CHECKS["azureFile"],
+    "vsphereVolume": volume_sources.CHECKS["vsphereVolume"],
+    "photonPersistentDisk": volume_sources.CHECKS["photonPersistentDisk"],
+    "portworxVolume": volume_sources.CHECKS["portworxVolume"],
+    "azureDisk": volume_sources.CHECKS["azureDisk"],
+    "storageos": volume_sources.CHECKS["storageos"],
+    "projected": projections.projected,
+    "scaleIO": volume_sources.CHECKS["scaleIO"],
+    "csi": volume_sources.CHECKS["csi"],
     "ephemeral": _ephemeral,
     "image": _image,
 }
+_ORDER = {field: i for i, field in enumerate(_SOURCES)}
 _PATHS = {"gcePersistentDisk": "persistentDisk"}
 _SHOWN = {"downwardAPI": "downwarAPI", "cephfs": "cephFS"}
-
-
-def no_backsteps(errors: Errors, where: str, path: str) -> None:
-    if ".." in where.split("/"):
-        errors.append(invalid(path, where, "must not contain '..'"))
-
-
-def local_descending_path(errors: Errors, where: str, path: str) -> None:
-    if where.startswith("/"):
-        errors.append(invalid(path, where, "must be a relative path"))
-    no_backsteps(errors, where, path)
-
-
-def local_non_reserved_path(errors: Errors, where: str, path: str) -> None:
-    local_descending_path(errors, where, path)
-    # A lone ``..`` has been reported as a backstep already.
-    if where.startswith("..") and not where.startswith("../") and where != "..":
-        errors.append(invalid(path, where, "must not start with '..'"))

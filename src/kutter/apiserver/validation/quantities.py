@@ -11,6 +11,7 @@ from typing import Any
 from kutter.api import quantity
 
 NANO = 10**9
+_MILLI = 10**6
 
 
 @lru_cache(4096)
@@ -32,7 +33,20 @@ def canonical(value: str | float) -> str:
 
 
 def canonicalize_list(amounts: dict[str, Any] | None) -> None:
-    """Write every amount of a ResourceList canonically, in place."""
+    """Write every amount of a ResourceList canonically, in place; finer than a thousandth is
+    rounded up, as upstream does with every list.
+    """
     if amounts:
         for name, value in amounts.items():
-            amounts[name] = canonical(value)
+            amounts[name] = _in_list(value)
+
+
+@lru_cache(4096)
+def _in_list(value: str | float) -> str:
+    try:
+        parsed = quantity.parse(value)
+    except quantity.QuantityError:
+        return str(value)
+    if parsed.nanos % _MILLI == 0:
+        return str(parsed)
+    return str(quantity.Quantity(parsed.milli * _MILLI, parsed.format))

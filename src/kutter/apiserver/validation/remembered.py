@@ -44,6 +44,23 @@ class ValidSpecs:
         self._keys.add(key)
 
 
+class Recent:
+    """The key of the specification that was validated last: for whoever looks at it next.
+
+    It goes by identity, and says what the specification was when it was validated.
+    """
+
+    def __init__(self) -> None:
+        self._spec: Tree | None = None
+        self._key: bytes | None = None
+
+    def keep(self, spec: Tree, key: bytes | None) -> None:
+        self._spec, self._key = spec, key
+
+    def key(self, spec: Tree) -> bytes | None:
+        return self._key if spec is self._spec else None
+
+
 def key_of(spec: Tree) -> bytes | None:
     """What a specification is remembered by; None if it is not."""
     try:

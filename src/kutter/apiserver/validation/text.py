@@ -67,9 +67,12 @@ def port_number(value: int) -> Problems:
     return () if 1 <= value <= 65535 else (inclusive_range(1, 65535),)
 
 
+MAX_ID = 2**31 - 1
+
+
 def posix_id(value: int) -> Problems:
     """A user or group id."""
-    return () if 0 <= value <= 0xFFFFFFFF else (inclusive_range(0, 0xFFFFFFFF),)
+    return () if 0 <= value <= MAX_ID else (inclusive_range(0, MAX_ID),)
 
 
 IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
@@ -78,8 +81,25 @@ CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 @remember(4096)
 def ip(value: str) -> Problems:
-    """An IPv4 or IPv6 address; leading zeros are read as decimal like upstream."""
-    return () if parse_ip(value) is not None else (IP_TEXT,)
+    """An IPv4 or IPv6 address whose reading nobody can doubt."""
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return (IP_TEXT,) if parse_ip(value) is None else ("must not have leading 0s",)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return ("must not be an IPv4-mapped IPv6 address",)
+    return ()
+
+
+def ip_warnings(value: str, path: str) -> list[str]:
+    """What is odd about an address that is valid: another form of it is the usual one."""
+    try:
+        usual = str(ipaddress.IPv6Address(value))
+    except ValueError:
+        return []
+    if usual == value:
+        return []
+    return [f'{path}: IPv6 address "{value}" should be in RFC 5952 canonical format ("{usual}")']
 
 
 def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -98,12 +118,32 @@ def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
 
 @remember(1024)
 def cidr(value: str) -> Problems:
+    """A network whose reading nobody can doubt: no leading zeros, no bits after the prefix."""
     address, slash, length = value.rpartition("/")
-    if slash and length.isascii() and length.isdigit():
-        parsed = parse_ip(address)
-        if parsed is not None and int(length) <= parsed.max_prefixlen:
-            return ()
-    return (CIDR_TEXT,)
+    parsed = parse_ip(address) if slash and length.isascii() and length.isdigit() else None
+    if parsed is None or int(length) > parsed.max_prefixlen:
+        return (CIDR_TEXT,)
+    if "::" not in address and str(parsed) != address and parsed.version == 4:
+        return ("must not have leading 0s in IP or prefix length",)
+    if len(length) > 1 and length[0] == "0":
+        return ("must not have leading 0s in IP or prefix length",)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        return ("must not have an IPv4-mapped IPv6 address",)
+    network = ipaddress.ip_network((parsed, int(length)), strict=False)
+    if network.network_address != parsed:
+        return ("must not have bits set beyond the prefix length",)
+    return ()
+
+
+def cidr_warnings(value: str, path: str) -> list[str]:
+    """As :func:`ip_warnings`, for a network."""
+    try:
+        usual = str(ipaddress.IPv6Network(value))
+    except ValueError:
+        return []
+    if usual == value:
+        return []
+    return [f'{path}: IPv6 CIDR value "{value}" should be in RFC 5952 canonical format ("{usual}")']
 
 
 def strict_cidr(value: str) -> Problems:

@@ -10,7 +10,8 @@ from kutter.apiserver.validation.equality import equal
 from kutter.apiserver.validation.metadata import checked, validate_label_selector
 from kutter.apiserver.validation.pod_resources import validate_amount
 from kutter.apiserver.validation.pod_scheduling import validate_node_selector
-from kutter.apiserver.validation.pod_volumes import csi_driver_name, host_path
+from kutter.apiserver.validation.pod_volumes import host_path
+from kutter.apiserver.validation.volume_sources import csi_driver_name
 
 Tree = dict[str, Any]
 Errors = list[FieldError]

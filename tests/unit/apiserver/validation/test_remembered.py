@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kutter.apiserver.kinds.pod_defaults import default_pod, default_pod_spec
 from kutter.apiserver.validation import pod_spec
-from kutter.apiserver.validation.remembered import SIZE_LIMIT_BYTES, ValidSpecs, key_of
+from kutter.apiserver.validation.remembered import SIZE_LIMIT_BYTES, Recent, ValidSpecs, key_of
 
 Tree = dict[str, Any]
 
@@ -122,3 +122,10 @@ def test_errors_are_the_same_as_without_a_memory(steps):
     for change, suffix in steps:
         tree = pod(suffix, **copy.deepcopy(change))
         assert pod_spec.validate_pod(copy.deepcopy(tree)) == fresh(tree)
+
+
+def test_the_last_key_is_told_for_that_very_specification() -> None:
+    recent, spec = Recent(), {"a": 1}
+    recent.keep(spec, b"key")
+    assert recent.key(spec) == b"key"
+    assert recent.key({"a": 1}) is None
