@@ -211,6 +211,7 @@ async def test_a_commit_is_a_handful_of_statements_and_a_deletion_one_commit(tmp
     class Counting(SqliteStore):
         statements = 0
         commits = 0
+        last = ""
 
         def _commit(self, writer: Any, batch: Any) -> Exception | None:
             self.commits += 1
@@ -218,7 +219,10 @@ async def test_a_commit_is_a_handful_of_statements_and_a_deletion_one_commit(tmp
             return super()._commit(writer, batch)
 
         def _count(self, statement: str) -> None:
-            self.statements += 1
+            # What a trigger does within a statement is told as that statement once more.
+            if statement != self.last:
+                self.statements += 1
+            self.last = statement
 
     store = await Counting.open(tmp_path / "store.sqlite")
     try:
@@ -226,8 +230,8 @@ async def test_a_commit_is_a_handful_of_statements_and_a_deletion_one_commit(tmp
         store.statements = store.commits = 0
         await asyncio.gather(*(store.put(f"/registry/a/{i}", b"x") for i in range(512)))
         # However the writes fell into commits: never a statement for each.
-        assert store.statements <= store.commits * 25
-        assert store.statements <= 150
+        assert store.commits <= 3
+        assert store.statements <= store.commits * 8
         store.statements = store.commits = 0
         await store.delete("/registry/a/first", last=b"y")
         assert store.commits == 1

@@ -18,6 +18,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,10 @@ _log = get_logger("store")
 
 SCHEMA_VERSION = 1
 BATCH_LIMIT = 1024
-_ROWS_MAX = 1024  # of one statement; SQLite takes some 32 000 values
+# Rows of one statement. Up to the first there is a statement for every number of rows, so that a
+# commit is one statement; beyond, powers of two up to the second (SQLite takes 32 000 values).
+_ROWS_EXACT = 64
+_ROWS_MAX = 1024
 # Compaction begins when this many revisions have fallen out of the window, and goes through so
 # many of them at a time, within the commits of others, so that it never holds one up.
 COMPACT_EVERY = 2000
@@ -64,13 +68,29 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) 
 """
 
 
-@dataclass(slots=True)
+# The writer's own: a row of the log says what is live. One statement then does all of a commit.
+_FOLLOW_LOG = """
+CREATE TEMP TRIGGER follow_puts AFTER INSERT ON main.log WHEN new.value IS NOT NULL BEGIN
+    INSERT INTO live VALUES (new.key, new.revision)
+        ON CONFLICT (key) DO UPDATE SET revision = excluded.revision;
+END;
+CREATE TEMP TRIGGER follow_deletions AFTER INSERT ON main.log WHEN new.value IS NULL BEGIN
+    DELETE FROM live WHERE key = new.key;
+END;
+"""
+
+
 class _Write:
     """One accepted write on its way to the disk."""
 
-    event: Event
-    expires_at_s: float | None
-    done: asyncio.Future[None]
+    __slots__ = ("done", "event", "expires_at_s")
+
+    def __init__(
+        self, event: Event, expires_at_s: float | None, done: asyncio.Future[None]
+    ) -> None:
+        self.event = event
+        self.expires_at_s = expires_at_s
+        self.done = done
 
 
 class _Stop:
@@ -89,22 +109,20 @@ class _Compact:
     at_once: bool = False
 
 
-def _execute(
-    writer: sqlite3.Connection, start: str, width: int, values: list[Any], end: str = ""
-) -> None:
-    """Run one statement for many rows of ``width`` values each.
+def _sizes(count: int) -> Iterable[int]:
+    """How many rows each of the statements takes that write ``count`` of them."""
+    while count > _ROWS_EXACT:
+        size = min(_ROWS_MAX, 1 << (count.bit_length() - 1))
+        yield size
+        count -= size
+    if count:
+        yield count
 
-    Every step of a statement gives up the interpreter's lock and has to win it back from the
-    loop, so a row at a time would cost a hand-over for each. Chunks are powers of two: few
-    different statements, all of which SQLite keeps prepared.
-    """
-    row = f"({', '.join('?' * width)})"
-    done, count = 0, len(values) // width
-    while done < count:
-        size = min(_ROWS_MAX, 1 << ((count - done).bit_length() - 1))
-        chunk = values[done * width : (done + size) * width]
-        writer.execute(start + ", ".join([row] * size) + end, chunk)
-        done += size
+
+@lru_cache(maxsize=_ROWS_EXACT + 8)
+def _insert(rows: int) -> str:
+    """The statement that appends ``rows`` revisions."""
+    return "INSERT INTO log VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?)"] * rows)  # noqa: S608  (no value)
 
 
 class SqliteStore:
@@ -122,7 +140,9 @@ class SqliteStore:
         self._live: dict[str, tuple[int, int]] = {}  # key -> (mod, create), unacknowledged too
         self._pending: dict[int, bytes] = {}  # revision -> value not yet committed
         self._assigned = 1
-        self._inbox: queue.SimpleQueue[_Write | _Compact | _Stop] = queue.SimpleQueue()
+        # Decided in this turn of the loop; handed to the writer together at its end.
+        self._gathered: list[_Write] = []
+        self._inbox: queue.SimpleQueue[list[_Write] | _Compact | _Stop] = queue.SimpleQueue()
         self._reader = self._connect()
         self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
         self._compacted = 1
@@ -157,7 +177,11 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, timeout=30
+            self._path,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=30,
+            cached_statements=2 * _ROWS_EXACT,
         )
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -343,8 +367,20 @@ class SqliteStore:
             raise StoreError("the store is closed")
         self._assigned = event.revision
         done: asyncio.Future[None] = self._loop.create_future()
-        self._inbox.put(_Write(event, expires_at_s, done))
+        gathered = self._gathered
+        if not gathered:
+            self._loop.call_soon(self._hand_over)
+        gathered.append(_Write(event, expires_at_s, done))
         return done
+
+    def _hand_over(self) -> None:
+        """Give the writer what this turn of the loop has decided: one commit, not one for each.
+
+        The writer is woken once, and not while the loop is in the middle of its requests.
+        """
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._inbox.put(gathered)
 
     async def _current(self, key: str) -> Record | None:
         """What is at ``key`` now, committed or about to be."""
@@ -375,7 +411,8 @@ class SqliteStore:
 
     def _write_loop(self) -> None:
         writer = self._connect()
-        item: _Write | _Compact | _Stop | None
+        writer.executescript(_FOLLOW_LOG)
+        item: list[_Write] | _Compact | _Stop | None
         try:
             while True:
                 self._sound.wait()
@@ -384,7 +421,7 @@ class SqliteStore:
                 except queue.Empty:
                     self._compact_some(writer)
                     continue
-                if isinstance(item, _Write):
+                if isinstance(item, list):
                     item = self._write_batch(writer, item)
                 if isinstance(item, _Compact):
                     self._goals.append(item)
@@ -396,17 +433,18 @@ class SqliteStore:
         finally:
             writer.close()
 
-    def _write_batch(self, writer: sqlite3.Connection, first: _Write) -> _Compact | _Stop | None:
+    def _write_batch(
+        self, writer: sqlite3.Connection, batch: list[_Write]
+    ) -> _Compact | _Stop | None:
         """Commit what waits, and answer what came behind it that is no write."""
-        batch = [first]
         after: _Compact | _Stop | None = None
         while len(batch) < BATCH_LIMIT:
             try:
                 more = self._inbox.get_nowait()
             except queue.Empty:
                 break
-            if isinstance(more, _Write):
-                batch.append(more)
+            if isinstance(more, list):
+                batch += more
                 continue
             after = more
             break
@@ -416,31 +454,35 @@ class SqliteStore:
         self._loop.call_soon_threadsafe(self._committed, batch, error)
         return after
 
-    def _commit(self, writer: sqlite3.Connection, batch: Iterable[_Write]) -> Exception | None:
+    def _commit(self, writer: sqlite3.Connection, batch: list[_Write]) -> Exception | None:
+        """Append the batch's revisions, durably; what is live follows by trigger."""
         rows: list[Any] = []
-        live: dict[str, int | None] = {}
         for write in batch:
-            event = write.event
-            put = event.kind == "put"
+            kind, key, value, _, created, revision, previous_revision = write.event
             rows += (
-                event.revision,
-                event.key,
-                event.create_revision,
-                event.previous_revision,
+                revision,
+                key,
+                created,
+                previous_revision,
                 write.expires_at_s,
-                event.value if put else None,
+                value if kind == "put" else None,
             )
-            live[event.key] = event.revision if put else None
-        puts = [
-            v for key, revision in live.items() if revision is not None for v in (key, revision)
-        ]
-        gone = [key for key, revision in live.items() if revision is None]
 
         def write_rows() -> None:
-            _execute(writer, "INSERT INTO log VALUES ", 6, rows)
-            _execute(writer, "INSERT OR REPLACE INTO live VALUES ", 2, puts)
-            _execute(writer, "DELETE FROM live WHERE key IN (VALUES ", 1, gone, ")")
+            done = 0
+            for size in _sizes(len(batch)):
+                end = done + 6 * size
+                writer.execute(_insert(size), rows[done:end])
+                done = end
 
+        if len(batch) <= _ROWS_EXACT and not self._goals:
+            # One statement is a transaction of its own: written and synced in a single step, in
+            # which the writer does not ask for the interpreter's lock once.
+            try:
+                writer.execute(_insert(len(batch)), rows)
+            except sqlite3.Error as failure:
+                return failure
+            return None
         error = self._transact(writer, write_rows)
         if error is not None and self._goals:
             # It may have been the compaction's: that fails alone, the writes are tried again.
@@ -484,13 +526,14 @@ class SqliteStore:
         """Fail this batch and everything queued behind it, which was decided on top of it."""
         _log.error("commit failed", writes=len(batch), error=str(error))
         failed = list(batch)
+        self._hand_over()
         while True:
             try:
                 item = self._inbox.get_nowait()
             except queue.Empty:
                 break
-            if isinstance(item, _Write):
-                failed.append(item)
+            if isinstance(item, list):
+                failed += item
             elif isinstance(item, _Stop):
                 self._inbox.put(_STOP)
                 break
@@ -576,6 +619,7 @@ class SqliteStore:
         self._history.check(revision, self.revision)
         self._history.forget_before(revision)
         done: asyncio.Future[None] = self._loop.create_future()
+        self._hand_over()
         self._inbox.put(_Compact(revision, done, at_once))
         await done
 
@@ -596,6 +640,7 @@ class SqliteStore:
         self._closed = True
         if self._expiry_task is not None:
             self._expiry_task.cancel()
+        self._hand_over()
         self._inbox.put(_STOP)
         await asyncio.to_thread(self._thread.join)
         # The thread's last acknowledgements are callbacks of this loop; let them run.
