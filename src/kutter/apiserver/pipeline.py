@@ -34,6 +34,7 @@ from kutter.apiserver.ports import Attributes
 from kutter.apiserver.protobuf_encoders import status_for
 from kutter.apiserver.request_info import LONG_RUNNING, RequestInfo, parse_request_info
 from kutter.apiserver.verbs import read, watch, write
+from kutter.base.deadlines import Deadlines
 from kutter.base.log import get_logger
 from kutter.http.messages import ImmutableResponse, Request, Response
 from kutter.store.interface import StoreError
@@ -73,6 +74,7 @@ class Pipeline:
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
+        self._deadlines = Deadlines()
 
     async def handle(self, request: Request) -> Response:
         server = self._server
@@ -226,7 +228,10 @@ class Pipeline:
         elif info.verb == "get" and not info.subresource:
             return await route(call)
         try:
-            async with asyncio.timeout(limit_s - waited_s):
+            if waited_s or "timeout" in call.query:
+                async with asyncio.timeout(limit_s - waited_s):
+                    return await route(call)
+            with self._deadlines.within(limit_s):
                 return await route(call)
         except TimeoutError:
             raise timed_out(
