@@ -122,7 +122,9 @@ def updater(ignored=None):
 
 
 def cleaned(tree):
-    """As the pipeline would store it: nulls and empty optional values are gone."""
+    """As the pipeline would store it: nulls and empty optional values are gone, zero values of
+    plain fields are there.
+    """
     schema_for("", "v1", "Pod").clean(tree := json.loads(json.dumps(tree)))
     return tree
 
@@ -161,7 +163,7 @@ def test_what_is_named_is_there_and_what_nobody_else_owns_goes(first, second):
 @given(CONFIGS, CONFIGS, CONFIGS)
 @settings(max_examples=100)
 def test_what_another_owns_stays(mine, theirs, mine_later):
-    mine, theirs, mine_later = cleaned(mine), cleaned(theirs), cleaned(mine_later)
+    # A configuration says only what it says; zero values come when the object is stored.
     done, live = applied({}, {}, mine, "me")
     done, live = applied(done.owners, live, theirs, "they")
     kept = owned(done.owners, OwnerKey.applier("they"))

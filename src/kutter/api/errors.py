@@ -176,8 +176,11 @@ MODIFIED = (
 
 
 def invalid_object(kind: str, name: str, errors: list[FieldError], group: str = "") -> ApiError:
-    """422 Invalid with one cause per field error. ``kind`` is the Kind."""
-    listed = [str(e) for e in errors]
+    """422 Invalid with one cause per field error. ``kind`` is the Kind.
+
+    What several checks found is a cause each time, but said once in the message.
+    """
+    listed = list(dict.fromkeys(str(e) for e in errors))
     text = listed[0] if len(listed) == 1 else "[" + ", ".join(listed) + "]"
     causes = [{"reason": e.reason, "message": e.message, "field": e.path} for e in errors]
     message = f'{_qualified(kind, group)} "{name}" is invalid: {text}'

@@ -17,6 +17,7 @@ from typing import Any
 from kutter.api.quantity import QuantityError, canonical_text, number_text
 from kutter.api.schema.duplicates import count_keys
 from kutter.api.schema.node import Findings, Node, Visit
+from kutter.api.schema.wire import always_written, dropped_zeros, fresh, wire_fields
 
 _RFC3339 = "2006-01-02T15:04:05Z07:00"
 _RFC3339_MICRO = "2006-01-02T15:04:05.000000Z07:00"
@@ -40,6 +41,7 @@ class Mismatch(Exception):
         self.text = text
         self.path: list[str] = []
         self.struct = ""
+        self.go_type = ""
 
     def __str__(self) -> str:
         if self.text:
@@ -47,7 +49,17 @@ class Mismatch(Exception):
         field = ".".join([self.struct, *reversed(self.path)])
         target = f"Go struct field {field}" if self.path else "Go value"
         found = _described(self.value, self.node)
-        return f"json: cannot unmarshal {found} into {target} of type {self.node.go_type()}"
+        kind = self.go_type or self.node.go_type()
+        return f"json: cannot unmarshal {found} into {target} of type {kind}"
+
+    def name(self, named: str) -> None:
+        """Tell the named type of the field that held the value, or a list with it."""
+        if self.path or self.node.type in ("object", "any"):
+            return
+        if self.node.type == "list":
+            self.go_type = named
+        elif self.node.type != "map" or not named.startswith("[]"):
+            self.go_type = named.removeprefix("[]")
 
 
 def _described(value: Any, node: Node) -> str:
@@ -99,6 +111,8 @@ def _visit_object(node: Node) -> Visit:
     get = checks.get
     name = node.name
     preserves_unknown = node.preserves_unknown
+    zeros = dropped_zeros(node)
+    written = always_written(node)
 
     def visit(value: Any, findings: Findings | None) -> Any:
         if type(value) is not dict:
@@ -110,7 +124,7 @@ def _visit_object(node: Node) -> Visit:
         try:
             for key, item in value.items():
                 check = get(key)
-                if type(item) is check:
+                if type(item) is check and (item or key not in zeros):
                     continue
                 if check is None:
                     if findings is not None:
@@ -121,11 +135,13 @@ def _visit_object(node: Node) -> Visit:
                         continue
                 elif item is not None:
                     if check is str or check is bool:
-                        raise Mismatch(item, fields[key])
+                        if type(item) is not check:
+                            raise Mismatch(item, fields[key])
+                        check = _same
                     seen = check(item, findings)
-                    if seen is item:
+                    if seen is item and (item or key not in zeros):
                         continue
-                    if seen is not _OMIT:
+                    if seen is not _OMIT and (seen or key not in zeros):
                         value[key] = seen
                         continue
                 if dropped is None:
@@ -133,15 +149,24 @@ def _visit_object(node: Node) -> Visit:
                 else:
                     dropped.append(key)
         except Mismatch as mismatch:
+            known = wire_fields(node.table, name).get(key)
+            mismatch.name(known.go_type if known else "")
             mismatch.path.append(key)
             mismatch.struct = mismatch.struct or name
             raise
         if dropped is not None:
             for key in dropped:
                 del value[key]
+        for key, item in written:
+            if key not in value or (item is None and value[key] == []):
+                value[key] = fresh(item)
         return value
 
     return visit
+
+
+def _same(value: Any, findings: Findings | None) -> Any:
+    return value
 
 
 def _late(field: Node, checks: dict[str, Any], name: str) -> Visit:
@@ -273,8 +298,7 @@ def _visit_int_or_string(node: Node) -> Visit:
     def visit(value: Any, findings: Findings | None) -> Any:
         if type(value) is str or (type(value) is int and low <= value <= high):
             return value
-        # IntOrString decodes by itself, so Go does not know the field any more.
-        raise Mismatch(value, as_go, str(Mismatch(value, as_go)))
+        raise Mismatch(value, as_go)
 
     return visit
 

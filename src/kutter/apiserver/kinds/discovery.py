@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from kutter.api.errors import FieldError, duplicate, invalid, not_supported, required
+from kutter.api.errors import (
+    FieldError,
+    duplicate,
+    forbidden_field,
+    invalid,
+    not_supported,
+    required,
+)
 from kutter.apiserver.kinds.standard import Standard
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
@@ -153,6 +160,11 @@ class LeaseKind(Standard):
     has_status: ClassVar[bool] = False
     allow_create_on_update: ClassVar[bool] = True
     allow_unconditional_update: ClassVar[bool] = False
+    # Coordinated leader election.
+    disabled_fields: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("spec", "strategy"),
+        ("spec", "preferredHolder"),
+    )
 
     def check(self, tree: Tree) -> list[FieldError]:
         errors: Errors = []
@@ -166,7 +178,6 @@ class LeaseKind(Standard):
                 invalid("spec.leaseTransitions", transitions, "must be greater than or equal to 0")
             )
         if spec.get("preferredHolder") and not spec.get("strategy"):
-            errors.append(
-                required("spec.strategy", "must be specified when `preferredHolder` is set")
-            )
+            detail = "may only be specified if `strategy` is defined"
+            errors.append(forbidden_field("spec.preferredHolder", detail))
         return errors

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from kutter.api.errors import FieldError, invalid, not_supported, required
+from kutter.api.schema.loader import type_node
+from kutter.api.schema.wire import render
 from kutter.apiserver.kinds.standard import Standard
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import text
@@ -21,6 +23,7 @@ class RoleKind(Standard):
 
     has_status: ClassVar[bool] = False
     allow_create_on_update: ClassVar[bool] = True
+    rechecks_metadata: ClassVar[bool] = True
     name_check: ClassVar[text.Check] = text.path_segment
 
     def check(self, tree: Tree) -> list[FieldError]:
@@ -35,7 +38,10 @@ class RoleKind(Standard):
                 detail = "at least one clusterRoleSelector required if aggregationRule is non-nil"
                 errors.append(required(path, detail))
             for i, selector in enumerate(selectors):
-                errors += validate_label_selector(selector, f"{path}[{i}]")
+                wrong = validate_label_selector(selector, f"{path}[{i}]")
+                errors += wrong
+                if wrong:
+                    errors.append(invalid(f"{path}[{i}]", None, "invalid label selector."))
         return errors
 
     def _rule(self, errors: Errors, rule: Tree, path: str) -> None:
@@ -62,6 +68,8 @@ class BindingKind(Standard):
 
     has_status: ClassVar[bool] = False
     allow_create_on_update: ClassVar[bool] = True
+    rechecks_metadata: ClassVar[bool] = True
+    change_last: ClassVar[bool] = True
     name_check: ClassVar[text.Check] = text.path_segment
 
     def default(self, tree: Tree) -> None:
@@ -116,4 +124,5 @@ class BindingKind(Standard):
     def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
         if equal(new.get("roleRef"), old.get("roleRef")):
             return []
-        return [invalid("roleRef", new.get("roleRef"), "cannot change roleRef")]
+        shown = render(new.get("roleRef") or {}, type_node(f"{GROUP}/v1", "RoleRef"), internal=True)
+        return [invalid("roleRef", shown, "cannot change roleRef")]

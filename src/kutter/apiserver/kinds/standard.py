@@ -20,14 +20,32 @@ from kutter.apiserver.validation.required import validate_required
 
 
 class Standard(Strategy):
-    """A kind as most are: ``name_check`` says which names it accepts."""
+    """A kind as most are: ``name_check`` says which names it accepts.
+
+    ``rechecks_metadata``: an update is looked at as a new object, too (upstream's validator of
+    the change calls the one of the object), so what is wrong with metadata counts once more.
+    ``change_last``: what is wrong with the object comes before what is wrong with the step.
+    ``status_keeps_labels``: labels do not change with the status.
+    ``disabled_fields``: what upstream has behind a gate that is off by default: it is dropped
+    unless the object has it already.
+    """
 
     name_check: ClassVar[text.Check] = staticmethod(text.dns_subdomain)
+    rechecks_metadata: ClassVar[bool] = False
+    change_last: ClassVar[bool] = False
+    status_keeps_labels: ClassVar[bool] = False
+    disabled_fields: ClassVar[tuple[tuple[str, ...], ...]] = ()
     known_finalizers: ClassVar[bool] = True
 
     def check(self, tree: Tree) -> list[FieldError]:
         """What is wrong with an object whatever it was before. Metadata is checked elsewhere."""
         return []
+
+    def check_changed(self, new: Tree, old: Tree) -> list[FieldError]:
+        """What is wrong with an object that was another before; kinds are lenient with what
+        was stored before there was a rule.
+        """
+        return self.check(new)
 
     def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
         """What is wrong with the step from ``old`` to ``new``."""
@@ -37,19 +55,39 @@ class Standard(Strategy):
         """What is wrong with a new status."""
         return []
 
+    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
+        super().prepare_for_create(context, tree)
+        for path in self.disabled_fields:
+            _drop_unless_held(tree, {}, path)
+
+    def prepare_for_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
+        super().prepare_for_update(context, new, old)
+        for path in self.disabled_fields:
+            _drop_unless_held(new, old, path)
+
+    def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
+        super().prepare_for_status_update(context, new, old)
+        if self.status_keeps_labels:
+            metadata, labels = new["metadata"], old["metadata"].get("labels")
+            if labels is None:
+                metadata.pop("labels", None)
+            else:
+                metadata["labels"] = labels
+
     def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
         return self.check_metadata(tree) + self.check(tree)
 
     def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
         errors = self.check_metadata_change(new, old)
-        errors += self.check_change(new, old)
-        errors += self.check(new)
-        return _once(errors)
+        change = self.check_change(new, old)
+        whole = self.check_metadata(new) if self.rechecks_metadata else []
+        whole += self.check_changed(new, old)
+        return errors + (whole + change if self.change_last else change + whole)
 
     def validate_status_update(
         self, context: StrategyContext, new: Tree, old: Tree
     ) -> list[FieldError]:
-        return _once(self.check_metadata_change(new, old) + self.check_status(new, old))
+        return self.check_metadata_change(new, old) + self.check_status(new, old)
 
     def check_metadata(self, tree: Tree) -> list[FieldError]:
         return validate_metadata(
@@ -99,9 +137,12 @@ class SpecKind(Standard):
             tree["status"] = {}
 
 
-def _once(errors: list[FieldError]) -> list[FieldError]:
-    """Each error once: object and change may find the same fault."""
-    return list(dict.fromkeys(errors)) if len(errors) > 1 else errors
+def _drop_unless_held(new: Tree, old: Tree, path: tuple[str, ...]) -> None:
+    *above, field = path
+    for key in above:
+        new, old = new.get(key) or {}, old.get(key) or {}
+    if old.get(field) is None:
+        new.pop(field, None)
 
 
 def spec_of(tree: Tree) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kutter.api.errors import MODIFIED, ApiError, invalid, invalid_object
+from kutter.api.errors import MODIFIED, ApiError, FieldError, invalid, invalid_object
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.converting import converted
 from kutter.apiserver.deletion import ends_with_update
@@ -21,6 +21,8 @@ from kutter.apiserver.storage.stored import (
     same,
     settled,
 )
+from kutter.apiserver.validation import text
+from kutter.apiserver.validation.metadata import validate_metadata, validate_metadata_update
 from kutter.apiserver.writing import WriteContext
 from kutter.store.interface import WriteConflictError
 
@@ -126,6 +128,7 @@ class Update(Creation):
             wrong = new["metadata"].get("name", "")
             errors = [invalid("metadata.name", wrong, "field is immutable")]
         if errors:
+            errors = self._common_errors(new, old) + errors
             raise invalid_object(self.resource.kind, entry.name, errors, self.resource.group)
         context.warnings += strategy.warnings(look, new, old)
         strategy.canonicalize(new)
@@ -136,6 +139,20 @@ class Update(Creation):
         if request.reservation is None:
             return await write
         return await settled(request.reservation, write)
+
+    def _common_errors(self, new: Tree, old: Tree) -> list[FieldError]:
+        """What upstream's server finds in metadata before it asks the kind.
+
+        The kinds look for the same and more, so this is asked for only when they found anything.
+        """
+        metadata = new["metadata"]
+        errors = validate_metadata(
+            metadata,
+            namespaced=self.resource.namespaced,
+            name_check=text.path_segment,
+            known_finalizers=False,
+        )
+        return errors + validate_metadata_update(metadata, old["metadata"], known_finalizers=False)
 
     async def _finish_update(
         self,
@@ -213,7 +230,8 @@ class Update(Creation):
                 key = self._key(entry.namespace, entry.name)
                 raise self._conflict(
                     entry.name,
-                    f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, "
+                    "StorageError: invalid object, Code: 4, "
+                    f"Key: {key.removeprefix('/registry')}, ResourceVersion: 0, "
                     f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, "
                     f"UID in object meta: {actual}",
                 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zoneinfo
 
+from kutter.api import durations
+
 _RANGES = (("minute", 0, 59), ("hour", 0, 23), ("dom", 1, 31), ("month", 1, 12), ("dow", 0, 6))
 _MONTH_NAMES = "jan feb mar apr may jun jul aug sep oct nov dec"
 _MONTHS = {m: i for i, m in enumerate(_MONTH_NAMES.split(), 1)}
@@ -15,32 +17,57 @@ _DESCRIPTORS = frozenset(
 
 def schedule_problem(schedule: str) -> str:
     """What is wrong with a schedule; empty when nothing is."""
-    if "TZ" in schedule:
-        return "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+    if schedule.startswith(("TZ=", "CRON_TZ=")):
+        zone, space, schedule = schedule.partition(" ")
+        if not space:
+            return "invalid schedule format: runtime error: slice bounds out of range [:-1]"
+        name = zone.partition("=")[2]
+        if not _known(name):
+            return f"provided bad location {name}: unknown time zone {name}"
+        schedule = schedule.strip()
     if schedule.startswith("@"):
-        if schedule in _DESCRIPTORS or schedule.startswith("@every "):
-            return ""
-        return f"unrecognized descriptor: {schedule}"
+        return _descriptor_problem(schedule)
     fields = schedule.split()
     if len(fields) != 5:
         listed = " ".join(fields)
         return f"expected exactly 5 fields, found {len(fields)}: [{listed}]"
     for field, (name, low, high) in zip(fields, _RANGES, strict=True):
         names = _MONTHS if name == "month" else _DAYS if name == "dow" else {}
-        for part in field.split(","):
+        for part in filter(None, field.split(",")):
             problem = _part_problem(part, low, high, names)
             if problem:
                 return problem
     return ""
 
 
+def _descriptor_problem(schedule: str) -> str:
+    if schedule.startswith("@every "):
+        try:
+            durations.parse(schedule.removeprefix("@every "))
+        except ValueError as error:
+            return f"failed to parse duration {schedule}: {error}"
+        return ""
+    return "" if schedule in _DESCRIPTORS else f"unrecognized descriptor: {schedule}"
+
+
+def _number_problem(text: str) -> str:
+    """Why Go would not read it as a number; empty: it would."""
+    cause = "invalid syntax"
+    if text.isascii() and text.isdigit():
+        if int(text) < 1 << 63:
+            return ""
+        cause = "value out of range"
+    return f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": {cause}'
+
+
 def _part_problem(part: str, low: int, high: int, names: dict[str, int]) -> str:
     span, slash, step = part.partition("/")
     if slash:
-        if not step.isascii() or not step.isdigit():
-            return (
-                f'failed to parse int from {step}: strconv.Atoi: parsing "{step}": invalid syntax'
-            )
+        if "/" in step:
+            return f"too many slashes: {part}"
+        problem = _number_problem(step)
+        if problem:
+            return problem
         if int(step) == 0:
             return f"step of range should be a positive number: {part}"
     if span in ("*", "?"):
@@ -49,10 +76,9 @@ def _part_problem(part: str, low: int, high: int, names: dict[str, int]) -> str:
     for end in span.split("-"):
         number = names.get(end.lower())
         if number is None:
-            if not end.isascii() or not end.isdigit():
-                return (
-                    f'failed to parse int from {end}: strconv.Atoi: parsing "{end}": invalid syntax'
-                )
+            problem = _number_problem(end)
+            if problem:
+                return problem
             number = int(end)
         ends.append(number)
     if len(ends) > 2:
@@ -66,15 +92,21 @@ def _part_problem(part: str, low: int, high: int, names: dict[str, int]) -> str:
     return ""
 
 
-def time_zone_problem(zone: str) -> str:
+def time_zone_problems(zone: str) -> list[str]:
+    """What is wrong with a time zone."""
     if not zone:
-        return "timeZone must be nil or non-empty string"
+        return ["timeZone must be nil or non-empty string"]
     if zone.lower() == "local":
-        return (
+        explicit = (
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
         )
+        return [explicit] if zone == "Local" else [explicit, f"unknown time zone {zone}"]
+    return [] if _known(zone) else [f"unknown time zone {zone}"]
+
+
+def _known(zone: str) -> bool:
     try:
         zoneinfo.ZoneInfo(zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return f"unknown time zone {zone}"
-    return ""
+        return False
+    return True

@@ -125,7 +125,8 @@ def _exit_codes(errors: Errors, codes: Tree, path: str, names: set[str | None]) 
         text = "must be one of the container or initContainer names in the pod template"
         errors.append(invalid(f"{path}.containerName", name, text))
     if not values:
-        errors.append(invalid(f"{path}.values", values, "at least one value is required"))
+        shown = codes.get("values")
+        errors.append(invalid(f"{path}.values", shown, "at least one value is required"))
     elif len(values) > _EXIT_CODES_MAX:
         errors.append(too_many(f"{path}.values", len(values), _EXIT_CODES_MAX))
     seen: set[int] = set()
@@ -191,22 +192,28 @@ def _success_rule(errors: Errors, rule: Tree, path: str, completions: int) -> No
 
 def count_indexes(text: str, completions: int) -> int:
     """How many indexes ``0,2-4`` names. Raises ValueError."""
-    total, last = 0, -1
+    total, last = 0, None
     for part in text.split(",") if text else ():
-        words = part.split("-")
-        if len(words) > 2:
-            raise ValueError(
-                f"the fragment {quote(part)} violates the requirement that an index interval can "
-                "have at most two parts separated by '-'"
-            )
-        ends = [_index(word, completions) for word in words]
-        if len(ends) == 2 and ends[0] >= ends[1]:
-            raise ValueError(f"non-increasing order, previous: {ends[0]}, current: {ends[1]}")
-        if last >= ends[0]:
-            raise ValueError(f"non-increasing order, previous: {last}, current: {ends[0]}")
-        total += ends[-1] - ends[0] + 1
-        last = ends[-1]
+        low, high = read_interval(part, completions)
+        if last is not None and last >= low:
+            raise ValueError(f"non-increasing order, previous: {last}, current: {low}")
+        total += high - low + 1
+        last = high
     return total
+
+
+def read_interval(part: str, completions: int) -> tuple[int, int]:
+    """``2`` or ``2-4``. Raises ValueError."""
+    words = part.split("-")
+    if len(words) > 2:
+        raise ValueError(
+            f"the fragment {quote(part)} violates the requirement that an index interval can "
+            "have at most two parts separated by '-'"
+        )
+    ends = [_index(word, completions) for word in words]
+    if len(ends) == 2 and ends[0] >= ends[1]:
+        raise ValueError(f"non-increasing order, previous: {ends[0]}, current: {ends[1]}")
+    return ends[0], ends[-1]
 
 
 def _index(word: str, completions: int) -> int:

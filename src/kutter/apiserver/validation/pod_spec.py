@@ -114,11 +114,9 @@ def validate_pod_template(errors: Errors, template: Tree, path: str) -> None:
     metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
     if metadata.get("labels"):
         errors += validate_labels(metadata["labels"], f"{path}.labels")
-    annotations = metadata.get("annotations")
-    if annotations:
-        errors += validate_annotations(annotations, f"{path}.annotations")
-        validate_pod_annotations(errors, annotations, spec, f"{path}.annotations")
+    validate_template_annotations(errors, template, path)
     validate_pod_spec(errors, spec, f"{path}.spec")
+    annotations = metadata.get("annotations")
     if annotations:
         validate_agreement(errors, annotations, spec, f"{path}.spec")
     if spec.get("ephemeralContainers"):
@@ -127,6 +125,15 @@ def validate_pod_template(errors: Errors, template: Tree, path: str) -> None:
                 f"{path}.spec.ephemeralContainers",
                 "ephemeral containers not allowed in pod template",
             )
+        )
+
+
+def validate_template_annotations(errors: Errors, template: Tree, path: str) -> None:
+    annotations = (template.get("metadata") or {}).get("annotations")
+    if annotations:
+        errors += validate_annotations(annotations, f"{path}.annotations")
+        validate_pod_annotations(
+            errors, annotations, template.get("spec") or {}, f"{path}.annotations"
         )
 
 

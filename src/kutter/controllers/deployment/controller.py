@@ -357,11 +357,13 @@ class DeploymentController:
         deployment = work.deployment
         if deployment.metadata.annotations.get(REVISION) == str(revision):
             return
+        # Through the status, as upstream: it is no wish, so it must not be a new generation.
         await self._client.patch(
             Deployment,
             deployment.metadata.name,
             {"metadata": {"annotations": {REVISION: str(revision)}}},
             deployment.metadata.namespace,
+            subresource="status",
         )
 
     def _size_annotations(self, deployment: Deployment) -> dict[str, str]:

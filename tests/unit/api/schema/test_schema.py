@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 
 from kutter.api.catalog import BUILTIN
@@ -65,7 +67,8 @@ def test_unknown_fields_and_nulls_go():
     assert tree == {
         "kind": "Pod",
         "metadata": {"name": "x"},
-        "spec": {"containers": [{"name": "c", "stdin": True}]},
+        "spec": {"containers": [{"name": "c", "stdin": True, "resources": {}}]},
+        "status": {},
     }
     assert found == [
         'unknown field "extra"',
@@ -92,7 +95,7 @@ def test_free_objects_are_not_looked_into():
     revision = schema_for("apps", "v1", "ControllerRevision")
     tree = {"data": {"any": {"thing": None}}, "revision": 1}
     revision.clean(tree)
-    assert tree == {"data": {"any": {"thing": None}}, "revision": 1}
+    assert tree == {"metadata": {}, "data": {"any": {"thing": None}}, "revision": 1}
 
 
 def test_empty_optional_lists_and_maps_go_and_objects_stay():
@@ -103,14 +106,36 @@ def test_empty_optional_lists_and_maps_go_and_objects_stay():
     POD.clean(tree)
     assert tree == {
         "metadata": {},
-        "spec": {"containers": [], "volumes": [{"name": "v", "emptyDir": {}}]},
+        "spec": {"containers": None, "volumes": [{"name": "v", "emptyDir": {}}]},
+        "status": {},
     }
+
+
+def test_zero_values_of_plain_fields_go_or_are_always_there():
+    """As Go's ``omitempty`` has it: a pointer keeps its zero, a plain value is dropped or written."""
+    deployment = schema_for("apps", "v1", "Deployment")
+    spec = {"replicas": 0, "paused": False, "minReadySeconds": 0, "template": {"metadata": None}}
+    tree = {"metadata": {"name": ""}, "spec": spec}
+    deployment.clean(tree)
+    assert tree == {
+        "metadata": {},
+        "spec": {
+            "replicas": 0,
+            "selector": None,
+            "template": {"metadata": {}, "spec": {"containers": None}},
+            "strategy": {},
+        },
+        "status": {},
+    }
+    once = copy.deepcopy(tree)
+    deployment.clean(tree)
+    assert tree == once
 
 
 def test_nulls_inside_lists_and_maps_are_zero_values():
     tree = {"metadata": {"labels": {"a": None}, "finalizers": [None]}}
     POD.clean(tree)
-    assert tree == {"metadata": {"labels": {"a": ""}, "finalizers": [""]}}
+    assert tree["metadata"] == {"labels": {"a": ""}, "finalizers": [""]}
 
 
 def test_quantities_get_their_canonical_text():
@@ -201,7 +226,11 @@ def test_micro_times_keep_six_digits():
         ),
         (
             containers(livenessProbe={"httpGet": {"port": True}}),
-            "json: cannot unmarshal bool into Go value of type int32",
+            "json: cannot unmarshal bool into Go struct field HTTPGetAction.spec.containers.livenessProbe.httpGet.port of type int32",
+        ),
+        (
+            containers(imagePullPolicy=5),
+            "json: cannot unmarshal number into Go struct field Container.spec.containers.imagePullPolicy of type v1.PullPolicy",
         ),
         (["no"], "json: cannot unmarshal array into Go value of type v1.Pod"),
     ],

@@ -219,7 +219,7 @@ def test_job_templates_are_immutable_but_for_placement_before_the_start() -> Non
     assert change_errors("jobs", new, old) == []
     new["spec"]["template"]["spec"]["containers"][0]["image"] = "web:2"
     (error,) = change_errors("jobs", new, old)
-    assert error.startswith("spec.template: Invalid value: ")
+    assert error.startswith("spec.template.spec: Invalid value: ")
 
 
 def test_indexed_jobs_grow_in_tandem() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kutter.apiserver.validation.cron import schedule_problem, time_zone_problem
+from kutter.apiserver.validation.cron import schedule_problem, time_zone_problems
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,9 @@ def test_fine(schedule: str) -> None:
         ("5-3 * * * *", "beginning of range (5) beyond end of range (3): 5-3"),
         ("*/0 * * * *", "step of range should be a positive number: */0"),
         ("@often", "unrecognized descriptor: @often"),
-        (
-            "TZ=UTC * * * * *",
-            "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
-        ),
+        ("TZ=Nope/Nope * * * * *", "provided bad location Nope/Nope: unknown time zone Nope/Nope"),
+        ("@every x", 'failed to parse duration @every x: time: invalid duration "x"'),
+        ("1/2/3 * * * *", "too many slashes: 1/2/3"),
     ],
 )
 def test_wrong(schedule: str, problem: str) -> None:
@@ -34,7 +33,7 @@ def test_wrong(schedule: str, problem: str) -> None:
 
 
 def test_zones() -> None:
-    assert time_zone_problem("Etc/UTC") == ""
-    assert time_zone_problem("") == "timeZone must be nil or non-empty string"
-    assert time_zone_problem("Local").startswith("timeZone must be an explicit time zone")
-    assert time_zone_problem("../etc/passwd") == "unknown time zone ../etc/passwd"
+    assert time_zone_problems("Etc/UTC") == []
+    assert time_zone_problems("") == ["timeZone must be nil or non-empty string"]
+    assert time_zone_problems("Local")[0].startswith("timeZone must be an explicit time zone")
+    assert time_zone_problems("../etc/passwd") == ["unknown time zone ../etc/passwd"]
