@@ -13,6 +13,7 @@ import shutil
 import socket
 from fractions import Fraction
 
+from kutter.api.errors import ApiError
 from kutter.api.types.core_v1 import Pod, Service
 from kutter.api.types.discovery_v1 import EndpointSlice
 from kutter.base.clock import SYSTEM_CLOCK, Clock
@@ -32,7 +33,7 @@ from kutter.node.kit import NodeKit, PodCgroups
 from kutter.node.machine import read_disk, read_machine
 from kutter.node.node_object import NodeFacts, compute_allocatable, compute_capacity
 from kutter.node.options import NodeOptions
-from kutter.node.pod_admission import Rejection, admit
+from kutter.node.pod_admission import NODE_AFFINITY, Rejection, admit
 from kutter.node.pod_worker import PodWorker
 from kutter.node.references import References
 from kutter.node.registration import Registration
@@ -47,6 +48,8 @@ from kutter.runtime.cri import ContainerRuntime, ContainerState, CriError, Image
 _log = get_logger("node")
 
 IMAGES_TTL_S = 60.0
+# How often the node's labels are asked for before a pod that wants others is refused.
+LABEL_TRIES = 5
 
 
 class NodeAgent:
@@ -277,9 +280,30 @@ class NodeAgent:
         self.workers[uid] = worker
         known = uid in self.view.pods()
         ended = pod.status.phase in ("Succeeded", "Failed")
-        if not known and not ended and pod.metadata.deletion_timestamp is None:
-            self._admit(worker)
-        self._scope.start(worker.run(), f"pod/{pod.metadata.namespace}/{pod.metadata.name}")
+        new = not known and not ended and pod.metadata.deletion_timestamp is None
+        # Judged at once: of two that come together the first has the room.
+        refused = self._refusal(worker) if new else None
+        name = f"pod/{pod.metadata.namespace}/{pod.metadata.name}"
+        self._scope.start(self._run(worker, refused), name)
+
+    async def _run(self, worker: PodWorker, refused: Rejection | None) -> None:
+        if refused is not None and refused.reason == NODE_AFFINITY:
+            # The scheduler may know labels of this node that we do not know yet.
+            refused = await self._judge_anew(worker)
+        if refused is not None:
+            self._refuse(worker, refused)
+        await worker.run()
+
+    async def _judge_anew(self, worker: PodWorker) -> Rejection | None:
+        for _ in range(LABEL_TRIES):
+            try:
+                await self.registration.refresh()
+            except (ApiError, OSError, TimeoutError) as error:
+                _log.warning("node not read", error=str(error))
+                await self.clock.sleep(1.0)
+            else:
+                break
+        return self._refusal(worker)
 
     def _check(self, pod: Pod) -> Rejection | None:
         """Whether the pod may run beside the others of this node."""
@@ -305,16 +329,17 @@ class NodeAgent:
 
     def _fits(self, pod: Pod) -> str | None:
         refused = self._check(pod)
-        return None if refused is None else refused.message
+        # Labels count when a pod comes, not while it runs.
+        if refused is None or refused.reason == NODE_AFFINITY:
+            return None
+        return refused.message
 
-    def _admit(self, worker: PodWorker) -> None:
-        pod = worker.pod
-        refused = self._check(pod) or self.housekeeping.refuses(pod)
-        if refused is not None:
-            self.kit.recorder.event(pod, "Warning", refused.reason, refused.message)
-            worker.terminate(
-                reason=refused.reason, message=refused.message, grace_s=0, phase="Failed"
-            )
+    def _refusal(self, worker: PodWorker) -> Rejection | None:
+        return self._check(worker.pod) or self.housekeeping.refuses(worker.pod)
+
+    def _refuse(self, worker: PodWorker, refused: Rejection) -> None:
+        self.kit.recorder.event(worker.pod, "Warning", refused.reason, refused.message)
+        worker.terminate(reason=refused.reason, message=refused.message, grace_s=0, phase="Failed")
 
     def _pod_gone(self, uid: str) -> None:
         worker = self.workers.pop(uid, None)

@@ -14,6 +14,8 @@ from kutter.api.types.core_v1 import NodeSelectorRequirement, NodeSelectorTerm, 
 from kutter.node.container_config import SAFE_SYSCTLS, dotted_sysctl
 from kutter.node.resources import pod_amounts
 
+NODE_AFFINITY = "NodeAffinity"
+
 
 class Rejection(NamedTuple):
     """Why the pod fails at once."""
@@ -46,7 +48,7 @@ def admit(
                 )
     if not matches_node(pod, labels, node_name):
         return Rejection(
-            "NodeAffinity",
+            NODE_AFFINITY,
             "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node "
             "affinity/selector",
         )

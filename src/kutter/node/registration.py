@@ -90,11 +90,15 @@ class Registration:
         await self._report()
         return await self._client.get(Node, name)
 
+    async def refresh(self) -> None:
+        """Learn what others changed of the Node: its labels. Raises what the client raises."""
+        self.node = await self._client.get(Node, self._options.node_name)
+
     async def _report(self) -> None:
         """Write the status if it says something new."""
         name = self._options.node_name
         facts = await self._gather()
-        node = await self._client.get(Node, name)
+        node = self.node = await self._client.get(Node, name)
         status = compute_node_status(self._options, facts, self._hostname, node, self._clock.now())
         await self._client.patch(
             Node, name, {"status": status}, kind="strategic", subresource="status"

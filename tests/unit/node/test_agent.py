@@ -191,3 +191,17 @@ async def test_pod_that_does_not_fit_fails(node_world: NodeWorld, field: str, va
     assert pod["status"]["message"].startswith(
         f"Node didn't have enough resource: {field}, requested:"
     )
+
+
+async def test_labels_the_node_got_meanwhile_count(node_world: NodeWorld) -> None:
+    """The scheduler sees a new label first; the agent looks before it refuses a pod for good."""
+    await node_world.start()
+    await node_world.add_pod("early", nodeSelector={"zone": "b"})
+    pod = await node_world.wait_phase("Failed", "early")
+    assert pod["status"]["reason"] == "NodeAffinity"
+    path = "/api/v1/nodes/node-1"
+    node = node_world.api.objects[path]
+    labels = {**node["metadata"]["labels"], "zone": "b"}
+    await node_world.api.put(path, {**node, "metadata": {**node["metadata"], "labels": labels}})
+    await node_world.add_pod("late", nodeSelector={"zone": "b"})
+    await node_world.wait_ready("late")
