@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from bench.api import LANES, Report, create_pods, delete_pods
-from bench.driver import Lane, LoadResult, Target, run_load
+from bench.driver import Lane, LoadResult, Target, connect, run_load
 from bench.measure import Figure
 from bench.objects import PODS, pod_body
 
@@ -64,12 +64,9 @@ class Pace:
                 self._due.append(due_s)
 
     async def run(self, target: Target, result: LoadResult, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
         lanes = []
         for _ in range(LANES):
-            _, lane = await loop.create_connection(
-                lambda: PacedLane(result, self.free), target.host, target.port, ssl=target.tls
-            )
+            lane = await connect(target, PacedLane(result, self.free))
             lanes.append(lane)
             self._idle.append(lane)
         try:
