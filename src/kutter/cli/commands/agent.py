@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from kutter.base.collector import hold_off
 from kutter.cli.cluster_flags import add_start_flags, config_from
 from kutter.cli.command import Command
 
@@ -14,6 +15,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    # Before the imports, which are most of a start.
+    hold_off()
     from kutter.cluster.agent import run_agent
 
     return run_agent(config_from(parsed), verbose=parsed.verbose)
