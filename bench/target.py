@@ -21,7 +21,7 @@ from bench.driver import Target, call, need
 from kutter.client.kubeconfig import Connection, load_connection
 from kutter.cluster.certificates import certificates_of
 from kutter.cluster.config import ClusterConfig, save_config
-from kutter.cluster.lifecycle import write_kubeconfig
+from kutter.cluster.credentials import write_kubeconfig
 
 SOURCES = Path(__file__).resolve().parents[1] / "src"
 NAMESPACE = "bench"

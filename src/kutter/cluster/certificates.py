@@ -18,8 +18,11 @@ Keys are ECDSA P-256: made in under a millisecond. Service-account tokens are si
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import ipaddress
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -76,6 +79,9 @@ _CLIENTS = (
     Leaf("apiserver-kubelet-client", "kube-apiserver-kubelet-client", client=True),
     Leaf("front-proxy-client", "front-proxy-client", client=True, authority="front-proxy-ca"),
 )
+
+
+_AUTHORITIES = {"ca": "kutter-ca", "front-proxy-ca": "kutter-front-proxy-ca"}
 
 
 class Certificates:
@@ -149,18 +155,31 @@ class Certificates:
         Raises OSError, and ValueError for a CA or signing key that cannot be read (never
         replaced silently: every certificate out there hangs on it).
         """
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        written = [
-            name
-            for name, title in (("ca", "kutter-ca"), ("front-proxy-ca", "kutter-front-proxy-ca"))
-            if self._ensure_authority(name, title)
-        ]
-        if self._ensure_token_key():
-            written.append("sa")
-        return written + self.renew_due(self._clock.now())
+        with self._alone():
+            written = [
+                name for name, title in _AUTHORITIES.items() if self._ensure_authority(name, title)
+            ]
+            if self._ensure_token_key():
+                written.append("sa")
+            return written + self._renew_due(self._clock.now())
 
     def renew_due(self, now: datetime) -> list[str]:
         """Issue anew, in place, every leaf that is due at ``now``; answers their names."""
+        with self._alone():
+            return self._renew_due(now)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time: ``up`` and the server it has started both make what is missing."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _renew_due(self, now: datetime) -> list[str]:
         due = [leaf for leaf in self._leaves.values() if self._is_due(leaf, now)]
         for leaf in due:
             self._issue(leaf, now)
@@ -180,10 +199,11 @@ class Certificates:
             sans=tuple(dict.fromkeys((name, *addresses))),
         )
         now = self._clock.now()
-        for leaf in (client, serving):
-            self._leaves[leaf.file] = leaf
-            if self._is_due(leaf, now):
-                self._issue(leaf, now)
+        with self._alone():
+            for leaf in (client, serving):
+                self._leaves[leaf.file] = leaf
+                if self._is_due(leaf, now):
+                    self._issue(leaf, now)
         return self.pair(client.file), self.pair(serving.file)
 
     # -- authorities ------------------------------------------------------------

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kutter.base.files import write_atomic
 
+SERVER, AGENT = "server", "agent"
 LOG_LIMIT_BYTES = 20 << 20
 
 

@@ -204,3 +204,34 @@ def test_kubeconfig(made: Certificates, tmp_path: Path) -> None:
     connection = load_connection(path)
     assert connection.ca_data == made.ca_pem
     assert connection.key_data == made.pair("admin").key.read_bytes()
+
+
+def test_several_that_make_them_at_once_agree(tmp_path: Path, clock: ShiftedClock) -> None:
+    """``kutter up`` and the server it has started both make what is missing."""
+    folder, count = tmp_path / "pki", 6
+    together = threading.Barrier(count)
+    written: list[list[str]] = []
+
+    def make() -> None:
+        certificates = Certificates(folder, clock=clock)
+        together.wait(20)
+        written.append(certificates.ensure())
+        certificates.issue_node("n", ("192.0.2.9",))
+
+    threads = [threading.Thread(target=make) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(map(len, written))[:-1] == [0] * (count - 1), "made once"
+    made = Certificates(folder, clock=clock)
+    authority = load(made.pair("ca"))
+    for name in ("apiserver", "admin", "nodes/n-client", "nodes/n-serving"):
+        load(made.pair(name)).verify_directly_issued_by(authority)
+        ssl.create_default_context().load_cert_chain(*map(str, pair_of(made, name)))
+    assert made.ensure() == []
+
+
+def pair_of(made: Certificates, name: str) -> tuple[Path, Path]:
+    pair = made.pair(name)
+    return pair.certificate, pair.key

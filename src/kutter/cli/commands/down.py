@@ -17,7 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from kutter.cluster.lifecycle import StartError, take_down
+    from kutter.cluster.errors import StartError
+    from kutter.cluster.lifecycle import take_down
 
     try:
         done = take_down(

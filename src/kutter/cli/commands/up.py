@@ -21,7 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from kutter.cluster.lifecycle import StartError, bring_up
+    from kutter.cluster.errors import StartError
+    from kutter.cluster.lifecycle import bring_up
 
     config = config_from(parsed)
     say = _say_nothing if parsed.quiet else _say
