@@ -24,6 +24,7 @@ META = "k8s.io/apimachinery/pkg/apis/meta/v1"
 PACKAGES = {
     META: "meta/v1",
     "k8s.io/api/core/v1": "core/v1",
+    "k8s.io/api/apidiscovery/v2": "apidiscovery.k8s.io/v2",
     "k8s.io/api/apps/v1": "apps/v1",
     "k8s.io/api/batch/v1": "batch/v1",
     "k8s.io/api/autoscaling/v1": "autoscaling/v1",

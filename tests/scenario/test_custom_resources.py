@@ -51,8 +51,8 @@ async def test_a_definition_is_defaulted_accepted_and_established(api: Api) -> N
     found = await api.ok("GET", "/apis/stable.example.com/v1")
     assert [r["name"] for r in found["resources"]] == [
         "crontabs",
-        "crontabs/scale",
         "crontabs/status",
+        "crontabs/scale",
     ]
     assert found["resources"][0]["shortNames"] == ["ct"]
     assert found["resources"][0]["categories"] == ["all"]

@@ -221,6 +221,16 @@ def not_acceptable(accepted: list[str]) -> ApiError:
     )
 
 
+def not_represented(*medias: str) -> ApiError:
+    """406 of a path that has fixed forms, none of which is acceptable."""
+    return ApiError(
+        406,
+        "NotAcceptable",
+        f"406: Not Acceptable\n\nAvailable representations: {', '.join(medias)}",
+        details={},
+    )
+
+
 def unsupported_media_type(content_type: str, accepted: list[str]) -> ApiError:
     listed = ", ".join(accepted)
     return ApiError(

@@ -15,7 +15,14 @@ import yaml
 from kutter.api.errors import ApiError
 from kutter.api.protobuf import PREFIX, encode_object
 from kutter.apiserver.context import Call
-from kutter.apiserver.negotiation import JSON, PROTOBUF, YAML, Accepted
+from kutter.apiserver.negotiation import (
+    JSON,
+    PROTOBUF,
+    YAML,
+    Accepted,
+    prefers_protobuf,
+    prefers_yaml,
+)
 from kutter.apiserver.ports import Tree
 from kutter.http.messages import Request, Response
 
@@ -25,6 +32,7 @@ _THREAD_THRESHOLD_BYTES = 1024 * 1024
 _JSON_HEADER = ("Content-Type", JSON)
 _PROTOBUF_HEADER = ("Content-Type", PROTOBUF)
 _GZIP_LEVEL = 1
+_STATUS_HEAD = b'{"kind":"Status","apiVersion":"v1",'
 # Terminals and browsers read answers with their eyes (as upstream).
 _PRETTY_AGENTS = ("curl", "Wget", "Mozilla/5.0")
 
@@ -80,9 +88,9 @@ def success(status: int = 200, *, details: Tree | None = None, message: str = ""
     return json_answer(tree, status)
 
 
-def error_answer(error: ApiError) -> Response:
-    """An error as its Status. A page that does not exist is plain text, as upstream's."""
-    if error.code == 404 and error.details == {}:
+def error_answer(error: ApiError, *, plain: bool = False) -> Response:
+    """An error as its Status. With ``plain`` a page that does not exist is a text."""
+    if plain and error.code == 404 and error.details == {}:
         text = [
             ("Content-Type", "text/plain; charset=utf-8"),
             ("X-Content-Type-Options", "nosniff"),
@@ -91,3 +99,23 @@ def error_answer(error: ApiError) -> Response:
     response = json_answer(error.to_status(), error.code)
     response.headers += error.headers.items()
     return response
+
+
+def status_for(request: Request, response: Response) -> None:
+    """Turn a JSON ``Status``, an error's or a deletion's, into the form the caller prefers."""
+    if not response.body.startswith(_STATUS_HEAD):
+        return
+    accept = request.headers.get("accept", "")
+    if prefers_protobuf(accept):
+        media = PROTOBUF
+    elif prefers_yaml(accept):
+        media = YAML
+    else:
+        return
+    if dict(response.headers).get("Content-Type") != JSON:
+        return
+    status = orjson.loads(response.body)
+    response.body = encode_object(status) if media == PROTOBUF else render_yaml(status)
+    response.headers = [
+        (name, media if name == "Content-Type" else value) for name, value in response.headers
+    ]

@@ -14,17 +14,25 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from kutter.api.errors import not_represented
 from kutter.api.protobuf import encode_object
 from kutter.api.resources import Resource, Subresource
-from kutter.apiserver.negotiation import JSON, PROTOBUF, YAML, negotiate, wants_aggregated_discovery
+from kutter.apiserver.negotiation import (
+    JSON,
+    PROTOBUF,
+    YAML,
+    accepts_json,
+    negotiate,
+    wants_aggregated_discovery,
+)
 from kutter.apiserver.ports import Tree
-from kutter.http.messages import Request, Response
+from kutter.http.messages import ImmutableResponse, Request, Response
 
 if TYPE_CHECKING:
     from kutter.apiserver.server import ApiServer
 
 KUBERNETES_VERSION = "v1.36.0"
-_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_AGGREGATED = ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -34,7 +42,8 @@ class Discovery:
     def __init__(self, server: ApiServer) -> None:
         self._server = server
         self._generation = (-1, -1)
-        self._answers: dict[tuple[str, bool], tuple[bytes, str]] = {}
+        # (path, media type of the aggregated form or "") → body, ETag
+        self._answers: dict[tuple[str, str], tuple[bytes, str]] = {}
 
     def paths(self) -> list[str]:
         """Discovery's own paths."""
@@ -51,7 +60,7 @@ class Discovery:
         if request.method != "GET":
             return None
         accept = request.headers.get("accept", "")
-        aggregated = path in ("/api", "/apis") and wants_aggregated_discovery(accept) == "v2"
+        aggregated = wants_aggregated_discovery(accept) if path in ("/api", "/apis") else ""
         generation = (self._server.catalog.generation, self._server.aggregator.generation)
         if self._generation != generation:
             self._generation = generation
@@ -63,15 +72,27 @@ class Discovery:
             if tree is None:
                 return None
             body = orjson.dumps(tree)
-            found = self._answers[key] = (body, sha512(body).hexdigest()[:64].upper())
+            etag = sha512(body).hexdigest().upper()
+            if aggregated == PROTOBUF:
+                body = encode_object(tree)
+            found = self._answers[key] = (body, etag)
         body, etag = found
         if aggregated:
-            headers = [("Content-Type", _AGGREGATED), ("ETag", f'"{etag}"'), ("Vary", "Accept")]
+            headers = [
+                ("Content-Type", aggregated + _AGGREGATED),
+                ("ETag", f'"{etag}"'),
+                ("Vary", "Accept"),
+                ("Cache-Control", "public"),
+            ]
             if request.headers.get("if-none-match", "").strip('"') == etag:
-                return Response(304, headers)
-            return Response(200, headers, body)
-        # All but the root's paths and the version have messages.
-        accepted = negotiate(accept, convertible=False, protobuf=path.startswith("/api"))
+                return ImmutableResponse(304, headers)
+            return ImmutableResponse(200, headers, body)
+        if not path.startswith("/api"):
+            # The root's paths are told to whoever asks, whatever for.
+            if path != "/" and not accepts_json(accept):
+                raise not_represented(JSON)
+            return Response(200, [("Content-Type", JSON)], body)
+        accepted = negotiate(accept, convertible=False, protobuf=True)
         if accepted.media == PROTOBUF:
             # The list of versions alone has no apiVersion in JSON.
             tree = {"apiVersion": "v1", **orjson.loads(body)}
@@ -126,9 +147,7 @@ class Discovery:
         found: list[Tree] = []
         for resource in resources:
             found.append(_resource(resource))
-            found += [
-                _subresource(resource, sub) for _, sub in sorted(resource.subresources.items())
-            ]
+            found += [_subresource(resource, sub) for sub in _subresources(resource)]
         return {
             "kind": "APIResourceList",
             "apiVersion": "v1",
@@ -206,6 +225,12 @@ def _resource(resource: Resource) -> Tree:
     return tree
 
 
+def _subresources(resource: Resource) -> list[Subresource]:
+    """By name, but status before scale where both are a custom resource's."""
+    found = sorted(resource.subresources.items(), reverse=resource.custom)
+    return [subresource for _, subresource in found]
+
+
 def _subresource(resource: Resource, subresource: Subresource) -> Tree:
     tree: Tree = {
         "name": f"{resource.plural}/{subresource.name}",
@@ -245,6 +270,6 @@ def _aggregated_resource(resource: Resource) -> Tree:
                 },
                 "verbs": list(sub.verbs),
             }
-            for _, sub in sorted(resource.subresources.items())
+            for sub in _subresources(resource)
         ]
     return tree

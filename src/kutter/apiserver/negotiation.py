@@ -106,13 +106,29 @@ def prefers_protobuf(header: str) -> bool:
 
 @lru_cache(maxsize=512)
 def wants_aggregated_discovery(header: str) -> str:
-    """The version of ``apidiscovery.k8s.io`` the caller prefers, empty for the older form."""
+    """The media type the caller prefers aggregated discovery in, empty for the older form."""
     for media, params in _clauses(header):
-        if media != JSON:
+        if media not in (JSON, PROTOBUF):
             continue
         if params.get("as") == "APIGroupDiscoveryList":
             if params.get("g") == "apidiscovery.k8s.io" and params.get("v") == "v2":
-                return "v2"
+                return media
             continue
         return ""
     return ""
+
+
+@lru_cache(maxsize=512)
+def accepts_json(header: str) -> bool:
+    """Whether JSON is among what the caller takes, in whatever form."""
+    clauses = _clauses(header)
+    return not clauses or any(m in (JSON, "*/*", "application/*") for m, _ in clauses)
+
+
+@lru_cache(maxsize=512)
+def prefers_yaml(header: str) -> bool:
+    """Whether an answer that every media type has a form for goes out as YAML."""
+    for media, _ in _clauses(header):
+        if media in (PROTOBUF, JSON, YAML, "*/*", "application/*"):
+            return media == YAML
+    return False

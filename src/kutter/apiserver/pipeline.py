@@ -22,7 +22,7 @@ from kutter.api.errors import (
     unavailable,
 )
 from kutter.api.resources import Resource
-from kutter.apiserver.answers import error_answer
+from kutter.apiserver.answers import error_answer, status_for
 from kutter.apiserver.audit.auditor import credentials_of
 from kutter.apiserver.audit.record import Record
 from kutter.apiserver.authn.identity import User
@@ -31,7 +31,6 @@ from kutter.apiserver.authz.messages import refusal
 from kutter.apiserver.context import Call
 from kutter.apiserver.fairness.fairness import Flow
 from kutter.apiserver.ports import Attributes
-from kutter.apiserver.protobuf_encoders import status_for
 from kutter.apiserver.request_info import LONG_RUNNING, RequestInfo, parse_request_info
 from kutter.apiserver.verbs import read, watch, write
 from kutter.base.deadlines import Deadlines
@@ -118,7 +117,7 @@ class Pipeline:
                     async with fairness.seated(flow, user, info, seats) as waited_s:
                         response = await self._pass(passage, waited_s)
         except ApiError as error:
-            response = error_answer(error)
+            response = error_answer(error, plain=not self._is_built_in(info.path))
         except BaseExceptionGroup as group:
             response = error_answer(_from_group(group, audit_id))
         except (StoreError, OSError, TimeoutError) as error:
@@ -147,6 +146,18 @@ class Pipeline:
             headers.append(("Warning", f'299 - "{_quoted(text)}"'))
         server.metrics.observe(info, response.status, server.clock.monotonic() - started)
         return response
+
+    def _is_built_in(self, path: str) -> bool:
+        """Whether a path is below a group of ours, where even what is missing gets a Status."""
+        first, _, rest = path[1:].partition("/")
+        if first == "api":
+            return bool(rest)
+        group = rest.partition("/")[0]
+        if first != "apis" or not group:
+            return False
+        catalog = self._server.catalog
+        versions = catalog.versions(group)
+        return bool(versions) and any(not r.custom for r in catalog.resources(group, versions[0]))
 
     async def _authenticate(self, request: Request, info: RequestInfo, audit_id: str) -> User:
         """Who calls over the network. Raises 401."""

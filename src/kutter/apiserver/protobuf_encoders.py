@@ -15,7 +15,6 @@ from typing import Any
 import orjson
 
 from kutter.api.protobuf import (
-    MEDIA_TYPE,
     encode_message,
     encode_object,
     list_content,
@@ -27,15 +26,12 @@ from kutter.api.protobuf.tables import Message
 from kutter.api.resources import Resource
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.encoders import ListMeta
-from kutter.apiserver.negotiation import prefers_protobuf
 from kutter.apiserver.ports import Tree
-from kutter.http.messages import Request, Response
 
 CACHE_LIMIT_BYTES = 32 << 20
 # About as many pods as the cache holds; at some 0.15 ms each, a turn takes a few milliseconds.
 PREPARED_LIMIT = 3000
 _TURN = 20
-_STATUS_HEAD = b'{"kind":"Status","apiVersion":"v1",'
 
 
 class MessageCache:
@@ -164,17 +160,3 @@ class ProtobufPartialEncoder(_Frames):
 
     def bookmark(self, revision: int, annotations: dict[str, str] | None) -> bytes:
         return self._wrapped(_bookmark_metadata(revision, annotations))
-
-
-def status_for(request: Request, response: Response) -> None:
-    """Turn a JSON ``Status``, an error's or a deletion's, into the form the caller prefers."""
-    if not response.body.startswith(_STATUS_HEAD):
-        return
-    if not prefers_protobuf(request.headers.get("accept", "")):
-        return
-    if dict(response.headers).get("Content-Type") != "application/json":
-        return
-    response.body = encode_object(orjson.loads(response.body))
-    response.headers = [
-        (name, MEDIA_TYPE if name == "Content-Type" else value) for name, value in response.headers
-    ]

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from tests.apiserver_harness import Api, start_server
 
+from kutter.api.protobuf import decode_object
+
 Tree = dict[str, Any]
 
 _UPSTREAM: Tree = json.loads((Path(__file__).parent / "v1.36.json").read_text())
@@ -87,3 +89,47 @@ async def test_aggregated_discovery_says_the_same(api: Api) -> None:
     for group_version, resources in _UPSTREAM["resources"].items():
         assert served.pop(group_version) == _aggregate(resources), group_version
     assert set(served) == {f"{g}/{v}" for g, versions in _OLDER.items() for v in versions}
+
+
+_PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+@pytest.mark.parametrize("media", ["application/json", _PROTOBUF])
+async def test_aggregated_discovery_is_kept_by_its_tag(api: Api, media: str) -> None:
+    accept = f"{media};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    response = await api.call("GET", "/apis", headers={"accept": f"{accept},application/json"})
+    headers = dict(response.headers)
+    assert (response.status, headers["Content-Type"]) == (200, accept)
+    assert (headers["Cache-Control"], headers["Vary"]) == ("public", "Accept")
+    if media == _PROTOBUF:
+        plain = await api.ok("GET", "/apis", headers=_AGGREGATED)
+        made = decode_object(response.body)
+        assert [item["metadata"]["name"] for item in made["items"]] == [
+            item["metadata"]["name"] for item in plain["items"]
+        ]
+    sent = {"accept": accept, "if-none-match": headers["ETag"]}
+    again = await api.call("GET", "/apis", headers=sent)
+    assert (again.status, again.body) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "status", "media"),
+    [
+        ("/", "text/html", 200, "application/json"),
+        ("/", "application/yaml", 200, "application/json"),
+        ("/version", "application/yaml", 406, "application/yaml"),
+        ("/version", "text/html", 406, "application/json"),
+        ("/version", "application/json;as=Table;v=v1;g=meta.k8s.io", 200, "application/json"),
+        # Below a group of ours what is missing is told by a Status, elsewhere by a text.
+        ("/api/v9", "", 404, "application/json"),
+        ("/api/v1/nothing", "application/yaml", 404, "application/yaml"),
+        ("/apis/apps/v9", _PROTOBUF, 404, _PROTOBUF),
+        ("/apis/nothing/v1", _PROTOBUF, 404, "text/plain; charset=utf-8"),
+        ("/nothing", "", 404, "text/plain; charset=utf-8"),
+    ],
+)
+async def test_forms_of_what_is_no_resource(
+    api: Api, path: str, accept: str, status: int, media: str
+) -> None:
+    response = await api.call("GET", path, headers={"accept": accept})
+    assert (response.status, dict(response.headers)["Content-Type"]) == (status, media)
