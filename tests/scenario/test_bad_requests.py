@@ -61,6 +61,7 @@ CASES: list[tuple[str, str, str, Any, dict[str, str], int, str, str]] = [
     ("another version", "POST", CM, {"kind": "ConfigMap", "apiVersion": "v2", **X}, {}, 400, "BadRequest", "does not match the expected API version (v1)"),
     ("kind is a number", "POST", CM, {"kind": 1}, {}, 400, "BadRequest", "cannot unmarshal number"),
     # paths and methods
+    ("no JSON", "POST", CM, b"kind: x", {}, 400, "BadRequest", "invalid character 'k' looking for"),
     ("unknown version", "GET", "/apis/apps/v7/deployments", None, {}, 404, "404", ""),
     ("unknown group", "GET", "/apis/nope.io/v1/things", None, {}, 404, "404", ""),
     ("unknown resource", "GET", "/api/v1/things", None, {}, 404, "404", ""),
@@ -196,3 +197,55 @@ async def test_every_cause_names_its_field(api: Api) -> None:
     fields = {cause["field"] for cause in status["details"]["causes"]}
     assert {"spec.containers[0].name", "spec.containers[0].image"} <= fields
     assert status["details"]["kind"] == "Pod"
+
+
+_PATCHES = ("json-patch+json", "merge-patch+json", "strategic-merge-patch+json")
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "message"),
+    [
+        # As upstream's v1.36.2 answers.
+        (0, b'"x"', "json: cannot unmarshal string into Go value of type []handlers.jsonPatchOp"),
+        (0, b"{}", "json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"),
+        (0, b"", "unexpected end of JSON input"),
+        (1, b"5", "json: cannot unmarshal number into Go value of type map[string]interface {}"),
+        (1, b"[]", "json: cannot unmarshal array into Go value of type map[string]interface {}"),
+        (1, b"nope", "invalid character 'o' in literal null (expecting 'u')"),
+        (1, b"null", "Invalid JSON Patch"),
+        (2, b"true", "json: cannot unmarshal bool into Go value of type map[string]interface {}"),
+        (2, b'{"a":', "unexpected end of JSON input"),
+    ],
+)
+async def test_patches_that_are_none(api: Api, form: int, body: bytes, message: str) -> None:
+    headers = {"content-type": f"application/{_PATCHES[form]}"}
+    response = await api.call("PATCH", f"{PODS}/kept", body, headers=headers)
+    prefix = "" if form == 2 or message.startswith("Invalid") else "error decoding patch: "
+    assert (response.status, tree(response)["message"]) == (400, prefix + message)
+
+
+async def test_a_patch_that_is_null_changes_nothing(api: Api) -> None:
+    for form in (0, 2):
+        headers = {"content-type": f"application/{_PATCHES[form]}"}
+        before = await api.ok("GET", f"{PODS}/kept")
+        assert await api.ok("PATCH", f"{PODS}/kept", b"null", headers=headers) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"spec": {"hostNetwork": "x"}}, "unrecognized type: bool"),
+        ({"metadata": {"generation": "x"}}, "unrecognized type: int64"),
+        ({"metadata": {"labels": {"a": 1}}}, "cannot convert int64 to string"),
+        ({"metadata": {"labels": []}}, "cannot restore map from slice"),
+        ({"metadata": {"finalizers": {"a": 1}}}, "cannot restore slice from map"),
+        ({"metadata": "x"}, "cannot restore struct from: string"),
+        ({"metadata": {"ownerReferences": [5]}}, "cannot restore struct from: int64"),
+    ],
+)
+async def test_what_a_strategic_patch_does_not_fit_to(api: Api, change: Any, message: str) -> None:
+    headers = {"content-type": "application/strategic-merge-patch+json"}
+    response = await api.call("PATCH", f"{PODS}/kept", change, headers=headers)
+    assert response.status == 422
+    (cause,) = tree(response)["details"]["causes"]
+    assert (cause["field"], cause["message"].rpartition('": ')[2]) == ("patch", message)

@@ -262,6 +262,26 @@ async def test_scale_reads_and_writes_replicas_only() -> None:
     assert (found["spec"]["replicas"], found["metadata"]["generation"]) == (0, 3)
 
 
+async def test_a_scale_has_a_table_of_its_own() -> None:
+    api = await make_api()
+    await api.ok("POST", DEPLOYMENTS, deployment())
+    table = await api.ok(
+        "GET",
+        f"{DEPLOYMENTS}/d/scale",
+        headers={"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"},
+    )
+    columns = [(c["name"], c["type"], c["format"]) for c in table["columnDefinitions"]]
+    assert columns == [
+        ("Name", "string", ""),
+        ("Desired", "integer", ""),
+        ("Available", "integer", ""),
+        ("Age", "string", ""),
+    ]
+    (row,) = table["rows"]
+    assert row["cells"][:3] == ["d", 1, 0]
+    assert row["object"]["kind"] == "PartialObjectMetadata"
+
+
 async def test_eviction_obeys_the_budget() -> None:
     api = await make_api()
     budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"

@@ -69,6 +69,14 @@ def test_every_cluster_has_the_defaults(rest):
     )
 
 
+def test_a_table_lists_schemas_in_the_order_they_are_asked(rest):
+    accept = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    rows = rest.ok("GET", SCHEMAS, headers=accept)["rows"]
+    order = [(row["cells"][2], row["cells"][0]) for row in rows]
+    assert order == sorted(order)
+    assert order[0][1] == "exempt"
+
+
 @pytest.mark.parametrize(
     "path", [f"{SCHEMAS}/catch-all", f"{LEVELS}/catch-all", f"{SCHEMAS}/probes"]
 )

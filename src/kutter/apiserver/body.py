@@ -13,6 +13,7 @@ import orjson
 import yaml
 
 from kutter.api.errors import ApiError, bad_request, too_large, unsupported_media_type
+from kutter.api.json_errors import explain
 from kutter.api.protobuf import MEDIA_TYPE as PROTOBUF
 from kutter.api.protobuf import ProtobufError, decode_object, unwrap
 from kutter.api.quoting import quote
@@ -77,7 +78,7 @@ def parse_tree(
     else:
         raise unsupported_media_type(media, _ACCEPTED if protobuf else [JSON, YAML])
     if not isinstance(tree, dict):
-        found = _json_type(tree)
+        found = json_type(tree)
         detail = f"json: cannot unmarshal {found} into Go value of type struct"
         raise _unrecognized(kind, f"couldn't get version/kind; json parse error: {detail}", body)
     return tree
@@ -87,7 +88,7 @@ def _parse_json(body: bytes, kind: str) -> Any:
     try:
         return orjson.loads(body)
     except ValueError as error:
-        detail = f"couldn't get version/kind; json parse error: {error}"
+        detail = f"couldn't get version/kind; json parse error: {explain(body) or error}"
         raise _unrecognized(kind, detail, body) from error
 
 
@@ -164,7 +165,8 @@ def _parse_protobuf(body: bytes, kind: str, api_version: str) -> Any:
         ) from error
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """What Go calls the type of a value of JSON."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float):
@@ -188,7 +190,7 @@ def check_kind(tree: Tree, resource: Resource, kind: str, api_version: str) -> N
     found_version = tree.get("apiVersion") or api_version
     if not isinstance(found_kind, str) or not isinstance(found_version, str):
         name = "kind" if not isinstance(found_kind, str) else "apiVersion"
-        value = _json_type(tree[name])
+        value = json_type(tree[name])
         raise bad_request(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get "
             f"version/kind; json parse error: json: cannot unmarshal {value} into Go struct "

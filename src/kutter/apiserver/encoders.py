@@ -205,6 +205,9 @@ class TableEncoder(_JsonFrames):
 
     def encode_list(self, entries: Sequence[Entry], meta: ListMeta) -> bytes:
         now = self._now()
+        order = self._printer.order
+        if order is not None:
+            entries = sorted(entries, key=lambda entry: order(entry.bare_tree))
         rows = [self._row(entry, now) for entry in entries]
         return self._table(orjson.Fragment(meta.encode()), rows)
 
@@ -241,6 +244,8 @@ _PLAIN_COLUMNS: list[Tree] = [
 
 class PlainPrinter:
     """Name and Created At: columns of kinds without a printer of their own."""
+
+    order: Callable[[Tree], Any] | None = None
 
     @property
     def columns(self) -> list[Tree]:

@@ -17,8 +17,11 @@ from kutter.api.errors import (
     invalid_object,
     unsupported_media_type,
 )
+from kutter.api.json_errors import explain
 from kutter.api.schema import KindSchema, Misfit
 from kutter.api.schema.duplicates import count_keys, find_duplicates
+from kutter.api.schema.walk import Mismatch
+from kutter.apiserver.body import json_type
 from kutter.apiserver.ports import Tree
 
 JSON_PATCH = "application/json-patch+json"
@@ -32,16 +35,20 @@ OPERATIONS_LIMIT = 10_000
 
 def parse_patch(media: str, body: bytes) -> Any:
     """The patch as JSON. Raises 400, or 413 for too many operations."""
+    prefix = "" if media == STRATEGIC_PATCH else "error decoding patch: "
     try:
         change = orjson.loads(body)
     except ValueError as error:
-        raise bad_request(f"error decoding patch: {error}") from error
+        raise bad_request(f"{prefix}{explain(body) or error}") from error
+    if change is None:
+        # Decoded, null is an empty patch; only a merge patch asks for more.
+        if media == MERGE_PATCH:
+            raise bad_request("Invalid JSON Patch")
+        change = [] if media == JSON_PATCH else {}
+    head = f"{prefix}json: cannot unmarshal {json_type(change)} into Go value of type"
     if media == JSON_PATCH:
         if not isinstance(change, list):
-            raise bad_request(
-                "error decoding patch: json: cannot unmarshal object into Go value of type "
-                "jsonpatch.Patch"
-            )
+            raise bad_request(f"{head} []handlers.jsonPatchOp")
         if len(change) > OPERATIONS_LIMIT:
             raise ApiError(
                 413,
@@ -50,10 +57,7 @@ def parse_patch(media: str, body: bytes) -> Any:
                 f"{OPERATIONS_LIMIT}, got {len(change)}",
             )
     elif not isinstance(change, dict):
-        raise bad_request(
-            "error decoding patch: json: cannot unmarshal array into Go value of type "
-            "map[string]interface {}"
-        )
+        raise bad_request(f"{head} map[string]interface {{}}")
     return change
 
 
@@ -72,7 +76,7 @@ def apply_patch(schema: KindSchema | None, media: str, tree: Tree, change: Any) 
         elif media == MERGE_PATCH:
             patched = apply_merge_patch(tree, change)
         elif schema is None or not schema.strategic:
-            raise unsupported_media_type(media, [JSON_PATCH, MERGE_PATCH])
+            raise unsupported_media_type(media, [JSON_PATCH, MERGE_PATCH, APPLY_PATCH])
         else:
             patched = apply_strategic_patch(schema.node, tree, change)
     except PatchError as error:
@@ -112,6 +116,9 @@ def check_patched(
     try:
         found = schema.read(tree, report=validation != "Ignore")
     except Misfit as misfit:
+        mismatch = misfit.__cause__
+        if media == STRATEGIC_PATCH and isinstance(mismatch, Mismatch):
+            raise _invalid_patch(change, patched, mismatch.converted()) from None
         raise _invalid_patch(change, patched, str(misfit)) from None
     if validation == "Ignore":
         return

@@ -214,7 +214,12 @@ class Reader(Protocol):
 
 
 class TablePrinter(Protocol):
-    """Columns and cells of ``kubectl get`` for one kind."""
+    """Columns and cells of ``kubectl get`` for one kind.
+
+    ``order`` sorts the rows of a list; None: they are in the order of the list.
+    """
+
+    order: Callable[[Tree], Any] | None
 
     @property
     def columns(self) -> list[Tree]:

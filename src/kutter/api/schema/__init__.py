@@ -71,7 +71,7 @@ class KindSchema:
             doubtful = source is not None and text_keys(source) != findings.keys + uncounted
             return self._complain(unknown, source)[:_REPORT_LIMIT] if unknown or doubtful else []
         except Mismatch as mismatch:
-            raise Misfit(str(mismatch)) from None
+            raise Misfit(str(mismatch)) from mismatch
         except RecursionError:
             raise Misfit("exceeded max depth") from None
 

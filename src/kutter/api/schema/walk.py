@@ -61,6 +61,35 @@ class Mismatch(Exception):
         elif self.node.type != "map" or not named.startswith("[]"):
             self.go_type = named.removeprefix("[]")
 
+    def converted(self) -> str:
+        """The message of one who converts a decoded tree, as strategic merge patch does."""
+        if self.text:
+            return self.text
+        found, node = _KINDS.get(type(self.value), "map"), self.node
+        match node.type:
+            case "object":
+                return f"cannot restore struct from: {found}"
+            case "map":
+                return f"cannot restore map from {found}"
+            case "list":
+                return f"cannot restore slice from {found}"
+            case "string" if found == "int64":
+                return "cannot convert int64 to string"
+            case "int32" | "int64" if found == "float64":
+                return f"cannot convert float64 to {node.type}"
+            case "string" | "int32" | "int64" | "boolean" | "double":
+                return f"unrecognized type: {node.go_type()}"
+        return str(self)
+
+
+_KINDS: dict[type, str] = {
+    bool: "bool",
+    str: "string",
+    int: "int64",
+    float: "float64",
+    list: "slice",
+}
+
 
 def _described(value: Any, node: Node) -> str:
     match value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,8 @@ _NAME: Tree = {
 
 class CustomPrinter:
     """``columns`` are the definition's ``additionalPrinterColumns``, or the age alone."""
+
+    order: Callable[[Tree], Any] | None = None
 
     def __init__(self, columns: tuple[Tree, ...]) -> None:
         self._paths: list[tuple[str, JSONPath]] = []

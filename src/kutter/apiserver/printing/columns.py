@@ -10,6 +10,7 @@ from kutter.apiserver.printing.age import age
 
 Tree = dict[str, Any]
 Cells = Callable[[Tree, datetime], list[Any]]
+Order = Callable[[Tree], Any]
 NONE = "<none>"
 UNSET = "<unset>"
 
@@ -24,7 +25,7 @@ def columns(text: str) -> list[Tree]:
     for word in text.split():
         name, _, kind = word.rstrip("+").partition(":")
         name = name.replace("_", " ")
-        if name == "Name":
+        if name == "Name" and not kind:
             kind = "name"
         made.append(
             {
@@ -50,9 +51,11 @@ _DESCRIPTIONS = {
 class Printer:
     """``columns`` and ``cells`` of one kind."""
 
-    def __init__(self, text: str, cells: Cells) -> None:
+    def __init__(self, text: str, cells: Cells, order: Order | None = None) -> None:
+        """``order`` sorts the rows of a list, where it is not the list's own."""
         self._columns = columns(text)
         self._cells = cells
+        self.order = order
 
     @property
     def columns(self) -> list[Tree]:

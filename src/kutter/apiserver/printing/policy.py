@@ -133,6 +133,11 @@ def flow_schema_cells(tree: Tree, now: datetime) -> list[Any]:
     ]
 
 
+def flow_schema_order(tree: Tree) -> Any:
+    """As they are asked: the lowest precedence first."""
+    return (tree.get("spec") or {}).get("matchingPrecedence") or 0, name_of(tree)
+
+
 def priority_level_cells(tree: Tree, now: datetime) -> list[Any]:
     spec = tree.get("spec") or {}
     limits = spec.get("limited") or {}

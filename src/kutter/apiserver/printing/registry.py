@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kutter.api.resources import Resource
 from kutter.apiserver.printing import core, policy, storage, workloads
-from kutter.apiserver.printing.columns import Cells, Printer
+from kutter.apiserver.printing.columns import Cells, Order, Printer
 from kutter.apiserver.printing.pods import (
     EVENT_COLUMNS,
     PodPrinter,
@@ -105,10 +105,6 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
     ),
     (_STORAGE, "csidrivers"): (_DRIVER, storage.csi_driver_cells),
     (_STORAGE, "csinodes"): ("Name Drivers:integer Age", storage.csi_node_cells),
-    (_STORAGE, "csistoragecapacities"): (
-        "Name StorageClassName Capacity",
-        storage.csi_storage_capacity_cells,
-    ),
     (_STORAGE, "volumeattributesclasses"): (
         "Name DriverName Age",
         storage.volume_attributes_class_cells,
@@ -172,6 +168,10 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
     (_DRA, "resourceslices"): ("Name Node Driver Pool Age", policy.resource_slice_cells),
 }
 
+# Kinds whose tables are not in the order of the list.
+_ORDERS: dict[tuple[str, str], Order] = {(_FLOW, "flowschemas"): policy.flow_schema_order}
+SCALE = Printer("Name:string Desired:integer Available:integer Age", workloads.scale_cells)
+
 _made: dict[tuple[str, str], Printer] = {}
 
 
@@ -183,7 +183,7 @@ def printer_for(resource: Resource) -> Printer | None:
         if key == ("", "pods"):
             printer = PodPrinter()
         elif key in _PRINTERS:
-            printer = Printer(*_PRINTERS[key])
+            printer = Printer(*_PRINTERS[key], order=_ORDERS.get(key))
         else:
             return None
         _made[key] = printer

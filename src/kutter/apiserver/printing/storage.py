@@ -118,9 +118,5 @@ def csi_node_cells(tree: Tree, now: datetime) -> list[Any]:
     return [name_of(tree), len((tree.get("spec") or {}).get("drivers") or ()), age_of(tree, now)]
 
 
-def csi_storage_capacity_cells(tree: Tree, now: datetime) -> list[Any]:
-    return [name_of(tree), tree.get("storageClassName") or "", tree.get("capacity") or UNSET]
-
-
 def volume_attributes_class_cells(tree: Tree, now: datetime) -> list[Any]:
     return [name_of(tree), tree.get("driverName") or "", age_of(tree, now)]

@@ -216,3 +216,13 @@ def _metric(metric: Tree, found: Tree) -> str:
         return f"{name}: {left}/{'<auto>' if wanted is None else f'{wanted}%'}"
     text = f"{amount(current, key)}/{amount(target, key)}"
     return f"{text} (avg)" if average and field != "pods" else text
+
+
+def scale_cells(tree: Tree, now: datetime) -> list[Any]:
+    spec, status = _parts(tree)
+    return [
+        name_of(tree),
+        spec.get("replicas") or 0,
+        status.get("replicas") or 0,
+        age_of(tree, now),
+    ]

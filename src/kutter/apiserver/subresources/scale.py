@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import orjson
+
 from kutter.api.apply.shapes import shape_of
 from kutter.api.errors import (
     FieldError,
@@ -18,14 +20,17 @@ from kutter.api.errors import (
 )
 from kutter.api.schema import KindSchema, schema_for
 from kutter.api.selectors import SelectorError, from_map, from_tree
-from kutter.apiserver.answers import answer, json_answer
+from kutter.apiserver.answers import answer
 from kutter.apiserver.applying import Application, check_schema
 from kutter.apiserver.body import check_fields, check_size, content_type_of, parse_tree
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
+from kutter.apiserver.encoders import Encoder, PartialEncoder, TableEncoder
+from kutter.apiserver.negotiation import Accepted
 from kutter.apiserver.ownership import Claim, adopt
 from kutter.apiserver.patching import APPLY_PATCH, PATCH_TYPES, apply_patch, parse_patch
 from kutter.apiserver.ports import CallHandler, Shown, Tree
+from kutter.apiserver.printing.registry import SCALE
 from kutter.http.messages import Response
 
 SCALABLE = (
@@ -187,8 +192,20 @@ def _schema() -> KindSchema | None:
 
 
 async def _answer(call: Call, entry: Entry, read: Read) -> Response:
-    body = json_answer(read(entry.tree)).body
-    return await answer(call, body, call.negotiate(convertible=False))
+    body = orjson.dumps(read(entry.tree))
+    accepted = call.negotiate()
+    if accepted.form != "object":
+        shown = Entry(b"{", body[1:], entry.namespace, entry.name, entry.revision)
+        body = _encoder_of(call, accepted).encode(shown)
+    return await answer(call, body, accepted)
+
+
+def _encoder_of(call: Call, accepted: Accepted) -> Encoder:
+    """Encodes a Scale as a table's row or by its metadata alone."""
+    if accepted.form == "table":
+        include = call.query.get("includeObject") or "Metadata"
+        return TableEncoder(SCALE, accepted.version, include, call.server.clock.now)
+    return PartialEncoder(accepted.version)
 
 
 def _check(call: Call, scale: Tree) -> None:
