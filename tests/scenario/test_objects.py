@@ -370,7 +370,7 @@ async def test_yaml_in_and_out() -> None:
         "POST", CM, body, headers={"content-type": "application/yaml", "accept": "application/yaml"}
     )
     assert response.status == 201, response.body
-    assert response.body.startswith(b"kind: ConfigMap\n")
+    assert response.body.startswith(b"apiVersion: v1\n")
     assert (await api.ok("GET", f"{CM}/a"))["data"] == {"day": "2001-01-01"}
 
 

@@ -357,12 +357,18 @@ class Catalog:
                 yield from served.values()
 
 
+_BUILTIN_GROUPS = frozenset(r.group for r in BUILTIN)
 _BUILTIN_INDEX = {(r.group, r.version, r.plural): r for r in BUILTIN}
 
 
 def builtin(group: str, version: str, plural: str) -> Resource:
     """A built-in resource; KeyError when there is none."""
     return _BUILTIN_INDEX[group, version, plural]
+
+
+def is_builtin_group(group: str) -> bool:
+    """Whether a group is the server's own; paths below others are refused otherwise."""
+    return group in _BUILTIN_GROUPS
 
 
 def split_api_version(api_version: str) -> tuple[str, str]:

@@ -112,7 +112,7 @@ class ApiError(Exception):
         }
         if self.reason:
             status["reason"] = self.reason
-        if self.details:
+        if self.details is not None:
             status["details"] = self.details
         status["code"] = self.code
         return status
@@ -155,8 +155,16 @@ def not_found(resource: str, name: str, group: str = "") -> ApiError:
     return ApiError(404, "NotFound", message, details=_details(resource, group, name))
 
 
+class PageNotFoundError(ApiError):
+    """404 for a path nobody serves: a page of text, as upstream answers it, and no Status."""
+
+    def __init__(self) -> None:
+        message = "the server could not find the requested resource"
+        super().__init__(404, "NotFound", message, details={})
+
+
 def path_not_found() -> ApiError:
-    """404 for a path that is no resource."""
+    """404 for a path below one of the server's own groups that is no resource."""
     return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
 
 
@@ -213,6 +221,7 @@ def method_not_allowed(verb: str, resource: str = "", group: str = "") -> ApiErr
 
 
 def not_acceptable(accepted: list[str]) -> ApiError:
+    """406 for a form (``as=``) that cannot be made in any acceptable media type."""
     listed = ", ".join(accepted)
     return ApiError(
         406,

@@ -12,17 +12,10 @@ from typing import Any
 import orjson
 import yaml
 
-from kutter.api.errors import ApiError
+from kutter.api.errors import ApiError, PageNotFoundError
 from kutter.api.protobuf import PREFIX, encode_object
 from kutter.apiserver.context import Call
-from kutter.apiserver.negotiation import (
-    JSON,
-    PROTOBUF,
-    YAML,
-    Accepted,
-    prefers_protobuf,
-    prefers_yaml,
-)
+from kutter.apiserver.negotiation import JSON, PROTOBUF, YAML, Accepted, status_media
 from kutter.apiserver.ports import Tree
 from kutter.http.messages import Request, Response
 
@@ -67,7 +60,7 @@ def _wants_pretty(request: Request, parameter: str | None) -> bool:
 
 
 def render_yaml(tree: Any) -> bytes:
-    text: str = yaml.dump(tree, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(tree, Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
     return text.encode()
 
 
@@ -88,9 +81,9 @@ def success(status: int = 200, *, details: Tree | None = None, message: str = ""
     return json_answer(tree, status)
 
 
-def error_answer(error: ApiError, *, plain: bool = False) -> Response:
-    """An error as its Status. With ``plain`` a page that does not exist is a text."""
-    if plain and error.code == 404 and error.details == {}:
+def error_answer(error: ApiError) -> Response:
+    """An error as its Status. A page that does not exist is plain text, as upstream's."""
+    if isinstance(error, PageNotFoundError):
         text = [
             ("Content-Type", "text/plain; charset=utf-8"),
             ("X-Content-Type-Options", "nosniff"),
@@ -98,6 +91,9 @@ def error_answer(error: ApiError, *, plain: bool = False) -> Response:
         return Response(404, text, b"404 page not found\n")
     response = json_answer(error.to_status(), error.code)
     response.headers += error.headers.items()
+    wait_s = (error.details or {}).get("retryAfterSeconds")
+    if wait_s and "Retry-After" not in error.headers:
+        response.headers.append(("Retry-After", str(wait_s)))
     return response
 
 
@@ -105,14 +101,8 @@ def status_for(request: Request, response: Response) -> None:
     """Turn a JSON ``Status``, an error's or a deletion's, into the form the caller prefers."""
     if not response.body.startswith(_STATUS_HEAD):
         return
-    accept = request.headers.get("accept", "")
-    if prefers_protobuf(accept):
-        media = PROTOBUF
-    elif prefers_yaml(accept):
-        media = YAML
-    else:
-        return
-    if dict(response.headers).get("Content-Type") != JSON:
+    media = status_media(request.headers.get("accept", ""))
+    if media == JSON or dict(response.headers).get("Content-Type") != JSON:
         return
     status = orjson.loads(response.body)
     response.body = encode_object(status) if media == PROTOBUF else render_yaml(status)

@@ -14,6 +14,7 @@ import orjson
 from kutter.api.apply import (
     Conflict,
     ManagedFieldsError,
+    Owner,
     OwnerKey,
     Owners,
     conflict_error,
@@ -21,28 +22,36 @@ from kutter.api.apply import (
     render_owners,
 )
 from kutter.api.apply.elements import ElementError
-from kutter.api.apply.sets import difference, has
+from kutter.api.apply.sets import Path, difference, from_paths, has, intersection
 from kutter.api.apply.shapes import Shape
 from kutter.api.apply.updater import Updater
 from kutter.api.apply.walk import compare, faults, fields_of
 from kutter.api.errors import ApiError, bad_request
 from kutter.api.schema.duplicates import count_keys, find_duplicates
-from kutter.apiserver.body import check_size, describe_doubled, load_yaml
+from kutter.apiserver.body import (
+    check_size,
+    describe_doubled,
+    doubled_lines,
+    json_type,
+    load_yaml,
+)
 from kutter.apiserver.context import Call
-from kutter.apiserver.ownership import updater_of
+from kutter.apiserver.ownership import owns, updater_of, without_place
 from kutter.apiserver.ports import Tree
 from kutter.base.clock import render_time
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _ANNOTATIONS_LIMIT_BYTES = 256 * 1024
 _BEFORE_FIRST_APPLY = "before-first-apply"
+SCALE = "autoscaling/v1"
+REPLICAS: Path = ("f:spec", "f:replicas")
 
 
 class Application:
     """One apply request: its configuration, ready to be applied as often as races are lost.
 
-    ``convert`` makes the object's configuration of another kind's (Scale). Raises 400 for a body
-    that is no object.
+    ``convert`` makes the object's configuration of another kind's (Scale), of which just
+    ``place`` counts. Raises 400 for a body that is no object.
     """
 
     def __init__(
@@ -51,6 +60,7 @@ class Application:
         *,
         subresource: str = "",
         convert: Callable[[Tree], Tree] | None = None,
+        place: Path | None = None,
     ) -> None:
         check_size(call.request.body)
         self._call = call
@@ -58,29 +68,38 @@ class Application:
         self._force = call.query.get("force", "") in ("true", "True", "1", "t", "T", "TRUE")
         self._updater = updater_of(call, subresource)
         self._key = OwnerKey.applier(self._manager, subresource)
-        self._now = render_time(call.now)
+        self._place = place
+        self._doubled: list[tuple[int, str]] = []
+        # Owners through scale have no time, as upstream.
+        self._now = render_time(call.now) if place is None else ""
         self.config = self._read()
         if convert is not None:
             self.config = convert(self.config)
 
     def _read(self) -> Tree:
-        call = self._call
-        validation = call.query.get("fieldValidation", "")
         try:
-            config, doubled = _read_config(call.request.body)
+            config, self._doubled = _read_config(self._call.request.body)
         except ValueError as error:
-            raise bad_request(f"error decoding patch: {error}") from error
+            raise bad_request(f"error decoding YAML: {error}") from error
+        if config is None:
+            return {}
         if not isinstance(config, dict):
             raise bad_request(
-                "error decoding patch: error unmarshaling JSON: while decoding JSON: json: cannot "
-                "unmarshal into Go value of type map[string]interface {}"
+                "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot "
+                f"unmarshal {json_type(config)} into Go value of type map[string]interface {{}}"
             )
-        if doubled and validation != "Ignore":
-            text = f"error converting YAML to JSON: {describe_doubled(doubled)}"
-            if validation == "Strict":
-                raise bad_request(f"error strict decoding patch: {text}")
-            call.warnings.append(text)
         return config
+
+    def _report_doubled(self) -> None:
+        """Keys given twice are looked for when all else was right. Raises 400."""
+        doubled, self._doubled = self._doubled, []
+        validation = self._call.query.get("fieldValidation", "")
+        if not doubled or validation == "Ignore":
+            return
+        text = f"error converting YAML to JSON: {describe_doubled(doubled_lines(doubled))}"
+        if validation == "Strict":
+            raise bad_request(f"error strict decoding YAML: {text}")
+        self._call.warnings.append(text)
 
     def check(self) -> None:
         """Kind, version and fields are what this place takes. Raises 400 or 500."""
@@ -111,8 +130,8 @@ class Application:
         except ManagedFieldsError as error:
             raise ApiError(500, "", f"failed to decode managed fields: {error}") from error
         try:
-            if not owners and live is not None:
-                owners = self._before(current)
+            if live is not None:
+                owners = self._with_before(owners, current)
             done = self._updater.apply(
                 owners, current, self.config, self._key, self._now, force=self._force
             )
@@ -121,7 +140,8 @@ class Application:
         except ElementError as error:
             raise ApiError(500, "", f"failed to create typed live object: {error}") from error
         if done.conflicts:
-            raise conflict_error(done.conflicts)
+            raise self._conflict(done.conflicts)
+        self._report_doubled()
         tree = done.tree if done.tree is not None else current
         # The pipeline changes what it gets; configuration and attempt stay apart.
         tree = orjson.loads(orjson.dumps(tree))
@@ -130,15 +150,32 @@ class Application:
             self._sync_last_applied(tree)
         if not isinstance(tree.get("metadata"), dict):
             tree["metadata"] = {}
-        if done.owners:
-            tree["metadata"]["managedFields"] = render_owners(done.owners)
+        after = done.owners
+        if self._place is not None:
+            after = without_place(after, self._place)
+        if after:
+            tree["metadata"]["managedFields"] = render_owners(after)
         return tree
 
-    def _before(self, live: Tree) -> Owners:
-        key = OwnerKey.updater(
-            _BEFORE_FIRST_APPLY, self._updater.api_version, self._key.subresource
+    def _conflict(self, conflicts: list[Conflict]) -> ApiError:
+        if self._place is None:
+            return conflict_error(conflicts)
+        # Told of as the Scale's own field.
+        return conflict_error(
+            [Conflict(found.owner._replace(api_version=SCALE), REPLICAS) for found in conflicts]
         )
-        return self._updater.create(live, key, self._now)
+
+    def _with_before(self, owners: Owners, live: Tree) -> Owners:
+        """What nobody was tracked for belongs to who was there before the first apply."""
+        if owners and (self._place is None or owns(owners, self._place)):
+            return owners
+        api_version = self._updater.api_version
+        key = OwnerKey.updater(_BEFORE_FIRST_APPLY, api_version, self._key.subresource)
+        found = self._updater.create(live, key, self._now)
+        if self._place is None or not found:
+            return found
+        fields = intersection(found[key].fields, from_paths([self._place]))
+        return {**owners, key: Owner(api_version, fields)} if fields else owners
 
     # -- kubectl's client-side apply ------------------------------------------
 
@@ -162,8 +199,6 @@ class Application:
         if isinstance(metadata.get("annotations"), dict):
             kept = {k: v for k, v in metadata["annotations"].items() if k != LAST_APPLIED}
             metadata["annotations"] = kept
-            if not kept:
-                del metadata["annotations"]
         config["metadata"] = metadata
         option = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
         annotations[LAST_APPLIED] = orjson.dumps(config, option=option).decode()

@@ -29,6 +29,11 @@ JSON = "application/json"
 YAML = "application/yaml"
 _ACCEPTED = [JSON, YAML, PROTOBUF]
 _SHOWN_BYTES = 30
+GO_TYPE_META = (
+    'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
+    'Kind string "json:\\"kind,omitempty\\"" }'
+)
+_SCHEME = '"pkg/api/legacyscheme/scheme.go:30"'
 
 
 class _Loader(yaml.CSafeLoader):
@@ -60,7 +65,7 @@ def parse_tree(
     doubled: list[str] | None = None,
 ) -> Tree:
     """The body as a JSON tree, any object. ``protobuf`` tells whether it may be a message;
-    ``doubled`` gets the complaint about keys a YAML document gives twice, if it does.
+    ``doubled`` gets a line for each key a YAML document gives twice.
     """
     body = request.body
     check_size(body)
@@ -72,14 +77,17 @@ def parse_tree(
     elif media in (YAML, "application/x-yaml", "text/yaml"):
         tree, twice = _parse_yaml(body, kind)
         if twice and doubled is not None:
-            doubled.append(describe_doubled(twice))
+            doubled += doubled_lines(twice)
     elif media == PROTOBUF and protobuf:
         tree = _parse_protobuf(body, kind, api_version)
     else:
         raise unsupported_media_type(media, _ACCEPTED if protobuf else [JSON, YAML])
+    if tree is None and media == JSON and body:
+        # As Go's decoder: nothing at all, in the form of an object.
+        return {}
     if not isinstance(tree, dict):
         found = json_type(tree)
-        detail = f"json: cannot unmarshal {found} into Go value of type struct"
+        detail = f"json: cannot unmarshal {found} into Go value of type {GO_TYPE_META}"
         raise _unrecognized(kind, f"couldn't get version/kind; json parse error: {detail}", body)
     return tree
 
@@ -92,10 +100,14 @@ def _parse_json(body: bytes, kind: str) -> Any:
         raise _unrecognized(kind, detail, body) from error
 
 
-def describe_doubled(doubled: list[tuple[int, str]]) -> str:
-    """Keys given twice, as upstream's YAML reader complains."""
-    lines = "\n".join(f"  line {line}: key {key} already set in map" for line, key in doubled)
-    return f"yaml: unmarshal errors:\n{lines}"
+def doubled_lines(doubled: list[tuple[int, str]]) -> list[str]:
+    """Keys given twice, as upstream's YAML reader complains of each."""
+    return [f"line {line}: key {key} already set in map" for line, key in doubled]
+
+
+def describe_doubled(lines: list[str]) -> str:
+    """All complaints as one error."""
+    return "\n  ".join(["yaml: unmarshal errors:", *lines])
 
 
 def _parse_yaml(body: bytes, kind: str) -> tuple[Any, list[tuple[int, str]]]:
@@ -175,29 +187,46 @@ def json_type(value: Any) -> str:
 
 
 def _unrecognized(kind: str, detail: str, body: bytes) -> ApiError:
-    if not body:
-        shown = "<empty>"
-    else:
-        shown = body[:_SHOWN_BYTES].hex() + (" ..." if len(body) > _SHOWN_BYTES else "")
     return bad_request(
-        f"the object provided is unrecognized (must be of type {kind}): {detail} ({shown})"
+        f"the object provided is unrecognized (must be of type {kind}): {detail} ({_shown(body)})"
     )
 
 
-def check_kind(tree: Tree, resource: Resource, kind: str, api_version: str) -> None:
-    """Absent kind and apiVersion are filled in; others must be what the path serves."""
+def _shown(body: bytes) -> str:
+    """The beginning of a body: as text if it may be JSON, else in hexadecimal digits."""
+    if not body:
+        return "<empty>"
+    head = body[:_SHOWN_BYTES]
+    text = head.decode(errors="replace") if head.startswith(b"{") else head.hex()
+    return text + " ..." if len(body) > _SHOWN_BYTES else text
+
+
+def check_kind(
+    tree: Tree, resource: Resource, kind: str, api_version: str, body: bytes = b""
+) -> None:
+    """Absent kind and apiVersion are filled in; others must be what the path serves.
+
+    ``body``, where the tree was read from, is shown with what makes it no object at all.
+    """
     found_kind = tree.get("kind") or kind
     found_version = tree.get("apiVersion") or api_version
     if not isinstance(found_kind, str) or not isinstance(found_version, str):
         name = "kind" if not isinstance(found_kind, str) else "apiVersion"
         value = json_type(tree[name])
+        detail = f"cannot unmarshal {value} into Go struct field .{name} of type string"
+        raise _unrecognized(
+            kind, f"couldn't get version/kind; json parse error: json: {detail}", body
+        )
+    if found_version.count("/") > 1:
+        raise _unrecognized(kind, f"unexpected GroupVersion string: {found_version}", body)
+    group, _, version = found_version.rpartition("/")
+    registered = (found_kind, found_version) == (kind, api_version) or resource.custom
+    if not registered and schema_for(group, version, found_kind) is None:
         raise bad_request(
-            f"the object provided is unrecognized (must be of type {kind}): couldn't get "
-            f"version/kind; json parse error: json: cannot unmarshal {value} into Go struct "
-            f"field .{name} of type string"
+            f'{found_kind} in version "{version}" cannot be handled as a {kind}: no kind '
+            f'"{found_kind}" is registered for version "{found_version}" in scheme {_SCHEME}'
         )
     if found_kind != kind:
-        version = found_version.rpartition("/")[2]
         own, theirs = api_version.rpartition("/")[2], resource.group or "core"
         raise bad_request(
             f'{found_kind} in version "{version}" cannot be handled as a {kind}: converting '
@@ -246,12 +275,13 @@ def check_fields(
 
     ``validation`` is ``fieldValidation`` of the query (empty: warn); ``source`` is the JSON text
     the tree was decoded from, if it was, ``uncounted`` how many keys of it are in the tree no
-    more; ``found`` is what was found wrong with it already. Raises 400.
+    more; ``found`` has a line for each key given twice in YAML. Raises 400.
     """
     if schema is None:
         return
     if validation == "Strict":
-        schema.clean_strict(tree, source=source, uncounted=uncounted, found=found or ())
+        before = [describe_doubled(found)] if found else ()
+        schema.clean_strict(tree, source=source, uncounted=uncounted, found=before)
     elif validation == "Ignore":
         schema.clean(tree)
     else:

@@ -10,7 +10,7 @@ import msgspec
 from kutter.api.errors import path_not_found
 from kutter.apiserver.audit.record import Record
 from kutter.apiserver.authn.identity import User
-from kutter.apiserver.negotiation import Accepted, negotiate
+from kutter.apiserver.negotiation import OF_KINDS, OF_LISTS, Accepted, negotiate
 from kutter.apiserver.ports import Annotate
 from kutter.apiserver.request_info import RequestInfo
 from kutter.apiserver.writing import WriteContext, read_write_options
@@ -51,8 +51,15 @@ class Call(msgspec.Struct):
 
     def negotiate(self, *, watch: bool = False, convertible: bool = True) -> Accepted:
         """The form of the answer. Raises 406."""
+        only: tuple[str, ...] = ()
+        if not self.served.resource.custom:
+            only = OF_LISTS if self.info.verb in ("list", "watch") else OF_KINDS
         return negotiate(
-            self.accept, watch=watch, convertible=convertible, protobuf=self.served.protobuf
+            self.accept,
+            watch=watch,
+            convertible=convertible,
+            protobuf=self.served.protobuf,
+            only=only,
         )
 
     def write_context(

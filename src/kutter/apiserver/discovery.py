@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from kutter.api.errors import not_represented
+from kutter.api.catalog import is_builtin_group
 from kutter.api.protobuf import encode_object
 from kutter.api.resources import Resource, Subresource
 from kutter.apiserver.negotiation import (
     JSON,
+    OF_KINDS,
     PROTOBUF,
     YAML,
-    accepts_json,
+    check_accepts,
     negotiate,
     wants_aggregated_discovery,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 KUBERNETES_VERSION = "v1.36.0"
 _AGGREGATED = ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_INDEX = "/index.html"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -48,7 +50,7 @@ class Discovery:
     def paths(self) -> list[str]:
         """Discovery's own paths."""
         catalog = self._server.catalog
-        found = ["/", "/version", "/api", "/apis"]
+        found = ["/version", "/version/", "/api", "/apis", "/apis/"]
         for group, version in (*catalog.group_versions(), *self._server.aggregator.remotes):
             found += (
                 [f"/apis/{group}", f"/apis/{group}/{version}"] if group else [f"/api/{version}"]
@@ -57,7 +59,7 @@ class Discovery:
 
     def answer(self, request: Request, path: str) -> Response | None:
         """The answer to a discovery path, None for other paths."""
-        if request.method != "GET":
+        if request.method != "GET" and not self._takes_any_method(path):
             return None
         accept = request.headers.get("accept", "")
         aggregated = wants_aggregated_discovery(accept) if path in ("/api", "/apis") else ""
@@ -89,12 +91,13 @@ class Discovery:
             return ImmutableResponse(200, headers, body)
         if not path.startswith("/api"):
             # The root's paths are told to whoever asks, whatever for.
-            if path != "/" and not accepts_json(accept):
-                raise not_represented(JSON)
+            if path not in ("/", _INDEX):
+                check_accepts(accept, (JSON,))
             return Response(200, [("Content-Type", JSON)], body)
-        accepted = negotiate(accept, convertible=False, protobuf=True)
+        only = () if self._takes_any_method(path) else OF_KINDS
+        accepted = negotiate(accept, convertible=False, protobuf=True, only=only)
         if accepted.media == PROTOBUF:
-            # The list of versions alone has no apiVersion in JSON.
+            # The core group's lists have no apiVersion in JSON.
             tree = {"apiVersion": "v1", **orjson.loads(body)}
             return Response(200, [("Content-Type", PROTOBUF)], encode_object(tree))
         if accepted.media == YAML:
@@ -103,8 +106,21 @@ class Discovery:
             return Response(200, [("Content-Type", YAML)], render_yaml(orjson.loads(body)))
         return Response(200, [("Content-Type", JSON)], body)
 
+    def is_known(self, path: str) -> bool:
+        """Whether a GET of the path would be answered."""
+        return self._tree(path.rstrip("/") or "/") is not None
+
+    def _takes_any_method(self, path: str) -> bool:
+        """As upstream, where lists of paths and groups, and all of custom groups, look at no
+        method.
+        """
+        parts = path.strip("/").split("/")
+        if parts[0] != "apis":
+            return path in ("/", _INDEX)
+        return len(parts) < 3 or not is_builtin_group(parts[1])
+
     def _tree(self, path: str) -> Tree | None:
-        if path == "/":
+        if path in ("/", _INDEX):
             return {"paths": self._server.paths()}
         if path == "/version":
             return version_info()
@@ -148,12 +164,12 @@ class Discovery:
         for resource in resources:
             found.append(_resource(resource))
             found += [_subresource(resource, sub) for sub in _subresources(resource)]
-        return {
-            "kind": "APIResourceList",
-            "apiVersion": "v1",
-            "groupVersion": f"{group}/{version}" if group else version,
-            "resources": found,
-        }
+        # As upstream: the core group's list does not say its apiVersion.
+        head: Tree = {"kind": "APIResourceList"}
+        if group:
+            head["apiVersion"] = "v1"
+        group_version = f"{group}/{version}" if group else version
+        return {**head, "groupVersion": group_version, "resources": found}
 
     def _aggregated(self, path: str) -> Tree:
         aggregator = self._server.aggregator

@@ -73,7 +73,7 @@ class Health:
             if reason:
                 text = f"internal server error: {reason}\n"
                 return Response(500, [_TEXT, _NO_SNIFF], text.encode())
-            return Response(200, [_TEXT, _NO_SNIFF], b"ok")
+            return Response(200, [_TEXT], b"ok")
         excluded = {part for value in request.params("exclude") for part in value.split(",")}
         return _render(endpoint, checks, excluded, verbose="verbose" in dict(request.query))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from kutter.api.errors import not_acceptable
+from kutter.api.errors import not_acceptable, not_represented
 from kutter.api.protobuf import MEDIA_TYPE
 
 Form = Literal["object", "table", "partial", "discovery"]
@@ -38,6 +38,8 @@ class Accepted:
 
 
 _PLAIN = Accepted()
+OF_KINDS = (JSON, YAML, PROTOBUF)
+OF_LISTS = (*OF_KINDS, f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
 
 
 @lru_cache(maxsize=512)
@@ -57,17 +59,32 @@ def _clauses(header: str) -> tuple[tuple[str, dict[str, str]], ...]:
     return tuple((media, params) for _, _, media, params in found)
 
 
+def check_accepts(header: str, only: tuple[str, ...]) -> None:
+    """Raises 406 for a caller who names none of the media types there are."""
+    if header and not any(media == "*/*" or media in only for media, _ in _clauses(header)):
+        raise not_represented(*only)
+
+
 @lru_cache(maxsize=512)
 def negotiate(
-    header: str, *, watch: bool = False, convertible: bool = True, protobuf: bool = False
+    header: str,
+    *,
+    watch: bool = False,
+    convertible: bool = True,
+    protobuf: bool = False,
+    only: tuple[str, ...] = (),
 ) -> Accepted:
     """Choose the answer's form. Raises 406 when nothing acceptable can be made.
 
     ``convertible`` is False where only plain objects are answered (discovery, scale);
-    ``protobuf`` tells whether what is answered has a message of its own.
+    ``protobuf`` tells whether what is answered has a message of its own. With ``only``, what a
+    path says it has, a caller has to name one of those (or anything), before the rest is looked
+    at: upstream's routes of built-in kinds refuse others on their own.
     """
     if not header:
         return _PLAIN
+    if only:
+        check_accepts(header, only)
     for media, params in _clauses(header):
         wanted = params.get("as", "")
         form = _CONVERSIONS.get(wanted)
@@ -96,12 +113,17 @@ def negotiate(
 
 
 @lru_cache(maxsize=512)
-def prefers_protobuf(header: str) -> bool:
-    """Whether an answer that every media type has a form for goes out as protobuf."""
-    for media, _ in _clauses(header):
-        if media in (PROTOBUF, JSON, YAML, "*/*", "application/*"):
-            return media == PROTOBUF
-    return False
+def status_media(header: str) -> str:
+    """The media type of a Status, which has a form in each."""
+    for media, params in _clauses(header):
+        # What a wish for another form would get says nothing of a Status.
+        if "as" in params:
+            continue
+        if media in OF_KINDS:
+            return media
+        if media in ("*/*", "application/*"):
+            return JSON
+    return JSON
 
 
 @lru_cache(maxsize=512)
@@ -116,19 +138,3 @@ def wants_aggregated_discovery(header: str) -> str:
             continue
         return ""
     return ""
-
-
-@lru_cache(maxsize=512)
-def accepts_json(header: str) -> bool:
-    """Whether JSON is among what the caller takes, in whatever form."""
-    clauses = _clauses(header)
-    return not clauses or any(m in (JSON, "*/*", "application/*") for m, _ in clauses)
-
-
-@lru_cache(maxsize=512)
-def prefers_yaml(header: str) -> bool:
-    """Whether an answer that every media type has a form for goes out as YAML."""
-    for media, _ in _clauses(header):
-        if media in (PROTOBUF, JSON, YAML, "*/*", "application/*"):
-            return media == YAML
-    return False

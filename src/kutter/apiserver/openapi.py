@@ -85,7 +85,7 @@ class OpenApi:
 
     def answer(self, request: Request, path: str) -> Response | None:
         """The answer to an OpenAPI path, None for other paths."""
-        if not path.startswith("/openapi/") or request.method != "GET":
+        if not path.startswith("/openapi/"):
             return None
         self._renew()
         if path == _INDEX:

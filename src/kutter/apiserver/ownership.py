@@ -17,6 +17,7 @@ import orjson
 
 from kutter.api.apply import (
     ManagedFieldsError,
+    Owner,
     OwnerKey,
     Owners,
     Updater,
@@ -27,7 +28,8 @@ from kutter.api.apply import (
     write_owners,
 )
 from kutter.api.apply.elements import ElementError
-from kutter.api.apply.sets import LEAF, FieldSet
+from kutter.api.apply.sets import LEAF, FieldSet, Path, difference, from_paths, has
+from kutter.apiserver.kinds.strategy import WHOLE_METADATA
 from kutter.apiserver.ports import Tree
 from kutter.base.clock import render_time
 
@@ -39,18 +41,6 @@ MANAGER_LIMIT_BYTES = 128
 _STATUS: FieldSet = {"f:status": LEAF}
 _SPEC: FieldSet = {"f:spec": LEAF}
 _NONE: FieldSet = {}
-# What a write to /status cannot change beside the specification, as upstream's strategies say.
-_STATUS_KEEPS: dict[str, FieldSet] = {
-    "Deployment": {"f:metadata": {"f:labels": LEAF}, "f:spec": LEAF},
-    "Pod": {
-        "f:metadata": {"f:deletionTimestamp": LEAF, "f:ownerReferences": LEAF},
-        "f:spec": LEAF,
-    },
-    "CustomResourceDefinition": {"f:metadata": LEAF, "f:spec": LEAF},
-    "VolumeAttachment": {"f:metadata": LEAF, "f:spec": LEAF},
-    "FlowSchema": {"f:metadata": LEAF, "f:spec": LEAF},
-    "PriorityLevelConfiguration": {"f:metadata": LEAF, "f:spec": LEAF},
-}
 
 
 def manager_of(call: Call) -> str:
@@ -96,10 +86,18 @@ def updater_of(call: Call, subresource: str) -> Updater:
 def _ignored(served: Served, subresource: str) -> FieldSet:
     resource = served.resource
     if subresource == "status":
-        return _STATUS_KEEPS.get(resource.kind, _SPEC)
+        return _status_keeps(served.storage.strategy.status_keeps)
     if not subresource and "status" in resource.subresources:
         return _STATUS if served.storage.strategy.has_status else _NONE
     return _NONE
+
+
+def _status_keeps(metadata: tuple[str, ...]) -> FieldSet:
+    """What a write to /status cannot change: the specification and parts of the metadata."""
+    if not metadata:
+        return _SPEC
+    below = LEAF if metadata == WHOLE_METADATA else {f"f:{field}": LEAF for field in metadata}
+    return {"f:metadata": below, **_SPEC}
 
 
 def _views(call: Call) -> Any:
@@ -136,17 +134,39 @@ def _copy(tree: Tree) -> Tree:
     return copied
 
 
+def owns(owners: Owners, place: Path) -> bool:
+    """Whether anybody is tracked for a field."""
+    return any(has(owner.fields, place) for owner in owners.values())
+
+
+def without_place(owners: Owners, place: Path) -> Owners:
+    """Owners after a write through scale: who had written the field to the object itself, rather
+    than applied it, has it no longer, even if its value stayed (as upstream).
+    """
+    left: Owners = {}
+    for key, owner in owners.items():
+        if key.operation == "Update" and not key.subresource and has(owner.fields, place):
+            fields = difference(owner.fields, from_paths([place]))
+            if fields:
+                left[key] = Owner(owner.api_version, fields, owner.time)
+        else:
+            left[key] = owner
+    return left
+
+
 class Claim:
     """What one create, update or patch does to the owners of its object."""
 
-    __slots__ = ("_key", "_now", "_served", "_subresource", "_updater")
+    __slots__ = ("_key", "_now", "_place", "_served", "_subresource", "_updater")
 
-    def __init__(self, call: Call, subresource: str = "") -> None:
+    def __init__(self, call: Call, subresource: str = "", place: Path | None = None) -> None:
+        """``place``: the one field that a write through scale can change."""
         version = call.served.resource.api_version
         self._served = call.served
         self._updater = updater_of(call, subresource)
         self._key = OwnerKey.updater(manager_of(call), version, subresource)
-        self._now = _stamp(call.now)
+        self._place = place
+        self._now = _stamp(call.now) if place is None else ""
         self._subresource = subresource
 
     def __call__(self, old: Tree | None, new: Tree, sent: Any, live: bytes) -> bytes:
@@ -174,7 +194,11 @@ class Claim:
         if not owners:
             # As upstream: nobody was tracked so far, so nobody is from here on.
             return b""
+        if self._place is not None and not owns(owners, self._place):
+            return live
         after = updater.update(owners, self._seen(old), self._seen(new), self._key, now)
+        if self._place is not None:
+            after = without_place(after, self._place)
         return write_owners(after)
 
     def _before(self, sent: Any, live: bytes) -> Owners:

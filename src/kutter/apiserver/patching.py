@@ -6,7 +6,7 @@ does not fit the object, or makes something else of it, is 422.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -21,8 +21,11 @@ from kutter.api.json_errors import explain
 from kutter.api.schema import KindSchema, Misfit
 from kutter.api.schema.duplicates import count_keys, find_duplicates
 from kutter.api.schema.walk import Mismatch
-from kutter.apiserver.body import json_type
+from kutter.apiserver.body import GO_TYPE_META, json_type
 from kutter.apiserver.ports import Tree
+
+if TYPE_CHECKING:
+    from kutter.apiserver.context import Call
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -31,34 +34,70 @@ APPLY_PATCH = "application/apply-patch+yaml"
 # Those that change a tree; APPLY_PATCH merges (:mod:`kutter.apiserver.applying`).
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
 OPERATIONS_LIMIT = 10_000
+_OPERATION_TEXTS = ("op", "from", "path")
+_OPERATION_FIELDS = frozenset({*_OPERATION_TEXTS, "value"})
+
+
+def wrong_patch_type(call: Call, media: str) -> ApiError:
+    """415 for a content type that is no patch's; built-in kinds do not say which are."""
+    resource = call.served.resource
+    if not resource.custom and "," not in media:
+        return ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+    strategic = () if resource.custom else (STRATEGIC_PATCH,)
+    return unsupported_media_type(media, [JSON_PATCH, MERGE_PATCH, *strategic, APPLY_PATCH])
 
 
 def parse_patch(media: str, body: bytes) -> Any:
     """The patch as JSON. Raises 400, or 413 for too many operations."""
+    # Strategic patches are decoded elsewhere upstream, and refused without this prefix.
     prefix = "" if media == STRATEGIC_PATCH else "error decoding patch: "
     try:
         change = orjson.loads(body)
     except ValueError as error:
         raise bad_request(f"{prefix}{explain(body) or error}") from error
-    if change is None:
-        # Decoded, null is an empty patch; only a merge patch asks for more.
-        if media == MERGE_PATCH:
-            raise bad_request("Invalid JSON Patch")
-        change = [] if media == JSON_PATCH else {}
-    head = f"{prefix}json: cannot unmarshal {json_type(change)} into Go value of type"
     if media == JSON_PATCH:
-        if not isinstance(change, list):
-            raise bad_request(f"{head} []handlers.jsonPatchOp")
-        if len(change) > OPERATIONS_LIMIT:
-            raise ApiError(
-                413,
-                "RequestEntityTooLarge",
-                "Request entity too large: The allowed maximum operations in a JSON patch is "
-                f"{OPERATIONS_LIMIT}, got {len(change)}",
-            )
-    elif not isinstance(change, dict):
-        raise bad_request(f"{head} map[string]interface {{}}")
+        return _operations(change)
+    if change is None and media == STRATEGIC_PATCH:
+        return {}
+    if change is None:
+        raise bad_request("Invalid JSON Patch")
+    if not isinstance(change, dict):
+        raise bad_request(f"{prefix}{_not_into(change, 'value of type map[string]interface {}')}")
     return change
+
+
+def _operations(change: Any) -> list[Any]:
+    if change is None:
+        return []
+    if not isinstance(change, list):
+        detail = _not_into(change, "value of type []handlers.jsonPatchOp")
+        raise bad_request(f"error decoding patch: {detail}")
+    if len(change) > OPERATIONS_LIMIT:
+        raise ApiError(
+            413,
+            "RequestEntityTooLarge",
+            "Request entity too large: The allowed maximum operations in a JSON patch is "
+            f"{OPERATIONS_LIMIT}, got {len(change)}",
+        )
+    for operation in change:
+        detail = ""
+        if operation is None:
+            continue
+        if not isinstance(operation, dict):
+            detail = _not_into(operation, "value of type handlers.jsonPatchOp")
+        else:
+            for name in _OPERATION_TEXTS:
+                value = operation.get(name)
+                if value is not None and not isinstance(value, str):
+                    detail = _not_into(value, f"struct field jsonPatchOp.{name} of type string")
+                    break
+        if detail:
+            raise bad_request(f"error decoding patch: {detail}")
+    return change
+
+
+def _not_into(value: Any, target: str) -> str:
+    return f"json: cannot unmarshal {json_type(value)} into Go {target}"
 
 
 def apply_patch(schema: KindSchema | None, media: str, tree: Tree, change: Any) -> Tree:
@@ -92,7 +131,9 @@ def apply_patch(schema: KindSchema | None, media: str, tree: Tree, change: Any) 
             details={},
         ) from error
     if not isinstance(patched, dict):
-        raise bad_request("the patch leaves no object")
+        detail = f"cannot unmarshal {json_type(patched)} into Go value of type {GO_TYPE_META}"
+        text = f"couldn't get version/kind; json parse error: json: {detail}"
+        raise invalid_patch(change, orjson.dumps(patched), text)
     return patched
 
 
@@ -118,8 +159,8 @@ def check_patched(
     except Misfit as misfit:
         mismatch = misfit.__cause__
         if media == STRATEGIC_PATCH and isinstance(mismatch, Mismatch):
-            raise _invalid_patch(change, patched, mismatch.converted()) from None
-        raise _invalid_patch(change, patched, str(misfit)) from None
+            raise invalid_patch(change, patched, mismatch.converted()) from None
+        raise invalid_patch(change, patched, str(misfit)) from None
     if validation == "Ignore":
         return
     found = _doubled(media, change, body) + found
@@ -127,7 +168,7 @@ def check_patched(
         warnings += found
     elif found:
         detail = f"strict decoding error: {', '.join(found)}"
-        raise _invalid_patch(change, patched, detail)
+        raise invalid_patch(change, patched, detail)
 
 
 def _doubled(media: str, change: Any, body: bytes) -> list[str]:
@@ -136,10 +177,19 @@ def _doubled(media: str, change: Any, body: bytes) -> list[str]:
         doubled = find_duplicates(body, count_keys(change))
     except RecursionError:
         raise bad_request("error decoding patch: exceeded max depth") from None
-    return [f'{prefix}duplicate field "{path}"' for path in doubled]
+    found = [f'{prefix}duplicate field "{path}"' for path in doubled]
+    if media == JSON_PATCH:
+        found += [
+            f'{prefix}unknown field "[{index}].{name}"'
+            for index, operation in enumerate(change)
+            for name in operation or ()
+            if name not in _OPERATION_FIELDS
+        ]
+    return found
 
 
-def _invalid_patch(change: Any, patched: bytes, detail: str) -> ApiError:
+def invalid_patch(change: Any, patched: bytes, detail: str) -> ApiError:
+    """422 for what a patch has made of an object: shown as JSON, else the patch itself."""
     shown = patched.decode() if patched else render_go(change)
     return invalid_object("", "", [invalid("patch", shown, detail)])
 

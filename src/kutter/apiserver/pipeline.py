@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from kutter.api.catalog import is_builtin_group
 from kutter.api.durations import DurationError, parse
 from kutter.api.errors import (
     ApiError,
+    PageNotFoundError,
     bad_request,
     method_not_allowed,
     path_not_found,
@@ -21,6 +23,7 @@ from kutter.api.errors import (
     unauthorized,
     unavailable,
 )
+from kutter.api.quoting import quote
 from kutter.api.resources import Resource
 from kutter.apiserver.answers import error_answer, status_for
 from kutter.apiserver.audit.auditor import credentials_of
@@ -117,7 +120,7 @@ class Pipeline:
                     async with fairness.seated(flow, user, info, seats) as waited_s:
                         response = await self._pass(passage, waited_s)
         except ApiError as error:
-            response = error_answer(error, plain=not self._is_built_in(info.path))
+            response = error_answer(error)
         except BaseExceptionGroup as group:
             response = error_answer(_from_group(group, audit_id))
         except (StoreError, OSError, TimeoutError) as error:
@@ -146,18 +149,6 @@ class Pipeline:
             headers.append(("Warning", f'299 - "{_quoted(text)}"'))
         server.metrics.observe(info, response.status, server.clock.monotonic() - started)
         return response
-
-    def _is_built_in(self, path: str) -> bool:
-        """Whether a path is below a group of ours, where even what is missing gets a Status."""
-        first, _, rest = path[1:].partition("/")
-        if first == "api":
-            return bool(rest)
-        group = rest.partition("/")[0]
-        if first != "apis" or not group:
-            return False
-        catalog = self._server.catalog
-        versions = catalog.versions(group)
-        return bool(versions) and any(not r.custom for r in catalog.resources(group, versions[0]))
 
     async def _authenticate(self, request: Request, info: RequestInfo, audit_id: str) -> User:
         """Who calls over the network. Raises 401."""
@@ -208,7 +199,7 @@ class Pipeline:
             return await server.answer_path(request, info)
         resource = server.catalog.find(info.group, info.version, info.resource)
         if resource is None:
-            raise path_not_found()
+            raise _no_resource(info)
         _check_scope(info, resource)
         served = server.served_for(resource)
         call = Call(
@@ -255,10 +246,12 @@ async def route(call: Call) -> Response:
     """The verb of the resource, or the subresource's handler."""
     info, served = call.info, call.served
     resource = served.resource
+    if call.request.method == "HEAD" and not resource.custom:
+        raise method_not_allowed("")
     if info.subresource:
         subresource = resource.subresources.get(info.subresource)
         if subresource is None or (len(info.parts) > 3 and info.subresource != "proxy"):
-            raise path_not_found()
+            raise served.storage.not_found(info.name) if resource.custom else path_not_found()
         handler = call.server.subresource_handler(resource, info.subresource)
         if handler is not None:
             return await handler(call)
@@ -270,6 +263,8 @@ async def route(call: Call) -> Response:
             raise method_not_allowed("")
         return await served.handler(call)
     named = len(info.parts) > 1
+    if named:
+        _check_segment(info.name)
     if info.verb not in served.verbs or not served.stored:
         raise method_not_allowed("")
     if named is (info.verb in _WITHOUT_NAME) and not (info.verb == "watch" and named):
@@ -277,16 +272,31 @@ async def route(call: Call) -> Response:
     return await _VERBS[info.verb](call)
 
 
+def _check_segment(name: str) -> None:
+    """Raises 400 for a name no path can have, however it was escaped."""
+    if "%" in name:
+        detail = "may not contain '%'"
+    elif name in (".", ".."):
+        detail = f"may not be '{name}'"
+    else:
+        return
+    raise bad_request(f"Name parameter invalid: {quote(name)}: {detail}")
+
+
+def _no_resource(info: RequestInfo) -> ApiError:
+    return path_not_found() if is_builtin_group(info.group) else PageNotFoundError()
+
+
 def _check_scope(info: RequestInfo, resource: Resource) -> None:
     """A namespace in the path belongs to namespaced resources, and to each of their objects."""
     if not resource.namespaced:
         if info.namespace and info.resource != "namespaces":
-            raise path_not_found()
+            raise _no_resource(info)
         # The path of a namespace names it twice; the object itself lives in none.
         info.namespace = ""
     elif not info.namespace:
         if len(info.parts) > 1:
-            raise path_not_found()
+            raise _no_resource(info)
         if info.verb not in ("list", "watch") and resource.storage_prefix:
             raise method_not_allowed("")
 

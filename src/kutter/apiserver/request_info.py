@@ -49,6 +49,8 @@ def is_true(text: str | None) -> bool:
 
 def parse_request_info(method: str, path: str, query: dict[str, str]) -> RequestInfo:
     """The request info of one request. ``query`` holds the first value of each parameter."""
+    if path.startswith("//"):
+        return RequestInfo(method.lower(), path)
     segments = path.strip("/").split("/")
     head = segments[0]
     if head == "api" and len(segments) > 2:

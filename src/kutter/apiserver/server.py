@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kutter.api.catalog import Catalog
-from kutter.api.errors import path_not_found
+from kutter.api.catalog import Catalog, is_builtin_group
+from kutter.api.errors import ApiError, PageNotFoundError, method_not_allowed, path_not_found
 from kutter.api.resources import Resource
 from kutter.apiserver.aggregation.aggregator import Aggregator
 from kutter.apiserver.aggregation.front_proxy import FrontProxy
@@ -28,6 +28,7 @@ from kutter.apiserver.fairness.width import Width
 from kutter.apiserver.health import Health
 from kutter.apiserver.kinds.strategy import Strategy, StrategyFor
 from kutter.apiserver.list_bodies import ListBodies
+from kutter.apiserver.negotiation import check_accepts
 from kutter.apiserver.openapi import OpenApi
 from kutter.apiserver.pipeline import Pipeline
 from kutter.apiserver.ports import (
@@ -254,6 +255,9 @@ class ApiServer:
         path = info.path
         document = self.documents.get(path)
         if document is not None:
+            if request.method != "GET":
+                raise method_not_allowed("")
+            check_accepts(request.headers.get("accept", ""), (document[0],))
             return Response(200, [("Content-Type", document[0])], document[1])
         for source in (self._discovery, self.health, self._openapi):
             response = source.answer(request, path)
@@ -264,7 +268,15 @@ class ApiServer:
             return response
         if path == "/metrics":
             return self._answer_metrics()
-        raise path_not_found()
+        raise self._not_routed(request, path)
+
+    def _not_routed(self, request: Request, path: str) -> ApiError:
+        """Why nothing answers a path: below our own groups a Status says it, elsewhere a page."""
+        if request.method != "GET" and self._discovery.is_known(path):
+            return method_not_allowed("")
+        head, _, rest = path[1:].partition("/")
+        own = head == "api" or (head == "apis" and is_builtin_group(rest.partition("/")[0]))
+        return path_not_found() if own else PageNotFoundError()
 
     def paths(self) -> list[str]:
         """Every path that is no resource, for the list at ``/``."""

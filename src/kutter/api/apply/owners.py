@@ -186,8 +186,10 @@ def _check_entry(entry: Any) -> None:
 
 
 def is_reset(entries: Any) -> bool:
-    """Whether a client asks to forget all owners: an empty list, or one empty entry."""
-    return isinstance(entries, list) and entries in ([], [{}])
+    """Whether a client asks to forget all owners: with one empty entry. An empty list may come
+    from somebody who does not know them, so it changes nothing.
+    """
+    return isinstance(entries, list) and entries == [{}]
 
 
 def render_owners(owners: Owners) -> list[dict[str, Any]]:

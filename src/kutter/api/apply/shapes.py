@@ -92,7 +92,7 @@ class Shape:
     def embeds(self, key: str, below: Shape) -> bool:
         """Whether the field is there, empty, in any value of this struct."""
         node = self.node
-        if node is None or not node.name or self.form != "struct":
+        if node is None or not node.table or self.form != "struct":
             return False
         if below.form == "struct":
             return key in _EMBEDDED_STRUCTS or key in node.required

@@ -1,7 +1,9 @@
 """JSON Patch, RFC 6902, with the texts and the leniencies of the library upstream uses.
 
 Leniencies: a negative index counts from the end of a list; testing a missing path for null
-passes. Containers are copied when first changed, each once however many operations touch it.
+passes; replacing or copying a key an object has not takes it for null, and so is a value that is
+not given; what comes before a path's first slash does not count. Containers are copied when first
+changed, each once however many operations touch it.
 """
 
 from __future__ import annotations
@@ -58,10 +60,7 @@ class _Patching:
 
     def _add(self, operation: dict[str, Any]) -> None:
         path = _text(operation, "path")
-        value = copy_tree(_value(operation))
-        if path == "":
-            self._document = value
-            return
+        value = copy_tree(operation.get("value"))
         holder, key = self._own_holder(path)
         if holder is None:
             raise PatchError(
@@ -81,18 +80,18 @@ class _Patching:
     def _replace(self, operation: dict[str, Any]) -> None:
         path = _text(operation, "path")
         if path == "":
-            self._document = copy_tree(_value(operation))
+            self._document = copy_tree(operation.get("value"))
             return
         holder, key = self._own_holder(path)
         if holder is None:
             raise PatchError(
                 f"replace operation does not apply: doc is missing path: {path}: missing value"
             )
-        if _get(holder, key) is _MISSING:
+        if type(holder) is not dict and _get(holder, key) is _MISSING:
             raise PatchError(
                 f"replace operation does not apply: doc is missing key: {path}: missing value"
             )
-        holder[_index(holder, key)] = copy_tree(_value(operation))
+        holder[_index(holder, key)] = copy_tree(operation.get("value"))
 
     def _move(self, operation: dict[str, Any]) -> None:
         source = _text(operation, "from")
@@ -114,6 +113,8 @@ class _Patching:
                 f"copy operation does not apply: doc is missing from path: {source}: missing value"
             )
         value = _get(holder, key)
+        if value is _MISSING and type(holder) is dict:
+            value = None
         if value is _MISSING:
             raise PatchError(f"error in copy for from: '{source}': {_absent(holder, key)}")
         # A real copy: the two places may be changed apart from each other later on.
@@ -232,10 +233,8 @@ def _index(container: Any, key: str) -> Any:
 
 
 def _keys(path: str) -> list[str]:
-    """The keys of a JSON pointer; none for a path that does not start with a slash."""
-    head, *keys = path.split("/")
-    if head:
-        return []
+    """The keys of a JSON pointer; none for a path without a slash."""
+    _, *keys = path.split("/")
     return [key.replace("~1", "/").replace("~0", "~") for key in keys]
 
 
@@ -246,12 +245,6 @@ def _text(operation: dict[str, Any], name: str) -> str:
     verb = operation["op"]
     what = "missing from field" if name == "from" else "missing path field"
     raise PatchError(f"{verb} operation failed to decode {name}: operation {what}: missing value")
-
-
-def _value(operation: dict[str, Any]) -> Any:
-    if "value" not in operation:
-        raise PatchError("operation, missing value field: missing value")
-    return operation["value"]
 
 
 def same(left: Any, right: Any) -> bool:

@@ -21,6 +21,7 @@ SET_ORDER = "$setElementOrder/"
 
 _BAD_RETAIN = "invalid patch format of retainKeys"
 _BAD_ORDER = "invalid patch format of setElementOrder list"
+_GO_NAMES = {str: "string", int: "int64", bool: "bool", dict: "map[string]interface {}"}
 _BAD_DELETE = "invalid patch format of primitive list"
 
 Tree = dict[str, Any]
@@ -124,8 +125,11 @@ def _apply_orders(merged: Tree, patch: Tree, node: Node | None) -> set[str]:
         if not directive.startswith("$setElementOrder"):
             continue
         prefix, slash, key = directive.partition("/")
-        if not slash or prefix + slash != SET_ORDER or type(order) is not list:
+        if not slash or prefix + slash != SET_ORDER:
             raise PatchError(_BAD_ORDER, 400)
+        if type(order) is not list:
+            name = _GO_NAMES.get(type(order), type(order).__name__)
+            raise PatchError(f"expected a []interface {{}}, but received a {name}", 500)
         field = node.child(key) if node is not None else None
         present, change = merged.get(key), patch.get(key)
         for found in (present, change):

@@ -17,7 +17,7 @@ from kutter.api.custom.values import UNRELATED, check_patterns, compile_values
 from kutter.api.errors import ApiError, FieldError, invalid
 from kutter.api.jsonpath import value_text
 from kutter.apiserver.kinds.standard import Standard
-from kutter.apiserver.kinds.strategy import StrategyContext
+from kutter.apiserver.kinds.strategy import WHOLE_METADATA, StrategyContext
 from kutter.apiserver.ports import Tree
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class CustomKind(Standard):
 
     def __init__(self, version: DefinedVersion) -> None:
         super().__init__(version.resource)
+        self.status_keeps = WHOLE_METADATA
         self.version = version
         self.terminating = False
         self._selectable = {path.lstrip("."): path_keys(path) for path in version.selectable}

@@ -224,6 +224,7 @@ class PriorityClassKind(Standard):
 
 
 class RuntimeClassKind(Standard):
+    allow_create_on_update: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
     allow_unconditional_update: ClassVar[bool] = False
 

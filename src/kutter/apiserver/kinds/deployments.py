@@ -24,7 +24,6 @@ Errors = list[FieldError]
 
 class DeploymentKind(TemplateKind):
     warns_of_names: ClassVar[bool] = True
-    status_keeps_labels: ClassVar[bool] = True
 
     def counts_generation(self, new: Tree, old: Tree) -> bool:
         # Annotations are copied to the ReplicaSets.

@@ -124,18 +124,7 @@ class PodKind(SpecKind):
         mirror_service_account(tree["spec"])
 
     def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
-        owners = (old.get("metadata") or {}).get("ownerReferences")
         super().prepare_for_status_update(context, new, old)
-        metadata = new.setdefault("metadata", {})
-        metadata.pop("deletionTimestamp", None)
-        gone = (old.get("metadata") or {}).get("deletionTimestamp")
-        if gone:
-            metadata["deletionTimestamp"] = gone
-        # A node may report status; it may not take pods from their owners.
-        if owners:
-            metadata["ownerReferences"] = owners
-        else:
-            metadata.pop("ownerReferences", None)
         status = new.get("status")
         if status is not None:
             mirror_addresses(status)

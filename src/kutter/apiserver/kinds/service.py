@@ -35,6 +35,7 @@ from kutter.apiserver.validation.services import (
 
 
 class ServiceKind(Standard):
+    allow_create_on_update: ClassVar[bool] = True
     return_deleted_object: ClassVar[bool] = True
     name_check: ClassVar[text.Check] = text.dns_label_1035
     field_labels: ClassVar[frozenset[str]] = frozenset({"spec.clusterIP", "spec.type"})

@@ -25,7 +25,6 @@ class Standard(Strategy):
     ``rechecks_metadata``: an update is looked at as a new object, too (upstream's validator of
     the change calls the one of the object), so what is wrong with metadata counts once more.
     ``change_last``: what is wrong with the object comes before what is wrong with the step.
-    ``status_keeps_labels``: labels do not change with the status.
     ``disabled_fields``: what upstream has behind a gate that is off by default: it is dropped
     unless the object has it already.
     """
@@ -33,7 +32,6 @@ class Standard(Strategy):
     name_check: ClassVar[text.Check] = staticmethod(text.dns_subdomain)
     rechecks_metadata: ClassVar[bool] = False
     change_last: ClassVar[bool] = False
-    status_keeps_labels: ClassVar[bool] = False
     disabled_fields: ClassVar[tuple[tuple[str, ...], ...]] = ()
     known_finalizers: ClassVar[bool] = True
 
@@ -64,15 +62,6 @@ class Standard(Strategy):
         super().prepare_for_update(context, new, old)
         for path in self.disabled_fields:
             _drop_unless_held(new, old, path)
-
-    def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
-        super().prepare_for_status_update(context, new, old)
-        if self.status_keeps_labels:
-            metadata, labels = new["metadata"], old["metadata"].get("labels")
-            if labels is None:
-                metadata.pop("labels", None)
-            else:
-                metadata["labels"] = labels
 
     def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
         return self.check_metadata(tree) + self.check(tree)

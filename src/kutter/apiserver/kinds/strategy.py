@@ -43,6 +43,26 @@ class StrategyContext:
     warnings: list[str] = field(default_factory=list)
 
 
+# Parts of the metadata that a write to /status leaves alone, of kinds where it does; everywhere
+# else labels, annotations, finalizers and owners of such a write count (as upstream).
+WHOLE_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
+_STATUS_KEEPS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("apps", "Deployment"): ("labels",),
+    ("", "Pod"): ("deletionTimestamp", "ownerReferences"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): WHOLE_METADATA,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): WHOLE_METADATA,
+    ("apiregistration.k8s.io", "APIService"): WHOLE_METADATA,
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"): WHOLE_METADATA,
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): WHOLE_METADATA,
+    ("internal.apiserver.k8s.io", "StorageVersion"): WHOLE_METADATA,
+    ("networking.k8s.io", "ServiceCIDR"): WHOLE_METADATA,
+    ("resource.k8s.io", "DeviceTaintRule"): WHOLE_METADATA,
+    ("resource.k8s.io", "ResourceClaim"): WHOLE_METADATA,
+    ("storage.k8s.io", "VolumeAttachment"): WHOLE_METADATA,
+    ("storagemigration.k8s.io", "StorageVersionMigration"): WHOLE_METADATA,
+}
+
+
 class Strategy:
     """The base: no defaults, no validation, every field free to change.
 
@@ -52,6 +72,7 @@ class Strategy:
     (empty: the kind has no generation). ``field_labels``: what ``selectable_fields`` answers
     beside metadata.name and metadata.namespace; others are refused with 400.
     ``return_deleted_object``: a finished DELETE answers the object instead of a Status (pods).
+    ``status_keeps``: what of the metadata a write to ``/status`` cannot change.
     """
 
     allow_create_on_update: ClassVar[bool] = False
@@ -63,6 +84,7 @@ class Strategy:
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
+        self.status_keeps = _STATUS_KEEPS.get((resource.group, resource.kind), ())
 
     # -- the tree -------------------------------------------------------------
 
@@ -82,10 +104,8 @@ class Strategy:
             _restore(new, old, "status")
 
     def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
-        """Restore what an update of ``/status`` may not touch: everything but status.
-
-        Metadata changes are kept except what the core itself guards; upstream's kinds differ
-        here, most keep labels and annotations of the request.
+        """Restore what an update of ``/status`` may not touch: everything but status and the part
+        of the metadata that is not in ``status_keeps``.
         """
         status = new.get("status")
         metadata = new.get("metadata")
@@ -97,6 +117,8 @@ class Strategy:
             new["status"] = status
         if metadata is not None:
             new["metadata"] = metadata
+            for field in self.status_keeps:
+                _restore(metadata, old["metadata"], field)
 
     def counts_generation(self, new: Tree, old: Tree) -> bool:
         """Whether the step from ``old`` to ``new`` is a new generation."""

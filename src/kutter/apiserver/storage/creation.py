@@ -84,7 +84,7 @@ class Creation(StoredResource):
     ) -> Entry:
         metadata = tree["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
-        if had_version:
+        if had_version and not context.dry_run:
             # Upstream's storage layer answers this as a plain error: 500 without a reason.
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         if (existing := self.cache.get(namespace, name)) is not None:

@@ -90,7 +90,7 @@ class Update(Creation):
             )
         metadata = new.setdefault("metadata", {})
         sent = metadata.pop("managedFields", None)
-        self._check_version(metadata, old["metadata"], entry)
+        self._check_version(context, metadata, old["metadata"], entry)
         self._keep_system_fields(metadata, old["metadata"], entry)
         strategy.default(new)
         owners = live
@@ -222,9 +222,13 @@ class Update(Creation):
         entry = self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
         return entry if self.converter is None else await converted(self.converter, entry)
 
-    def _check_version(self, metadata: Tree, old: Tree, entry: Entry) -> None:
+    def _check_version(
+        self, context: WriteContext, metadata: Tree, old: Tree, entry: Entry
+    ) -> None:
+        patched = context.options.get("kind") == "PatchOptions"
         uid = metadata.get("uid")
-        if uid:
+        # A patch starts from the object, so another uid is a change of it, not a precondition.
+        if uid and not patched:
             actual = old.get("uid", "")
             if uid != actual:
                 key = self._key(entry.namespace, entry.name)
@@ -241,6 +245,8 @@ class Update(Creation):
                 return
             error = invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise invalid_object(self.resource.plural, entry.name, [error], self.resource.group)
+        if patched and not str(version).isdecimal():
+            raise ApiError(500, "", _not_a_version(version))
         if not isinstance(version, str) or not version.isdecimal():
             error = invalid("metadata.resourceVersion", version, _not_a_version(version))
             raise invalid_object(self.resource.kind, entry.name, [error], self.resource.group)

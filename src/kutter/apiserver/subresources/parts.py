@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kutter.api.errors import method_not_allowed, unsupported_media_type
+from kutter.api.errors import method_not_allowed
 from kutter.apiserver.body import check_size, content_type_of
 from kutter.apiserver.context import Call
 from kutter.apiserver.ownership import Claim
-from kutter.apiserver.patching import PATCH_TYPES, parse_patch
+from kutter.apiserver.patching import PATCH_TYPES, parse_patch, wrong_patch_type
 from kutter.apiserver.ports import CallHandler, Tree
 from kutter.apiserver.verbs import read
 from kutter.apiserver.verbs.write import (
@@ -68,7 +68,7 @@ def _from_body(call: Call) -> Any:
 def _from_patch(call: Call) -> Any:
     media = content_type_of(call.request)
     if media not in PATCH_TYPES:
-        raise unsupported_media_type(media, list(PATCH_TYPES))
+        raise wrong_patch_type(call, media)
     check_size(call.request.body)
     change = parse_patch(media, call.request.body)
 

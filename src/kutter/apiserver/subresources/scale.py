@@ -6,9 +6,11 @@ Upstream: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
+from kutter.api.apply.sets import Path
 from kutter.api.apply.shapes import shape_of
 from kutter.api.errors import (
     FieldError,
@@ -16,7 +18,6 @@ from kutter.api.errors import (
     invalid,
     invalid_object,
     method_not_allowed,
-    unsupported_media_type,
 )
 from kutter.api.schema import KindSchema, schema_for
 from kutter.api.selectors import SelectorError, from_map, from_tree
@@ -28,7 +29,13 @@ from kutter.apiserver.context import Call
 from kutter.apiserver.encoders import Encoder, PartialEncoder, TableEncoder
 from kutter.apiserver.negotiation import Accepted
 from kutter.apiserver.ownership import Claim, adopt
-from kutter.apiserver.patching import APPLY_PATCH, PATCH_TYPES, apply_patch, parse_patch
+from kutter.apiserver.patching import (
+    APPLY_PATCH,
+    PATCH_TYPES,
+    apply_patch,
+    parse_patch,
+    wrong_patch_type,
+)
 from kutter.apiserver.ports import CallHandler, Shown, Tree
 from kutter.apiserver.printing.registry import SCALE
 from kutter.http.messages import Response
@@ -106,7 +113,7 @@ async def _handle(call: Call, read: Read, write: Write) -> Response:
     accepted = call.negotiate(convertible=False)
     if verb == "update":
         context = call.write_context("UpdateOptions", subresource="scale")
-        context.claim = Claim(call, "scale")
+        context.claim = Claim(call, "scale", _place(write))
         wanted = parse_tree(call.request, "Scale")
         _check(call, wanted)
 
@@ -119,9 +126,9 @@ async def _handle(call: Call, read: Read, write: Write) -> Response:
         if media == APPLY_PATCH:
             return await _apply_scale(call, read, write)
         context = call.write_context("PatchOptions", subresource="scale")
-        context.claim = Claim(call, "scale")
+        context.claim = Claim(call, "scale", _place(write))
         if media not in PATCH_TYPES:
-            raise unsupported_media_type(media, list(PATCH_TYPES))
+            raise wrong_patch_type(call, media)
         check_size(call.request.body)
         change = parse_patch(media, call.request.body)
 
@@ -137,6 +144,18 @@ async def _handle(call: Call, read: Read, write: Write) -> Response:
     entry, _ = await storage.update(context, info.namespace, info.name, transform)
     assert accepted is not None
     return await _answer(call, entry, read)
+
+
+def _place(write: Write) -> Path:
+    """Where in the workload its replicas are."""
+    marked: Tree = {}
+    write(marked, 0)
+    found: list[str] = []
+    below: Any = marked
+    while isinstance(below, dict):
+        ((key, below),) = below.items()
+        found.append("f:" + key)
+    return tuple(found)
 
 
 def _shown(read: Read, write: Write) -> Shown:
@@ -158,7 +177,7 @@ async def _apply_scale(call: Call, read: Read, write: Write) -> Response:
     context = call.write_context("PatchOptions", subresource="scale", apply=True)
     context.claim, context.sees_owners, context.kind = adopt, True, "Scale"
     context.shown = _shown(read, write)
-    application = Application(call, subresource="scale", convert=convert)
+    application = Application(call, subresource="scale", convert=convert, place=_place(write))
 
     def transform(old: Tree | None) -> Tree:
         assert old is not None, "scaling never creates"

@@ -6,6 +6,7 @@ Upstream: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from kutter.api.errors import ApiError, bad_request, gone
 from kutter.apiserver.answers import answer
@@ -41,38 +42,51 @@ async def get(call: Call) -> Response:
         await wait_fresh(call, int(version))
     accepted = call.negotiate()
     entry = await served.storage.read(call.info.namespace, call.info.name)
+    if accepted.kind == "PartialObjectMetadataList":
+        raise _not_of_kind(call, accepted.kind, "is not a list", "")
     encoder = served.encoder_for(accepted, call.query.get("includeObject", ""))
     return await answer(call, encoder.encode(entry), accepted)
 
 
-async def wait_fresh(call: Call, revision: int) -> None:
-    """Wait until the cache is at ``revision``. Raises 504 when it does not get there."""
+def _not_of_kind(call: Call, wanted: str, what: str, suffix: str) -> ApiError:
+    """406 for one's metadata wanted of many, or the other way round."""
+    resource = call.served.resource
+    if resource.custom:
+        shown = f"unstructured.Unstructured{suffix}"
+    else:
+        shown = f"{resource.group.partition('.')[0] or 'core'}.{resource.kind}{suffix}"
+    text = f"you requested {wanted}, but the requested object {what} (*{shown})"
+    return ApiError(406, "NotAcceptable", text)
+
+
+async def wait_fresh(call: Call, revision: int, *, retry: bool = True) -> None:
+    """Wait until the cache is at ``revision``. Raises 504 when it does not get there, which says
+    when to ``retry`` unless just that revision was asked for (as upstream).
+    """
     caches = call.server.caches
     if await caches.wait_revision(revision, FRESH_TIMEOUT_S):
         return
-    raise ApiError(
-        504,
-        "Timeout",
-        f"Timeout: Too large resource version: {revision}, current: {caches.newest}",
-        details={
-            "causes": [
-                {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-            ],
-            "retryAfterSeconds": 1,
-        },
-    )
+    details: dict[str, Any] = {
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+    }
+    if retry:
+        details["retryAfterSeconds"] = 1
+    text = f"Timeout: Too large resource version: {revision}, current: {caches.newest}"
+    raise ApiError(504, "Timeout", text, details=details)
 
 
 async def list_(call: Call) -> Response:
     """A collection, or a page of it."""
     served, query, info = call.served, call.query, call.info
     accepted = call.negotiate()
+    if accepted.kind == "PartialObjectMetadata":
+        raise _not_of_kind(call, accepted.kind, "is a list", "List")
     options = parse_list_options(query, watch=False)
     selection = parse_selection(
         served.storage.strategy, info.namespace, info.label_selector, info.field_selector
     )
     if options.revision:
-        await wait_fresh(call, options.revision)
+        await wait_fresh(call, options.revision, retry=options.match != "Exact")
     encoder = served.encoder_for(accepted, query.get("includeObject", ""))
     bodies, newest = call.server.list_bodies, call.server.caches.newest
     key = (encoder.key, info.namespace, info.label_selector, info.field_selector)

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from kutter.api.errors import ApiError, bad_request, unsupported_media_type
+from kutter.api.errors import ApiError, bad_request
 from kutter.api.schema.duplicates import text_keys
 from kutter.api.schema.walk import normal_time
 from kutter.apiserver.answers import answer, json_answer
@@ -30,9 +30,12 @@ from kutter.apiserver.paging import ListOptions, parse_list_options
 from kutter.apiserver.patching import (
     APPLY_PATCH,
     PATCH_TYPES,
+    STRATEGIC_PATCH,
     apply_patch,
     check_patched,
+    invalid_patch,
     parse_patch,
+    wrong_patch_type,
 )
 from kutter.apiserver.ports import Attributes, Tree
 from kutter.apiserver.selection import parse_selection
@@ -56,7 +59,7 @@ def decode_object(call: Call) -> Tree:
         protobuf=served.protobuf,
         doubled=doubled,
     )
-    check_kind(tree, resource, resource.kind, resource.api_version)
+    check_kind(tree, resource, resource.kind, resource.api_version, request.body)
     source = request.body if content_type_of(request) in ("", JSON) else None
     _check_fields(call, tree, source, doubled)
     if call.record is not None:
@@ -172,8 +175,16 @@ async def update(call: Call, subresource: str = "") -> Response:
 def patched_object(call: Call, media: str, tree: Tree, change: Any) -> Tree:
     """``tree`` (owned, in the served version) with a patch applied, checked and pruned."""
     served, resource = call.served, call.served.resource
-    tree = apply_patch(served.schema, media, tree, change)
-    check_kind(tree, resource, resource.kind, resource.api_version)
+    patched = apply_patch(served.schema, media, tree, change)
+    tree = patched
+    if media == STRATEGIC_PATCH:
+        # Merged into the object by its type, so nobody looks at what the patch calls it.
+        tree["kind"], tree["apiVersion"] = resource.kind, resource.api_version
+    else:
+        try:
+            check_kind(tree, resource, resource.kind, resource.api_version)
+        except ApiError as error:
+            raise invalid_patch(change, orjson.dumps(patched), error.message) from error
     owners = _take_owners(tree)
     if served.schema is not None:
         check_patched(
@@ -189,6 +200,8 @@ def patched_object(call: Call, media: str, tree: Tree, change: Any) -> Tree:
         tree["metadata"] = {}
     if owners is not None:
         tree["metadata"]["managedFields"] = owners
+    check_namespace(tree, call.info.namespace)
+    check_name(tree, call.info.name)
     return tree
 
 
@@ -199,7 +212,7 @@ async def patch(call: Call, subresource: str = "") -> Response:
     if media == APPLY_PATCH:
         return await apply(call, subresource)
     if media not in PATCH_TYPES:
-        raise unsupported_media_type(media, list(PATCH_TYPES))
+        raise wrong_patch_type(call, media)
     context = call.write_context("PatchOptions", subresource=subresource)
     context.claim = Claim(call, subresource)
     check_size(call.request.body)
@@ -266,7 +279,7 @@ def _delete_options(call: Call) -> tuple[DeleteOptions, Tree]:
     request = call.request
     tree: Tree = {}
     if request.body:
-        tree = parse_kind(request, "DeleteOptions", "", "v1", warnings=call.warnings)
+        tree = parse_kind(request, "DeleteOptions", "", "v1", warnings=[])
     return read_delete_options(tree, call.query, request.params("dryRun")), tree
 
 

@@ -363,6 +363,7 @@ class DeploymentController:
             deployment.metadata.name,
             {"metadata": {"annotations": {REVISION: str(revision)}}},
             deployment.metadata.namespace,
+            # As upstream: through the object itself it would be a new generation.
             subresource="status",
         )
 

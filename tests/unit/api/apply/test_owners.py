@@ -74,7 +74,7 @@ def test_eleven_updaters_become_ten():
 
 
 def test_resets():
-    assert is_reset([])
     assert is_reset([{}])
+    assert not is_reset([])
     assert not is_reset(None)
     assert not is_reset([ENTRY])

@@ -39,7 +39,11 @@ def op(kind, path, **more):
         ({"foo": ["a"]}, [op("add", "/foo/-", value=["b"])], {"foo": ["a", ["b"]]}),
         ({"foo": ["a", "b"]}, [op("remove", "/foo/-1")], {"foo": ["a"]}),
         ({"~/": 1}, [op("replace", "/~0~1", value=2)], {"~/": 2}),
-        ({"a": 1}, [op("add", "", value={"b": 1})], {"b": 1}),
+        ({"a": 1}, [op("replace", "", value={"b": 1})], {"b": 1}),
+        ({"a": 1}, [op("add", "/a")], {"a": None}),
+        ({"a": 1}, [op("add", "x/b", value=2)], {"a": 1, "b": 2}),
+        ({}, [op("replace", "/a", value=1)], {"a": 1}),
+        ({}, [{"op": "copy", "from": "/a", "path": "/b"}], {"b": None}),
         ({"a": [1, {"b": True}]}, [op("test", "/a/1/b", value=True)], {"a": [1, {"b": True}]}),
         ({}, [op("test", "/missing", value=None)], {}),
         ({"": 1}, [op("remove", "/")], {}),
@@ -71,9 +75,14 @@ def test_applies(document, operations, result):
             "error in remove for path: '/a/0': Unable to access invalid index: 0: invalid index referenced",
         ),
         (
-            {},
-            op("replace", "/a", value=1),
-            "replace operation does not apply: doc is missing key: /a: missing value",
+            {"a": []},
+            op("replace", "/a/0", value=1),
+            "replace operation does not apply: doc is missing key: /a/0: missing value",
+        ),
+        (
+            {"a": 1},
+            op("add", "", value={}),
+            'add operation does not apply: doc is missing path: "": missing value',
         ),
         (
             {"a": [1]},
@@ -89,7 +98,6 @@ def test_applies(document, operations, result):
             "test operation does not apply: is missing path: /b/c: missing value",
         ),
         ({"a": 1}, op("invent", "/a"), "Unexpected kind: invent"),
-        ({"a": 1}, op("add", "/a"), "operation, missing value field: missing value"),
     ],
 )
 def test_refuses(document, operation, message):
