@@ -1,4 +1,4 @@
-"""Namespaces, nodes, service accounts, priority and runtime classes."""
+"""Namespaces, service accounts, priority and runtime classes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,19 @@ from typing import ClassVar
 
 from kutter.api.errors import (
     FieldError,
-    duplicate,
     forbidden_field,
     invalid,
     not_supported,
-    required,
 )
 from kutter.apiserver.kinds.standard import Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
-from kutter.apiserver.validation import quantities, text
+from kutter.apiserver.validation import text
 from kutter.apiserver.validation.metadata import (
     checked,
     immutable,
     validate_finalizer_standing,
 )
-from kutter.apiserver.validation.pod_resources import (
-    validate_amount,
-)
-from kutter.apiserver.validation.pod_scheduling import TAINT_EFFECTS
 
 Errors = list[FieldError]
 
@@ -33,6 +27,7 @@ NAME_LABEL = "kubernetes.io/metadata.name"
 
 
 class NamespaceKind(Standard):
+    rechecks_metadata: ClassVar[bool] = True
     name_check: ClassVar[text.Check] = text.dns_label
     field_labels: ClassVar[frozenset[str]] = frozenset({"status.phase", "name"})
 
@@ -40,6 +35,9 @@ class NamespaceKind(Standard):
         metadata = tree.setdefault("metadata", {})
         if metadata.get("name"):
             setdefault(metadata, "labels", {})[NAME_LABEL] = metadata["name"]
+        status = setdefault(tree, "status", {})
+        if not status.get("phase"):
+            status["phase"] = "Active"
 
     def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
         tree["status"] = {"phase": "Active"}
@@ -58,13 +56,20 @@ class NamespaceKind(Standard):
     def check(self, tree: Tree) -> list[FieldError]:
         errors: Errors = []
         for finalizer in (tree.get("spec") or {}).get("finalizers") or ():
-            errors += checked("spec.finalizers", finalizer, text.qualified_name)
-            errors += validate_finalizer_standing(finalizer, "spec.finalizers")
+            errors += _finalizer(finalizer, "spec.finalizers")
+        return errors
+
+    def validate_part_update(
+        self, context: StrategyContext, part: str, new: Tree, old: Tree
+    ) -> list[FieldError]:
+        errors = self.check_metadata_change(new, old)
+        for i, finalizer in enumerate((new.get("spec") or {}).get("finalizers") or ()):
+            errors += _finalizer(finalizer, f"spec.finalizers[{i}]")
         return errors
 
     def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
         deleted = bool((new.get("metadata") or {}).get("deletionTimestamp"))
-        phase = (new.get("status") or {}).get("phase") or ""
+        phase = (new.get("status") or {}).get("phase")
         if not deleted and phase != "Active":
             detail = "may only be 'Active' if `deletionTimestamp` is empty"
             return [invalid("status.Phase", phase, detail)]
@@ -86,6 +91,11 @@ class NamespaceKind(Standard):
         }
 
 
+def _finalizer(finalizer: str, path: str) -> list[FieldError]:
+    errors = checked(path, finalizer, text.qualified_name)
+    return errors + validate_finalizer_standing(finalizer, path)
+
+
 def _restore(new: Tree, old: Tree, field: str) -> None:
     if old.get(field) is None:
         new.pop(field, None)
@@ -93,97 +103,24 @@ def _restore(new: Tree, old: Tree, field: str) -> None:
         new[field] = old[field]
 
 
-class NodeKind(Standard):
-    field_labels: ClassVar[frozenset[str]] = frozenset({"spec.unschedulable"})
-
-    def default(self, tree: Tree) -> None:
-        spec, status = tree.setdefault("spec", {}), tree.get("status") or {}
-        single, many = spec.get("podCIDR"), spec.get("podCIDRs")
-        if single and not many:
-            spec["podCIDRs"] = [single]
-        elif many and not single:
-            spec["podCIDR"] = many[0]
-        for field in ("capacity", "allocatable"):
-            quantities.canonicalize_list(status.get(field))
-        if status.get("capacity") and status.get("allocatable") is None:
-            status["allocatable"] = dict(status["capacity"])
-
-    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
-        # A node tells its status when it registers.
-        pass_through = tree.get("status")
-        if pass_through is None:
-            tree["status"] = {}
-
-    def check(self, tree: Tree) -> list[FieldError]:
-        errors: Errors = []
-        spec, status = tree.get("spec") or {}, tree.get("status") or {}
-        if spec.get("taints"):
-            validate_taints(errors, spec["taints"], "metadata.taints")
-        for field in ("capacity", "allocatable"):
-            for name, value in (status.get(field) or {}).items():
-                validate_amount(errors, name, value, f"status.{field}.{name}")
-        ranges = spec.get("podCIDRs") or []
-        for i, value in enumerate(ranges):
-            errors += checked(f"spec.podCIDRs[{i}]", value, text.cidr)
-        if len(ranges) > 1:
-            if len({":" in r for r in ranges}) != 2 or len(ranges) > 2:
-                detail = "may specify no more than one CIDR for each IP family"
-                errors.append(invalid("spec.podCIDRs", ranges, detail))
-            for i, value in enumerate(ranges):
-                if value in ranges[:i]:
-                    errors.append(duplicate(f"spec.podCIDRs[{i}]", value))
-        return errors
-
-    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        errors: Errors = []
-        after, before = new.get("spec") or {}, old.get("spec") or {}
-        if before.get("podCIDRs") and before["podCIDRs"] != after.get("podCIDRs"):
-            detail = 'node updates may not change podCIDR except from "" to valid'
-            errors.append(forbidden_field("spec.podCIDRs", detail))
-        if before.get("providerID") and before["providerID"] != after.get("providerID"):
-            detail = 'node updates may not change providerID except from "" to valid'
-            errors.append(forbidden_field("spec.providerID", detail))
-        if (after.get("externalID") or "") != (before.get("externalID") or ""):
-            errors.append(forbidden_field("spec.externalID", "may not be updated"))
-        return errors
-
-    def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
-        errors = self.check_change(new, old) + self.check(new)
-        seen: list[Tree] = []
-        for i, address in enumerate((new.get("status") or {}).get("addresses") or ()):
-            if address in seen:
-                errors.append(duplicate(f"status.addresses[{i}]", address))
-            seen.append(address)
-        return errors
-
-    def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
-        unschedulable = (tree.get("spec") or {}).get("unschedulable")
-        return {"spec.unschedulable": "true" if unschedulable else "false"}
-
-
-def validate_taints(errors: Errors, taints: list[Tree], path: str) -> None:
-    seen: set[tuple[str, str]] = set()
-    for i, taint in enumerate(taints):
-        here, key = f"{path}[{i}]", taint.get("key") or ""
-        value, effect = taint.get("value") or "", taint.get("effect") or ""
-        errors += checked(f"{here}.key", key, text.qualified_name)
-        problems = text.label_value(value)
-        if problems:
-            errors.append(invalid(f"{here}.value", value, ";".join(problems)))
-        if not effect:
-            errors.append(required(f"{here}.effect"))
-        elif effect not in TAINT_EFFECTS:
-            errors.append(not_supported(f"{here}.effect", effect, TAINT_EFFECTS))
-        if (effect, key) in seen:
-            found = duplicate(here, taint)
-            detail = f"{found.message}: taints must be unique by key and effect pair"
-            errors.append(FieldError(here, found.reason, detail))
-        seen.add((effect, key))
+_MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
 
 
 class ServiceAccountKind(Standard):
     return_deleted_object: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
+    rechecks_metadata: ClassVar[bool] = True
+
+    def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
+        def noted(tree: Tree | None) -> bool:
+            return _MOUNTABLE in (((tree or {}).get("metadata") or {}).get("annotations") or {})
+
+        if noted(old) or not noted(new):
+            return []
+        why = (
+            "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+        )
+        return [f"metadata.annotations[{_MOUNTABLE}]: {why}"]
 
 
 class PriorityClassKind(Standard):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from typing import ClassVar
 
+import orjson
+
+from kutter.api import gojson
 from kutter.api.errors import (
     FieldError,
     forbidden_field,
@@ -20,7 +22,9 @@ from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.equality import equal
+from kutter.apiserver.validation.key_pairs import key_pair_problem
 from kutter.apiserver.validation.metadata import (
+    WHOLE,
     checked,
     immutable,
 )
@@ -32,6 +36,7 @@ _SEALED = "field is immutable when `immutable` is set"
 
 
 class ConfigMapKind(Standard):
+    rechecks_metadata: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
 
     def check(self, tree: Tree) -> list[FieldError]:
@@ -48,7 +53,7 @@ class ConfigMapKind(Standard):
             errors += checked(f"binaryData[{key}]", key, text.config_key)
             size += _decoded_size(value)
         if size > _DATA_MAX_BYTES:
-            errors.append(too_long("", _DATA_MAX_BYTES))
+            errors.append(too_long(WHOLE, _DATA_MAX_BYTES))
         return errors
 
     def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
@@ -75,6 +80,7 @@ def _decoded(value: str | None) -> bytes:
 
 
 class SecretKind(Standard):
+    rechecks_metadata: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
     field_labels: ClassVar[frozenset[str]] = frozenset({"type"})
 
@@ -129,6 +135,13 @@ class SecretKind(Standard):
     def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
         return immutable(new.get("type"), old.get("type"), "type") + _sealed(new, old, "data")
 
+    def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
+        if new.get("type") != "kubernetes.io/tls":
+            return []
+        data = new.get("data") or {}
+        problem = key_pair_problem(_decoded(data.get("tls.crt")), _decoded(data.get("tls.key")))
+        return [problem] if problem else []
+
     def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
         return {"type": tree.get("type") or ""}
 
@@ -137,10 +150,17 @@ def _json_key(errors: Errors, data: Tree, key: str) -> None:
     if key not in data:
         errors.append(required(f"data[{key}]"))
         return
-    try:
-        content = json.loads(_decoded(data[key]))
-        problem = "" if isinstance(content, dict) else "must be a JSON object"
-    except ValueError as error:
-        problem = str(error)
+    problem = _no_json_object(_decoded(data[key]))
     if problem:
         errors.append(invalid(f"data[{key}]", "<secret contents redacted>", problem))
+
+
+def _no_json_object(data: bytes) -> str:
+    """Go's words for what cannot be read into a map."""
+    try:
+        content = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return gojson.syntax_error(data)
+    if content is None or isinstance(content, dict):
+        return ""
+    return gojson.type_error(content, "map[string]interface {}")

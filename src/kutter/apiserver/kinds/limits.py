@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, ClassVar
 
 from kutter.api.errors import (
@@ -11,7 +12,9 @@ from kutter.api.errors import (
     invalid,
     required,
 )
-from kutter.apiserver.kinds.standard import Standard, setdefault, spec_of
+from kutter.api.schema.loader import type_node
+from kutter.api.schema.wire import render
+from kutter.apiserver.kinds.standard import Standard, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import quantities, text
@@ -19,6 +22,7 @@ from kutter.apiserver.validation.metadata import (
     IMMUTABLE,
 )
 from kutter.apiserver.validation.pod_resources import (
+    is_for_quotas,
     is_overcommit_allowed,
     validate_amount,
     validate_container_name,
@@ -29,7 +33,8 @@ from kutter.apiserver.validation.pod_resources import (
 Errors = list[FieldError]
 
 
-_LIMIT_FIELDS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
+_RATIO = "maxLimitRequestRatio"
+_LIMIT_FIELDS = ("max", "min", "default", "defaultRequest", _RATIO)
 
 
 class LimitRangeKind(Standard):
@@ -43,14 +48,23 @@ class LimitRangeKind(Standard):
             if limit.get("type") != "Container":
                 continue
             # A default limit is at most the maximum; a default request follows the default.
-            default = setdefault(limit, "default", {})
-            for name, value in (limit.get("max") or {}).items():
-                default.setdefault(name, value)
-            request = setdefault(limit, "defaultRequest", {})
-            for name, value in default.items():
-                request.setdefault(name, value)
-            for name, value in (limit.get("min") or {}).items():
-                request.setdefault(name, value)
+            default = (limit.get("max") or {}) | (limit.get("default") or {})
+            request = (limit.get("min") or {}) | default | (limit.get("defaultRequest") or {})
+            for field, amounts in (("default", default), ("defaultRequest", request)):
+                if amounts:
+                    limit[field] = amounts
+                else:
+                    limit.pop(field, None)
+
+    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
+        super().prepare_for_create(context, tree)
+        metadata = tree["metadata"]
+        if not metadata.get("name"):
+            metadata["name"] = str(uuid.uuid4())
+
+    def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
+        # Upstream looks at the object alone, but for what no object may change.
+        return self.validate_create(context, new) or self.check_metadata_change(new, old)
 
     def check(self, tree: Tree) -> list[FieldError]:
         errors: Errors = []
@@ -77,19 +91,23 @@ class LimitRangeKind(Standard):
                 if limit.get(field):
                     detail = "may not be specified when `type` is 'Pod'"
                     errors.append(forbidden_field(f"{path}.{field}", detail))
-            fields = ("max", "min", "maxLimitRequestRatio")
+            fields = ("max", "min", _RATIO)
         names: dict[str, None] = {}
         for field in fields:
+            if field == _RATIO:
+                self._storage(errors, limit, kind, path)
             for name in limit.get(field) or ():
                 check(errors, name, f"{path}.{field}[{name}]")
                 names[name] = None
+        for name in names:
+            self._compare(errors, limit, name, path)
+
+    def _storage(self, errors: Errors, limit: Tree, kind: str, path: str) -> None:
         if kind == "PersistentVolumeClaim" and not any(
             "storage" in (limit.get(f) or {}) for f in ("min", "max")
         ):
             detail = "either minimum or maximum storage value is required, but neither was provided"
             errors.append(required(f"{path}.limits", detail))
-        for name in names:
-            self._compare(errors, limit, name, path)
 
     def _compare(self, errors: Errors, limit: Tree, name: str, path: str) -> None:
         def value(field: str) -> Any:
@@ -98,7 +116,7 @@ class LimitRangeKind(Standard):
         def exceeds(a: Any, b: Any) -> bool:
             return a is not None and b is not None and quantities.amount(a) > quantities.amount(b)
 
-        low, high, ratio = value("min"), value("max"), value("maxLimitRequestRatio")
+        low, high, ratio = value("min"), value("max"), value(_RATIO)
         default, request = value("default"), value("defaultRequest")
         rules = (
             ("min", low, high, low, "min value {} is greater than max value {}"),
@@ -129,12 +147,15 @@ class LimitRangeKind(Standard):
         for field, a, b, shown, detail in rules:
             if exceeds(a, b):
                 errors.append(invalid(f"{path}.{field}[{name}]", shown, detail.format(a, b)))
-        if ratio is not None and quantities.amount(ratio) < quantities.NANO:
-            errors.append(
-                invalid(
-                    f"{path}.maxLimitRequestRatio[{name}]", ratio, f"ratio {ratio} is less than 1"
-                )
-            )
+        if ratio is not None:
+            here = f"{path}.{_RATIO}[{name}]"
+            if quantities.amount(ratio) < quantities.NANO:
+                errors.append(invalid(here, ratio, f"ratio {ratio} is less than 1"))
+            if low is not None and high is not None and quantities.amount(low):
+                most = quantities.amount(high) / quantities.amount(low)
+                if quantities.amount(ratio) / quantities.NANO > most:
+                    detail = f"ratio {ratio} is greater than max/min = {most:f}"
+                    errors.append(invalid(here, ratio, detail))
         if is_overcommit_allowed(name) or default is None or request is None:
             return
         if quantities.amount(default) != quantities.amount(request):
@@ -148,20 +169,26 @@ class LimitRangeKind(Standard):
             )
 
 
-_SCOPES = frozenset(
-    {
-        "Terminating",
-        "NotTerminating",
-        "BestEffort",
-        "NotBestEffort",
-        "PriorityClass",
-        "CrossNamespacePodAffinity",
-        "VolumeAttributesClass",
-    }
+_PODS = frozenset({"pods"})
+_COMPUTE = frozenset(
+    {"cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"}
 )
+_CLAIMS = frozenset({"persistentvolumeclaims", "requests.storage"})
+_SCOPES = {
+    "Terminating": _PODS | _COMPUTE,
+    "NotTerminating": _PODS | _COMPUTE,
+    "BestEffort": _PODS,
+    "NotBestEffort": _PODS | _COMPUTE,
+    "PriorityClass": _PODS | _COMPUTE,
+    "CrossNamespacePodAffinity": _PODS | _COMPUTE,
+    "VolumeAttributesClass": _CLAIMS,
+}
+_CONFLICTS = ({"BestEffort", "NotBestEffort"}, {"Terminating", "NotTerminating"})
+_INAPPLICABLE = "unsupported scope applied to resource"
 
 
 class ResourceQuotaKind(Standard):
+    change_last: ClassVar[bool] = True
     return_deleted_object: ClassVar[bool] = True
 
     def default(self, tree: Tree) -> None:
@@ -175,26 +202,35 @@ class ResourceQuotaKind(Standard):
     def check(self, tree: Tree) -> list[FieldError]:
         errors: Errors = []
         spec = tree.get("spec") or {}
-        _amounts(errors, spec.get("hard") or {}, "spec.hard")
-        scopes = spec.get("scopes") or []
+        hard = spec.get("hard") or {}
+        _amounts(errors, hard, "spec.hard")
+        scopes, path = spec.get("scopes") or [], "spec.scopes"
         for scope in scopes:
             if scope not in _SCOPES:
-                errors.append(invalid("spec.scopes", scopes, "unsupported scope"))
-        expressions = (spec.get("scopeSelector") or {}).get("matchExpressions") or []
+                errors.append(invalid(path, scopes, "unsupported scope"))
+            errors += [invalid(path, scopes, _INAPPLICABLE)] * _misfits(scope, hard)
+        errors += [invalid(path, scopes, "conflicting scopes")] * _conflicts(scopes)
+        selector, path = spec.get("scopeSelector") or {}, "spec.scopeSelector.matchExpressions"
+        expressions = selector.get("matchExpressions") or []
         for expression in expressions:
-            self._expression(errors, expression, "spec.scopeSelector.matchExpressions")
-        for listed in (set(scopes), {e.get("scopeName") for e in expressions}):
-            for pair in ({"BestEffort", "NotBestEffort"}, {"Terminating", "NotTerminating"}):
-                if pair <= listed:
-                    errors.append(invalid("spec.scopes", scopes, "conflicting scopes"))
+            self._expression(errors, expression, path, selector, hard)
+        named = [e.get("scopeName") for e in expressions]
+        shown = scopes or None
+        errors += [invalid(path, shown, "conflicting scopes")] * _conflicts(named)
         return errors
 
-    def _expression(self, errors: Errors, expression: Tree, path: str) -> None:
+    def _expression(
+        self, errors: Errors, expression: Tree, path: str, selector: Tree, hard: Tree
+    ) -> None:
         scope, operator = expression.get("scopeName") or "", expression.get("operator") or ""
         values = expression.get("values") or []
         if scope not in _SCOPES:
             errors.append(invalid(f"{path}.scopeName", scope, "unsupported scope"))
-        if scope in _SCOPES - {"PriorityClass", "VolumeAttributesClass"} and operator != "Exists":
+        elif misfits := _misfits(scope, hard):
+            shown = render(selector, type_node("core/v1", "ScopeSelector"), internal=True)
+            errors += [invalid(path, shown, _INAPPLICABLE)] * misfits
+        valued = ("PriorityClass", "VolumeAttributesClass")
+        if scope in _SCOPES and scope not in valued and operator != "Exists":
             detail = (
                 "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
                 "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
@@ -234,3 +270,13 @@ def _amounts(errors: Errors, amounts: Tree, path: str) -> None:
     for name, value in amounts.items():
         validate_quota_name(errors, name, f"{path}[{name}]")
         validate_amount(errors, name, value, f"{path}[{name}]")
+
+
+def _misfits(scope: str, hard: Tree) -> int:
+    """How many of the limited resources a scope says nothing about."""
+    apt = _SCOPES.get(scope)
+    return 0 if apt is None else sum(is_for_quotas(n) and n not in apt for n in hard)
+
+
+def _conflicts(scopes: list[str]) -> int:
+    return sum(pair <= set(scopes) for pair in _CONFLICTS)

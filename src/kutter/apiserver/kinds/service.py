@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 from kutter.api.errors import FieldError, internal, invalid, invalid_object
 from kutter.api.resources import Resource
-from kutter.apiserver.kinds.allocation import AllocationError
+from kutter.apiserver.kinds.allocation import TAKEN_PORT, AllocationError
+from kutter.apiserver.kinds.service_families import settle_families
 from kutter.apiserver.kinds.service_ranges import (
     Attempt,
     ServiceRanges,
@@ -28,6 +29,7 @@ from kutter.apiserver.validation.services import (
     is_externally_accessible,
     is_headless,
     needs_health_check,
+    service_warnings,
     validate_load_balancer_status,
     validate_service,
     validate_service_change,
@@ -37,7 +39,7 @@ from kutter.apiserver.validation.services import (
 class ServiceKind(Standard):
     allow_create_on_update: ClassVar[bool] = True
     return_deleted_object: ClassVar[bool] = True
-    name_check: ClassVar[text.Check] = text.dns_label_1035
+    name_check: ClassVar[text.Check] = text.dns_label
     field_labels: ClassVar[frozenset[str]] = frozenset({"spec.clusterIP", "spec.type"})
 
     def __init__(self, resource: Resource, ranges: ServiceRanges) -> None:
@@ -76,6 +78,8 @@ class ServiceKind(Standard):
         spec = spec_of(tree)
         if spec.get("clusterIP") and not spec.get("clusterIPs"):
             spec["clusterIPs"] = [spec["clusterIP"]]
+        if spec.get("type") == "ExternalName":
+            spec.pop("internalTrafficPolicy", None)
 
     def prepare_for_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
         super().prepare_for_update(context, new, old)
@@ -83,6 +87,22 @@ class ServiceKind(Standard):
         _follow_primary(after, before)
         _drop_by_type(after, before)
         _keep_allocated(after, before)
+        if after.get("type") == "ExternalName":
+            after.pop("internalTrafficPolicy", None)
+
+    def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
+        # Upstream allocates first: an error here is the only one told.
+        spec = spec_of(tree)
+        errors = settle_families(spec, None, self.ranges.families) or _taken_twice(spec)
+        return errors or super().validate_create(context, tree)
+
+    def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
+        spec = spec_of(new)
+        errors = settle_families(spec, old.get("spec") or {}, self.ranges.families)
+        return errors or super().validate_update(context, new, old)
+
+    def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
+        return service_warnings(new)
 
     def check(self, tree: Tree) -> list[FieldError]:
         return validate_service(tree)
@@ -119,7 +139,7 @@ class ServiceKind(Standard):
         self.ranges.follow(context.reader)
         attempt = Attempt(self.ranges, owner_of(tree), dry=context.dry_run)
         try:
-            if (errors := self._families(tree)) or (errors := await self._take(tree, attempt)):
+            if errors := await self._take(tree, attempt):
                 name = (tree.get("metadata") or {}).get("name") or ""
                 raise invalid_object("Service", name, errors)
         except BaseException as error:
@@ -144,59 +164,6 @@ class ServiceKind(Standard):
                 await self.ranges.store.remove(address, attempt.owner)
 
         return finish
-
-    def _families(self, tree: Tree) -> list[FieldError]:
-        """Settle ``ipFamilies`` and ``ipFamilyPolicy``."""
-        spec = spec_of(tree)
-        if spec.get("type") == "ExternalName":
-            return []
-        errors: list[FieldError] = []
-        known = self.ranges.families
-        families: list[str] = list(spec.get("ipFamilies") or ())
-        for i, address in enumerate(spec.get("clusterIPs") or ()):
-            if address == "None":
-                continue
-            family = "IPv6" if ":" in address else "IPv4"
-            if family not in known:
-                errors.append(
-                    invalid(
-                        f"spec.clusterIPs[{i}]",
-                        spec["clusterIPs"],
-                        f"may not use {family} on a cluster which is not configured for it",
-                    )
-                )
-            elif i >= len(families):
-                families.append(family)
-        policy = spec.get("ipFamilyPolicy")
-        if policy is None and (len(spec.get("clusterIPs") or ()) == 2 or len(families) == 2):
-            policy = "RequireDualStack"
-        if is_headless(spec) and not spec.get("selector"):
-            # Nobody here allocates for it: it may hold what its writer likes.
-            policy = policy or "RequireDualStack"
-            families = families or known[:1]
-            if policy != "SingleStack" and len(families) == 1:
-                families.append("IPv4" if families[0] == "IPv6" else "IPv6")
-        else:
-            for i, family in enumerate(families):
-                if family not in known:
-                    errors.append(
-                        invalid(f"spec.ipFamilies[{i}]", family, "not configured on this cluster")
-                    )
-            if policy == "RequireDualStack" and len(known) < 2:
-                errors.append(
-                    invalid(
-                        "spec.ipFamilyPolicy",
-                        policy,
-                        "this cluster is not configured for dual-stack services",
-                    )
-                )
-            policy = policy or "SingleStack"
-            families = families or known[:1]
-            if policy != "SingleStack" and len(families) == 1 and len(known) == 2:
-                families.append(known[1] if families[0] == known[0] else known[0])
-        if not errors:
-            spec["ipFamilies"], spec["ipFamilyPolicy"] = families, policy
-        return errors
 
     async def _take(self, tree: Tree, attempt: Attempt) -> list[FieldError]:
         spec = tree["spec"]
@@ -245,6 +212,21 @@ class ServiceKind(Standard):
 
 async def _keep_nothing(stored: bool | None) -> None:
     """The end of a dry run."""
+
+
+def _taken_twice(spec: Tree) -> list[FieldError]:
+    """A node port that several ports want: the second does not get it."""
+    if spec.get("type") not in ("NodePort", "LoadBalancer"):
+        return []
+    taken: dict[int, int] = {}
+    for i, port in enumerate(spec.get("ports") or ()):
+        wanted, number = port.get("nodePort"), port.get("port") or 0
+        if not wanted or taken.get(number) == wanted:
+            continue
+        if wanted in taken.values():
+            return [invalid(f"spec.ports[{i}].nodePort", wanted, TAKEN_PORT)]
+        taken.setdefault(number, wanted)
+    return []
 
 
 def _allocates_node_ports(spec: Tree) -> bool:

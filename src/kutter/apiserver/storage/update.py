@@ -258,7 +258,9 @@ class Update(Creation):
         metadata["resourceVersion"] = str(entry.revision)
         metadata.setdefault("uid", old.get("uid"))
         self._place(metadata, entry.namespace)
-        for field in ("creationTimestamp", "deletionTimestamp", "generation"):
+        if not metadata.get("deletionTimestamp") and "deletionTimestamp" in old:
+            metadata["deletionTimestamp"] = old["deletionTimestamp"]
+        for field in ("creationTimestamp", "generation"):
             if field in old:
                 metadata[field] = old[field]
             else:

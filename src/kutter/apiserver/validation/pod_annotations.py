@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from kutter.api import gojson
 from kutter.api.errors import FieldError, forbidden_field, invalid
 from kutter.apiserver.validation.paths import local_descending_path
 from kutter.apiserver.validation.pod_scheduling import validate_tolerations
@@ -55,17 +56,12 @@ def _tolerations(errors: Errors, written: str, path: str) -> None:
     try:
         found = orjson.loads(written)
     except orjson.JSONDecodeError:
-        start = written.strip()[:1]
-        detail = f"invalid character '{start}' looking for beginning of value"
-        errors.append(invalid(path, TOLERATIONS, detail))
+        errors.append(invalid(path, TOLERATIONS, gojson.syntax_error(written.encode())))
         return
     if isinstance(found, list) and all(isinstance(t, dict) for t in found):
         validate_tolerations(errors, found, f"{path}.{TOLERATIONS}")
     else:
-        kind = {dict: "object", list: "array", str: "string", bool: "bool"}.get(
-            type(found), "number"
-        )
-        detail = f"json: cannot unmarshal {kind} into Go value of type []core.Toleration"
+        detail = gojson.type_error(found, "[]core.Toleration")
         errors.append(invalid(path, TOLERATIONS, detail))
 
 

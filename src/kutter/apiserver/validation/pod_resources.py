@@ -113,11 +113,13 @@ def _validate_pod_level_name(errors: Errors, name: str, path: str) -> None:
         errors.append(not_supported(path, name, ["cpu", "hugepages-", "memory"]))
 
 
+def is_for_quotas(name: str) -> bool:
+    return name in _QUOTA or is_huge_page(name) or name.startswith("requests.hugepages-")
+
+
 def validate_quota_name(errors: Errors, name: str, path: str) -> None:
     validate_name(errors, name, path)
-    if "/" not in name and not (
-        name in _QUOTA or is_huge_page(name) or name.startswith("requests.hugepages-")
-    ):
+    if "/" not in name and not is_for_quotas(name):
         errors.append(invalid(path, name, "must be a standard resource for quota"))
 
 

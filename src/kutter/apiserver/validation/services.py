@@ -12,6 +12,8 @@ from kutter.api.errors import (
     not_supported,
     required,
 )
+from kutter.api.schema.loader import type_node
+from kutter.api.schema.wire import render
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.metadata import checked, validate_labels
 from kutter.apiserver.validation.pod_containers import validate_protocol
@@ -24,6 +26,8 @@ TYPES = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]
 _POLICIES = ["Cluster", "Local"]
 _FAMILY_POLICIES = ["PreferDualStack", "RequireDualStack", "SingleStack"]
 _DISTRIBUTIONS = ["PreferClose", "PreferSameZone", "PreferSameNode"]
+_TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
+_TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
 _SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _LB_ONLY = "may only be used when `type` is 'LoadBalancer'"
 _ONE_PER_FAMILY = "may specify no more than one IP for each IP family"
@@ -47,6 +51,7 @@ def needs_health_check(spec: Tree) -> bool:
 def validate_service(tree: Tree) -> list[FieldError]:
     errors: Errors = []
     spec = tree.get("spec") or {}
+    _topology(errors, tree)
     kind, ports = spec.get("type") or "", spec.get("ports") or []
     headless = is_headless(spec)
     if not ports and not headless and kind != "ExternalName":
@@ -57,17 +62,18 @@ def validate_service(tree: Tree) -> list[FieldError]:
         )
     if kind == "ExternalName":
         _external_name(errors, spec)
-    _ports(errors, ports, kind)
+    _ports(errors, ports)
     if spec.get("selector"):
         errors += validate_labels(spec["selector"], "spec.selector")
     _affinity(errors, spec)
     if kind != "ExternalName":
-        _addresses(errors, spec)
+        validate_addresses(errors, spec)
     for i, address in enumerate(spec.get("externalIPs") or ()):
         path = f"spec.externalIPs[{i}]"
         errors += checked(path, address, text.ip) or checked(path, address, text.non_special_ip)
     if kind not in TYPES:
         errors.append(not_supported("spec.type", kind, TYPES) if kind else required("spec.type"))
+    _collisions(errors, ports, kind)
     _source_ranges(errors, tree, spec, kind)
     _load_balancer(errors, spec, kind)
     _traffic(errors, spec, kind)
@@ -87,10 +93,8 @@ def _external_name(errors: Errors, spec: Tree) -> None:
         errors.append(required("spec.externalName"))
 
 
-def _ports(errors: Errors, ports: list[Tree], kind: str) -> None:
+def _ports(errors: Errors, ports: list[Tree]) -> None:
     names: set[str] = set()
-    node_ports: set[tuple[str, int]] = set()
-    numbers: set[tuple[str, int]] = set()
     for i, port in enumerate(ports):
         path, name = f"spec.ports[{i}]", port.get("name") or ""
         if not name:
@@ -107,17 +111,34 @@ def _ports(errors: Errors, ports: list[Tree], kind: str) -> None:
         validate_port(errors, port.get("targetPort"), f"{path}.targetPort")
         if port.get("appProtocol") is not None:
             errors += checked(f"{path}.appProtocol", port["appProtocol"], text.qualified_name)
-        node_port = port.get("nodePort") or 0
-        if node_port and kind == "ClusterIP":
-            errors.append(
-                forbidden_field(f"{path}.nodePort", "may not be used when `type` is 'ClusterIP'")
-            )
-        if node_port and (protocol, node_port) in node_ports:
-            errors.append(duplicate(f"{path}.nodePort", node_port))
-        node_ports.add((protocol, node_port))
-        if (protocol, number) in numbers:
-            errors.append(duplicate(path, {"protocol": protocol, "port": number}))
-        numbers.add((protocol, number))
+
+
+def _collisions(errors: Errors, ports: list[Tree], kind: str) -> None:
+    node_ports = [(p.get("protocol") or "", p.get("nodePort") or 0) for p in ports]
+    if kind == "ClusterIP":
+        detail = "may not be used when `type` is 'ClusterIP'"
+        errors += [
+            forbidden_field(f"spec.ports[{i}].nodePort", detail)
+            for i, (_, node_port) in enumerate(node_ports)
+            if node_port
+        ]
+    for i, (protocol, node_port) in enumerate(node_ports):
+        if node_port and (protocol, node_port) in node_ports[:i]:
+            errors.append(duplicate(f"spec.ports[{i}].nodePort", node_port))
+    numbers = [(p.get("protocol") or "", p.get("port") or 0) for p in ports]
+    for i, (protocol, number) in enumerate(numbers):
+        if (protocol, number) in numbers[:i]:
+            key = {"protocol": protocol, "port": number}
+            shown = render(key, type_node("core/v1", "ServicePort"), internal=True)
+            errors.append(duplicate(f"spec.ports[{i}]", shown))
+
+
+def _topology(errors: Errors, tree: Tree) -> None:
+    annotations = (tree.get("metadata") or {}).get("annotations") or {}
+    hints, mode = annotations.get(_TOPOLOGY_HINTS), annotations.get(_TOPOLOGY_MODE)
+    if hints is not None and mode is not None and hints != mode:
+        detail = f"must match annotations[{_TOPOLOGY_HINTS}] when both are specified"
+        errors.append(invalid(f"metadata.annotations[{_TOPOLOGY_MODE}]", mode, detail))
 
 
 def _affinity(errors: Errors, spec: Tree) -> None:
@@ -148,7 +169,7 @@ def _affinity(errors: Errors, spec: Tree) -> None:
         errors.append(forbidden_field(path, "must not be set when session affinity is None"))
 
 
-def _addresses(errors: Errors, spec: Tree) -> None:
+def validate_addresses(errors: Errors, spec: Tree) -> None:
     address, listed = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
     path = "spec.clusterIPs"
     if address:
@@ -214,18 +235,22 @@ def _source_ranges(errors: Errors, tree: Tree, spec: Tree, kind: str) -> None:
 
 
 def _load_balancer(errors: Errors, spec: Tree, kind: str) -> None:
-    allocate = spec.get("allocateLoadBalancerNodePorts")
-    if kind == "LoadBalancer":
-        if allocate is None:
-            errors.append(required("allocateLoadBalancerNodePorts"))
-        if spec.get("loadBalancerClass") is not None:
-            errors += checked(
-                "spec.loadBalancerClass", spec["loadBalancerClass"], text.qualified_name
-            )
+    allocate, field = spec.get("allocateLoadBalancerNodePorts"), "allocateLoadBalancerNodePorts"
+    if kind == "LoadBalancer" and allocate is None:
+        errors.append(required(field))
+    elif kind != "LoadBalancer" and allocate is not None:
+        errors.append(forbidden_field(f"spec.{field}", _LB_ONLY))
+    _balancer_class(errors, spec, kind)
+
+
+def _balancer_class(errors: Errors, spec: Tree, kind: str) -> None:
+    path, found = "spec.loadBalancerClass", spec.get("loadBalancerClass")
+    if found is None:
         return
-    for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
-        if spec.get(field) is not None:
-            errors.append(forbidden_field(f"spec.{field}", _LB_ONLY))
+    if kind == "LoadBalancer":
+        errors += checked(path, found, text.qualified_name)
+    else:
+        errors.append(forbidden_field(path, _LB_ONLY))
 
 
 def _traffic(errors: Errors, spec: Tree, kind: str) -> None:
@@ -259,9 +284,49 @@ def _traffic(errors: Errors, spec: Tree, kind: str) -> None:
         errors.append(not_supported(path, internal, _POLICIES))
     distribution = spec.get("trafficDistribution")
     if distribution is not None and distribution not in _DISTRIBUTIONS:
-        errors.append(
-            not_supported("spec.trafficDistribution", distribution, sorted(_DISTRIBUTIONS))
+        errors.append(not_supported("spec.trafficDistribution", distribution, _DISTRIBUTIONS))
+
+
+def service_warnings(tree: Tree) -> list[str]:
+    """What is deprecated or has no effect."""
+    found: list[str] = []
+    spec = tree.get("spec") or {}
+    if _TOPOLOGY_HINTS in ((tree.get("metadata") or {}).get("annotations") or {}):
+        found.append(
+            f"annotation {_TOPOLOGY_HINTS} is deprecated, please use {_TOPOLOGY_MODE} instead"
         )
+    kind, headless = spec.get("type"), spec.get("clusterIP") == "None"
+    headless = headless and kind == "ClusterIP"
+    external, balancer = spec.get("externalIPs") or [], spec.get("loadBalancerIP") or ""
+    if spec.get("clusterIP") not in (None, "", "None"):
+        for i, address in enumerate(spec.get("clusterIPs") or ()):
+            found += text.ip_warnings(address, f"spec.clusterIPs[{i}]")
+    if headless:
+        ignored = {
+            "loadBalancerIP": bool(balancer),
+            "externalIPs": bool(external),
+            "SessionAffinity": spec.get("sessionAffinity") != "None",
+        }
+        found += [
+            f"spec.{f} is ignored for headless services" for f, set_ in ignored.items() if set_
+        ]
+    for i, address in enumerate(external):
+        found += text.ip_warnings(address, f"spec.externalIPs[{i}]")
+    if external and not headless and kind != "ExternalName":
+        found.append(
+            "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
+        )
+    if balancer:
+        found += text.ip_warnings(balancer, "spec.loadBalancerIP")
+    for i, value in enumerate(spec.get("loadBalancerSourceRanges") or ()):
+        found += text.cidr_warnings(value, f"spec.loadBalancerSourceRanges[{i}]")
+    if kind == "ExternalName" and external:
+        found.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
+    if kind != "ExternalName" and spec.get("externalName"):
+        found.append('spec.externalName is ignored when spec.type is not "ExternalName"')
+    if spec.get("trafficDistribution") == "PreferClose":
+        found.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
+    return found
 
 
 def validate_service_change(new: Tree, old: Tree) -> list[FieldError]:
@@ -277,6 +342,7 @@ def validate_service_change(new: Tree, old: Tree) -> list[FieldError]:
         cls = after.get("loadBalancerClass")
         if cls != before.get("loadBalancerClass"):
             errors.append(invalid("spec.loadBalancerClass", cls, "may not change once set"))
+    _balancer_class(errors, after, after.get("type") or "")
     checks = needs_health_check(after) and needs_health_check(before)
     port, held = after.get("healthCheckNodePort") or 0, before.get("healthCheckNodePort") or 0
     if checks and port != held:

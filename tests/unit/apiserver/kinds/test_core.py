@@ -159,7 +159,7 @@ def test_refused(plural: str, tree: dict[str, Any], path: str) -> None:
 
 def test_oversize_config_map() -> None:
     errors = errors_of("configmaps", of("configmaps", data={"a": "x" * (1 << 20), "b": "y"}))
-    assert errors == [": Too long: may not be more than 1048576 bytes"]
+    assert errors == ["[]: Too long: may not be more than 1048576 bytes"]
 
 
 def _changed(plural: str, change: dict[str, Any], start: dict[str, Any] | None = None) -> list[str]:

@@ -141,6 +141,7 @@ async def test_dry_run_takes_nothing() -> None:
     look = context(cluster.reader, dry_run=True)
     cluster.kind.default(tree)
     cluster.kind.prepare_for_create(look, tree)
+    assert not cluster.kind.validate_create(look, tree)
     finish = await cluster.kind.begin_create(look, tree)
     assert tree["spec"]["clusterIP"]
     assert finish is not None
@@ -232,7 +233,10 @@ REFUSED = [
     ),
     (
         service(ports=[{"port": 1, "name": "a"}, {"port": 1, "name": "b"}]),
-        'spec.ports[1]: Duplicate value: {"protocol":"TCP","port":1}',
+        (
+            'spec.ports[1]: Duplicate value: {"Name":"","Protocol":"TCP","AppProtocol":null,'
+            '"Port":1,"TargetPort":0,"NodePort":0}'
+        ),
     ),
     (
         service(ports=[{"port": 1, "nodePort": 30001}]),
@@ -272,12 +276,12 @@ REFUSED = [
         ),
     ),
     (
-        service("1web"),
+        service("web-"),
         (
-            'metadata.name: Invalid value: "1web": a DNS-1035 label must consist of lower case '
-            "alphanumeric characters or '-', start with an alphabetic character, and end with an "
-            "alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
-            "'[a-z]([-a-z0-9]*[a-z0-9])?')"
+            'metadata.name: Invalid value: "web-": a lowercase RFC 1123 label must consist of lower '
+            "case alphanumeric characters or '-', and must start and end with an alphanumeric "
+            "character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+            "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
         ),
     ),
 ]
