@@ -98,6 +98,7 @@ class PodGarbageCollector:
             return
         condition = {
             "type": "DisruptionTarget",
+            "observedGeneration": pod.metadata.generation,
             "status": "True",
             "reason": "DeletionByPodGC",
             "message": "PodGC: node no longer exists",

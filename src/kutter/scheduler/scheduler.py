@@ -218,19 +218,22 @@ class Scheduler:
             message = choice.message
             self._recorder.event(info.pod, "Warning", "FailedScheduling", message)
             known = next((c for c in info.pod.status.conditions if c.type == "PodScheduled"), None)
-            if known is not None and (known.status, known.reason, known.message) == (
-                "False",
-                "Unschedulable",
-                message,
+            meta = info.pod.metadata
+            told = ("False", "Unschedulable", message, meta.generation)
+            if known is not None and told == (
+                known.status,
+                known.reason,
+                known.message,
+                known.observed_generation,
             ):
                 return
-            meta = info.pod.metadata
             now = render_time(self._clock.now())
             since = (
                 known.last_transition_time if known is not None and known.status == "False" else ""
             )
             condition = {
                 "type": "PodScheduled",
+                "observedGeneration": meta.generation,
                 "status": "False",
                 "reason": "Unschedulable",
                 "message": message,

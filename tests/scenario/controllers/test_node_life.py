@@ -101,7 +101,8 @@ def test_a_silent_node_loses_its_pods_and_may_come_back(cluster, api, core, cloc
         lambda: (p := core.read_namespaced_pod("p", "default")).metadata.deletion_timestamp and p
     )
     assert any(
-        c.type == "DisruptionTarget" and c.reason == "DeletionByTaintManager"
+        (c.type, c.reason, c.observed_generation)
+        == ("DisruptionTarget", "DeletionByTaintManager", 1)
         for c in going.status.conditions
     )
 

@@ -73,8 +73,9 @@ def test_pods_of_a_node_that_is_gone_fail_and_go(rest, clock):
         return tree if tree["status"]["phase"] == "Failed" else None
 
     lost = condition(wait_until(failed), "DisruptionTarget")
-    assert (lost["status"], lost["reason"], lost["message"]) == (
+    assert (lost["status"], lost["observedGeneration"], lost["reason"], lost["message"]) == (
         "True",
+        1,
         "DeletionByPodGC",
         "PodGC: node no longer exists",
     )

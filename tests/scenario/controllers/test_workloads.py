@@ -288,8 +288,8 @@ def test_a_replication_controller_and_a_pod_that_fits_nowhere(core):
 
     assert wait_until(told) == "0/2 nodes are available: 2 Insufficient cpu."
     conditions = core.read_namespaced_pod("big", "default").status.conditions
-    assert [(c.type, c.status, c.reason) for c in conditions] == [
-        ("PodScheduled", "False", "Unschedulable")
+    assert [(c.type, c.status, c.reason, c.observed_generation) for c in conditions] == [
+        ("PodScheduled", "False", "Unschedulable", 1)
     ]
 
 

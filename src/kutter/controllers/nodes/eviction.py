@@ -102,6 +102,7 @@ class TaintEvictionController:
         )
         condition = {
             "type": "DisruptionTarget",
+            "observedGeneration": pod.metadata.generation,
             "status": "True",
             "reason": "DeletionByTaintManager",
             "message": "Taint manager: deleting due to NoExecute taint",
