@@ -268,7 +268,7 @@ async def call(target: Target, method: str, path: str, body: Any = None) -> tupl
     await protocol.finished
     protocol.transport.abort()
     text = b"".join(chunks)
-    tree = json.loads(text) if text[:1] in (b"{", b"[") else {"text": text.decode()}
+    tree = json.loads(text) if text[:1] == b"{" else {"text": text.decode()}
     return protocol.answered.result(), tree
 
 

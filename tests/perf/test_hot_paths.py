@@ -125,7 +125,7 @@ async def test_known_headers_are_not_parsed_again(
     ]
     assert len(wire.written) == 2
     assert len(parsed) == 1
-    assert second.python <= 75
+    assert second.python <= 64
     assert second.python < first.python
 
 

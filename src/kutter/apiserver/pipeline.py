@@ -9,7 +9,9 @@ audit id and nothing of the inside; every answer carries ``Audit-Id`` and ``Cach
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from kutter.api.catalog import is_builtin_group
 from kutter.api.durations import DurationError, parse
@@ -29,7 +31,7 @@ from kutter.apiserver.answers import error_answer, status_for
 from kutter.apiserver.audit.auditor import credentials_of
 from kutter.apiserver.audit.record import Record
 from kutter.apiserver.authn.identity import User
-from kutter.apiserver.authn.impersonation import impersonate
+from kutter.apiserver.authn.impersonation import impersonate, impersonates
 from kutter.apiserver.authz.messages import refusal
 from kutter.apiserver.context import Call
 from kutter.apiserver.fairness.fairness import Flow
@@ -59,7 +61,7 @@ _NO_CACHE = ("Cache-Control", "no-cache, private")
 _log = get_logger("apiserver")
 
 
-class Passage(NamedTuple):
+class Passage(msgspec.Struct):
     """A request whose caller is known. ``record`` is None when nobody audits it."""
 
     request: Request
@@ -96,7 +98,7 @@ class Pipeline:
             assert isinstance(user, User)
             if auditor is not None:
                 record = auditor.begin(request, info, user, audit_id)
-            if request.local_user is None:
+            if request.local_user is None and impersonates(request):
                 caller = user
                 user = await impersonate(request, caller, server.authorizer)
                 if record is not None and user is not caller:
@@ -168,7 +170,7 @@ class Pipeline:
 
     async def _pass(self, passage: Passage, waited_s: float = 0.0) -> Response:
         """Authorize and serve a request that has its seat."""
-        request, info, user, query, audit_id, warnings, record = passage
+        info, user, record = passage.info, passage.user, passage.record
         server = self._server
         attributes = Attributes(
             user=user,
@@ -194,9 +196,11 @@ class Pipeline:
             remote = server.aggregator.remote_of(info)
             if remote is not None:
                 limit_s = server.request_timeout_s - waited_s
-                return await remote.forward(request, user, audit_id, timeout_s=limit_s)
+                return await remote.forward(
+                    passage.request, user, passage.audit_id, timeout_s=limit_s
+                )
         if not info.is_resource:
-            return await server.answer_path(request, info)
+            return await server.answer_path(passage.request, info)
         resource = server.catalog.find(info.group, info.version, info.resource)
         if resource is None:
             raise _no_resource(info)
@@ -204,18 +208,21 @@ class Pipeline:
         served = server.served_for(resource)
         call = Call(
             server=server,
-            request=request,
+            request=passage.request,
             info=info,
             user=user,
             now=server.clock.now(),
-            query=query,
+            query=passage.query,
             served=served,
-            audit_id=audit_id,
-            warnings=warnings,
+            audit_id=passage.audit_id,
+            warnings=passage.warnings,
             record=record,
         )
         if served.deprecation:
-            warnings.append(served.deprecation)
+            passage.warnings.append(served.deprecation)
+        # Reads of one object wait for nothing, so they are done before they could be late.
+        if info.verb == "get" and not info.subresource and "timeout" not in call.query:
+            return await route(call)
         return await self._limit(call, waited_s)
 
     async def _limit(self, call: Call, waited_s: float) -> Response:
@@ -226,9 +233,6 @@ class Pipeline:
         limit_s = self._server.request_timeout_s
         if "timeout" in call.query:
             limit_s = requested_timeout(call.query["timeout"], limit_s)
-        # Reads of one object wait for nothing, so they are done before they could be late.
-        elif info.verb == "get" and not info.subresource:
-            return await route(call)
         try:
             if waited_s or "timeout" in call.query:
                 async with asyncio.timeout(limit_s - waited_s):

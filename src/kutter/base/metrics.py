@@ -41,6 +41,10 @@ class Counter(_Metric):
         self._values: dict[tuple[str, ...], float] = {}
 
     def inc(self, *values: str, by: float = 1.0) -> None:
+        self.inc_series(values, by)
+
+    def inc_series(self, values: tuple[str, ...], by: float = 1.0) -> None:
+        """As :meth:`inc`, for who keeps the labels of a series together."""
         self._values[values] = self._values.get(values, 0.0) + by
 
     def value(self, *values: str) -> float:
@@ -92,6 +96,10 @@ class Histogram(_Metric):
         self._sums: dict[tuple[str, ...], float] = {}
 
     def observe(self, value: float, *values: str) -> None:
+        self.observe_series(value, values)
+
+    def observe_series(self, value: float, values: tuple[str, ...]) -> None:
+        """As :meth:`observe`, for who keeps the labels of a series together."""
         counts = self._counts.get(values)
         if counts is None:
             counts = self._counts[values] = [0] * (len(self._bounds) + 1)

@@ -12,7 +12,7 @@ import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from kutter.base.backoff import Backoff
 from kutter.base.clock import SYSTEM_CLOCK, Clock
@@ -70,14 +70,13 @@ class Scope:
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
         stand_in = _StandIn()
-        current = cast("asyncio.Task[None]", stand_in)
-        asyncio._enter_task(loop, current)
+        _enter_task(loop, stand_in)
         try:
             awaited = context.run(work.send, None)
         except StopIteration:
             return None
         finally:
-            asyncio._leave_task(loop, current)
+            _leave_task(loop, stand_in)
         rest = _Rest(work, awaited)
         task = loop.create_task(rest, name=f"{self.name}/{name}", context=context)
         stand_in.become(task)
@@ -108,6 +107,11 @@ class Scope:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=10)
+
+
+# asyncio lets third parties be tasks; its types do not say so.
+_enter_task: Callable[[Any, Any], None] = asyncio._enter_task
+_leave_task: Callable[[Any, Any], None] = asyncio._leave_task
 
 
 class _StandIn:

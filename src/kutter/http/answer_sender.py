@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from kutter.base.log import get_logger
@@ -30,12 +31,13 @@ _LINGER_S = 1.0
 class AnswerSender:
     """Sends one answer at a time; the connection tells it what the transport says."""
 
-    __slots__ = ("_drain", "_server", "_transport", "ending", "eof", "lost", "streaming")
+    __slots__ = ("_server", "_transport", "drain", "ending", "eof", "lost", "streaming")
 
     def __init__(self, server: HttpServer, transport: asyncio.Transport) -> None:
         self._server = server
         self._transport = transport
-        self._drain: asyncio.Future[None] | None = None
+        #: Set while the client does not read as fast as it is sent to: done when it has caught up.
+        self.drain: asyncio.Future[None] | None = None
         #: A stream is being sent, or an upgraded connection runs.
         self.streaming = False
         #: The server closes; the client sends no more; the transport is gone.
@@ -45,23 +47,18 @@ class AnswerSender:
 
     # -- back-pressure --------------------------------------------------------------------
 
-    @property
-    def behind(self) -> bool:
-        """The client does not read as fast as it is sent to."""
-        return self._drain is not None
-
     def pause_writing(self) -> None:
-        if self._drain is None:
-            self._drain = self._server.loop.create_future()
+        if self.drain is None:
+            self.drain = self._server.loop.create_future()
 
     def resume_writing(self) -> None:
-        drain, self._drain = self._drain, None
+        drain, self.drain = self.drain, None
         if drain is not None and not drain.done():
             drain.set_result(None)
 
     async def wait_drained(self) -> None:
         """Wait for a slow client, at most ``stall_timeout_s``. Raises ConnectionError."""
-        drain = self._drain
+        drain = self.drain
         if drain is None:
             return
         try:
@@ -81,12 +78,15 @@ class AnswerSender:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
                 while not (self.lost or self.eof):
-                    self._drain = self._server.loop.create_future()
-                    await self._drain
+                    self.drain = self._server.loop.create_future()
+                    await self.drain
 
     # -- answers --------------------------------------------------------------------------
 
-    async def send_body(self, item: Pending, response: Response, keep_alive: bool) -> None:
+    def send_body(
+        self, item: Pending, response: Response, keep_alive: bool
+    ) -> Awaitable[None] | None:
+        """Send an answer at once. A large body is left to what this answers: await it."""
         status, body = response.status, response.body
         framing = "" if status in BODILESS else f"Content-Length: {len(body)}\r\n"
         head_only = item.request.method == "HEAD"
@@ -105,7 +105,8 @@ class AnswerSender:
             self._transport.write(head + body)
         else:
             self._transport.write(head)
-            await self._send_large(body)
+            return self._send_large(body)
+        return None
 
     async def _send_large(self, body: bytes) -> None:
         """Piece by piece, as fast as the client reads: TLS and the transport copy what they are
@@ -115,7 +116,7 @@ class AnswerSender:
         transport = self._transport
         for start in range(0, len(body), _PIECE_BYTES):
             transport.write(view[start : start + _PIECE_BYTES])
-            if self._drain is not None:
+            if self.drain is not None:
                 await self.wait_drained()
 
     def _push(self, data: bytes | None) -> bool:
@@ -123,10 +124,10 @@ class AnswerSender:
         behind, it has been waited for long enough.
         """
         if data is None:
-            if self._drain is not None:
+            if self.drain is not None:
                 self._transport.abort()
             return False
-        if self._drain is not None or self.lost or self.eof or not data:
+        if self.drain is not None or self.lost or self.eof or not data:
             return False
         self._transport.write(_chunk_of(data))
         return True
@@ -198,7 +199,7 @@ class AnswerSender:
                     if left < 0:
                         break
                 transport.write(data)
-                if self._drain is not None:
+                if self.drain is not None:
                     await self.wait_drained()
         finally:
             if attach is not None:
@@ -216,7 +217,7 @@ class AnswerSender:
         self._transport.write(
             render_response_head(101, response.headers, "Connection: Upgrade\r\n", date)
         )
-        if self._drain is not None:
+        if self.drain is not None:
             await self.wait_drained()
         stream = TransportStream(early)
         stream.adopt(self._transport)

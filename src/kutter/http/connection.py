@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from kutter.base.log import get_logger
 from kutter.http.answer_sender import AnswerSender, close_stream
 from kutter.http.messages import Response
-from kutter.http.request_reader import PIPELINE_LIMIT, Pending, RequestReader, plain_error
+from kutter.http.request_reader import PIPELINE_LIMIT, RequestReader, plain_error
 from kutter.http.stream import detect_dead_peer
 from kutter.http.tls import read_peer
 
@@ -124,16 +124,16 @@ class ServerConnection(asyncio.Protocol):
 
     def head_complete(self) -> None:
         if not self._busy and not self._reader.pending:
-            self._send_continue()
+            if self._reader.continue_wanted:
+                self._send_continue()
             self._deadline = self._server.loop.time() + self._server.limits.body_timeout_s
 
     def pause_reading(self) -> None:
         self._transport.pause_reading()
 
     def _send_continue(self) -> None:
-        if self._reader.continue_wanted:
-            self._reader.continue_wanted = False
-            self._transport.write(_CONTINUE)
+        self._reader.continue_wanted = False
+        self._transport.write(_CONTINUE)
 
     # -- answering ------------------------------------------------------------------------
 
@@ -168,7 +168,8 @@ class ServerConnection(asyncio.Protocol):
                 self._reader.discarding = True
                 self._transport.close()
             else:
-                self._send_continue()
+                if self._reader.continue_wanted:
+                    self._send_continue()
                 self._deadline = self._server.loop.time() + self._wait_s()
 
     def _wait_s(self) -> float:
@@ -179,11 +180,22 @@ class ServerConnection(asyncio.Protocol):
 
     async def _answer_pending(self) -> bool:
         """Answers whether the connection is to be closed."""
-        reader, sender = self._reader, self._sender
+        reader, sender, server = self._reader, self._sender, self._server
         pending = reader.pending
         while pending:
             item = pending.popleft()
-            response = item.refused or await self._handle(item)
+            response = item.refused
+            if response is None:
+                request = item.request
+                self._method = request.method
+                try:
+                    response = await server.handler(request)
+                except Exception as error:
+                    _log.error(
+                        "handler failed", method=request.method, path=request.path, exc_info=error
+                    )
+                    response = server.render_error(500, "internal error")
+                self._method = ""
             if sender.lost:
                 await close_stream(response)
                 return True
@@ -197,8 +209,10 @@ class ServerConnection(asyncio.Protocol):
             if response.stream is not None:
                 keep_alive = await sender.send_stream(item, response, keep_alive)
             else:
-                await sender.send_body(item, response, keep_alive)
-            if sender.behind:
+                rest = sender.send_body(item, response, keep_alive)
+                if rest is not None:
+                    await rest
+            if sender.drain is not None:
                 await sender.wait_drained()
             if not keep_alive:
                 if item.refused is not None and not sender.eof:
@@ -210,17 +224,6 @@ class ServerConnection(asyncio.Protocol):
             elif len(pending) == PIPELINE_LIMIT // 2:
                 self._transport.resume_reading()
         return False
-
-    async def _handle(self, item: Pending) -> Response:
-        request = item.request
-        self._method = request.method
-        try:
-            return await self._server.handler(request)
-        except Exception as error:
-            _log.error("handler failed", method=request.method, path=request.path, exc_info=error)
-            return self._server.render_error(500, "internal error")
-        finally:
-            self._method = ""
 
     async def _hand_over(self, response: Response) -> None:
         assert self._reader.tail is not None

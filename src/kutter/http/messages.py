@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -60,6 +60,9 @@ class Request(msgspec.Struct):
     # kutter.apiserver.authn.identity.User.
     local_user: object | None = None
     refused_certificate: str = ""
+    # Set while the connection sends one header block again and again: what readers of headers made
+    # of them, by reader. It lives as long as the block is sent; None: nothing is to be remembered.
+    remembered: dict[object, Any] | None = None
     _query: list[tuple[str, str]] | None = None
 
     @property

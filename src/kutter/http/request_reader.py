@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
+import msgspec
 
 from kutter.base.log import get_logger
 from kutter.http.messages import PeerCertificate, Request, Response, parse_target
@@ -50,8 +50,7 @@ class _Refused(Exception):
         self.message = message
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(msgspec.Struct):
     """A parsed request, or the answer to something that is none."""
 
     request: Request
@@ -68,7 +67,7 @@ class _Known:
     ends in the very bytes that were parsed before needs no parser.
     """
 
-    __slots__ = ("block", "header_list", "headers")
+    __slots__ = ("block", "header_list", "headers", "remembered")
 
     def __init__(
         self, block: bytes, headers: dict[str, str], header_list: list[tuple[str, str]]
@@ -76,6 +75,7 @@ class _Known:
         self.block = block
         self.headers = headers
         self.header_list = header_list
+        self.remembered: dict[object, Any] = {}
 
 
 class Source(Protocol):
@@ -203,6 +203,7 @@ class RequestReader:
             known.header_list,
             None,
             self.refused_certificate,
+            known.remembered,
         )
         self.pending.append(Pending(request))
         return True

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kutter.api.errors import unauthorized
 from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
@@ -62,6 +62,16 @@ class Anonymous:
         return self.enabled and (self.paths is None or path in self.paths)
 
 
+class _Known(NamedTuple):
+    """Whose a connection's header block is, for as long as its token ``holds``; and its headers
+    without the token.
+    """
+
+    user: User
+    holds: Callable[[], bool]
+    header_list: list[tuple[str, str]]
+
+
 class RequestAuthenticator:
     """The ``Authenticator`` of the API server. ``remote`` and ``anonymous`` may be replaced."""
 
@@ -82,6 +92,16 @@ class RequestAuthenticator:
 
     async def authenticate(self, request: Request) -> User | None:
         """The caller. Raises 401 Unauthorized."""
+        remembered = request.remembered
+        if remembered is not None:
+            known: _Known | None = remembered.get(self)
+            if known is not None:
+                if known.holds():
+                    del request.headers["authorization"]
+                    request.header_list = known.header_list
+                    return known.user
+                del remembered[self]
+        shown = "authorization" in request.headers
         token = take_bearer_token(request)
         peer = request.peer_certificate
         if peer is not None:
@@ -96,7 +116,11 @@ class RequestAuthenticator:
             verified = await self.authenticate_token(token)
             if verified is None:
                 raise unauthorized()
-            return with_authenticated(verified.user)
+            user = with_authenticated(verified.user)
+            taken = shown and "authorization" not in request.headers
+            if remembered is not None and taken and verified.holds is not None and peer is None:
+                remembered[self] = _Known(user, verified.holds, request.header_list)
+            return user
         if peer is not None or request.refused_certificate:
             # It named nobody, is out of date or of another authority.
             raise unauthorized()

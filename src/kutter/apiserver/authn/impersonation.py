@@ -27,15 +27,24 @@ _EXTRA_PREFIX = "impersonate-extra-"
 _GROUP = "authentication.k8s.io"
 
 
+def impersonates(request: Request) -> bool:
+    """Whether a request asks to act as somebody else; hardly any does."""
+    remembered = request.remembered
+    found: bool | None = remembered.get(impersonates) if remembered is not None else None
+    if found is None:
+        # One search instead of a look at each.
+        found = _PREFIX in "\n".join(request.headers)
+        if remembered is not None:
+            remembered[impersonates] = found
+    return found
+
+
 async def impersonate(request: Request, user: User, authorizer: Authorizer) -> User:
     """Whom ``user`` acts as: mostly themselves.
 
     The headers leave the request. Raises 403 for what ``user`` may not, 500 (as upstream) for
     groups, uid or extra without a user.
     """
-    # One search instead of a look at each: hardly anybody impersonates.
-    if _PREFIX not in "\n".join(request.headers):
-        return user
     found = _take_headers(request)
     name = next((v for k, v in found if k == "impersonate-user" and v), "")
     groups = tuple(v for k, v in found if k == "impersonate-group")

@@ -12,7 +12,7 @@ import hmac
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -53,12 +53,16 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A token that holds: whose it is, for whom, until when, and what it depends on."""
+    """A token that holds: whose it is, for whom, until when, and what it depends on.
+
+    ``holds`` says whether this may be used again without verifying; None: it may not.
+    """
 
     user: User
     audiences: tuple[str, ...]
     expires: datetime | None
     depends_on: tuple[tuple[str, str, str], ...]
+    holds: Callable[[], bool] | None = field(default=None, compare=False, repr=False)
 
 
 def split_username(name: str) -> tuple[str, str] | None:

@@ -19,14 +19,26 @@ class UnionAuthorizer:
     """
 
     def __init__(self, authorizers: Sequence[Authorizer]) -> None:
-        self.authorizers = tuple(authorizers)
+        self.authorizers = authorizers
+
+    @property
+    def authorizers(self) -> Sequence[Authorizer]:
+        return self._authorizers
+
+    @authorizers.setter
+    def authorizers(self, authorizers: Sequence[Authorizer]) -> None:
+        self._authorizers = tuple(authorizers)
+        # Those that never wait are asked without the detour.
+        self._deciders = tuple((getattr(a, "decide", None), a) for a in self._authorizers)
 
     async def authorize(self, attributes: Attributes) -> Decision:
         if GROUP_MASTERS in attributes.user.groups:
             return _ALLOWED
         reasons: list[str] = []
-        for authorizer in self.authorizers:
-            decision = await authorizer.authorize(attributes)
+        for decide, authorizer in self._deciders:
+            decision: Decision = (
+                decide(attributes) if decide is not None else await authorizer.authorize(attributes)
+            )
             if decision.allowed or decision.denied:
                 return decision
             if decision.reason:

@@ -41,7 +41,11 @@ async def get(call: Call) -> Response:
             raise bad_request(f"invalid resource version: {version}")
         await wait_fresh(call, int(version))
     accepted = call.negotiate()
-    entry = await served.storage.read(call.info.namespace, call.info.name)
+    storage = served.storage
+    if storage.converter is None:
+        entry = storage.get(call.info.namespace, call.info.name)
+    else:
+        entry = await storage.read(call.info.namespace, call.info.name)
     if accepted.kind == "PartialObjectMetadataList":
         raise _not_of_kind(call, accepted.kind, "is not a list", "")
     encoder = served.encoder_for(accepted, call.query.get("includeObject", ""))

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from tests.unit.apiserver.authn.authn_kit import World
+from tests.unit.apiserver.authn.authn_kit import ACCOUNT, World
 
 from kutter.api.errors import ApiError
 from kutter.apiserver.authn.authenticator import RequestAuthenticator
 from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
 from kutter.apiserver.authn.identity import User
+from kutter.apiserver.authn.token_cache import CachedTokenVerifier
 from kutter.cluster.certificates import Certificates
 from kutter.http.messages import PeerCertificate, Request
 
@@ -145,3 +146,79 @@ async def test_a_certificate_comes_before_a_token(world: World, tmp_path: Path) 
     assert user is not None
     assert user.name == "kubernetes-admin"
     assert "authorization" not in request.headers
+
+
+class SameHeaders:
+    """A connection that sends one header block again and again."""
+
+    def __init__(self, **headers: str) -> None:
+        self.headers = headers
+        self.remembered: dict[object, object] = {}
+
+    def get(self, path: str = "/api") -> Request:
+        request = get(path, **self.headers)
+        request.remembered = self.remembered
+        return request
+
+
+def caching(world: World) -> RequestAuthenticator:
+    tokens = CachedTokenVerifier(world.verifier, clock=world.clock)
+    tokens.follow(world.reader)
+    return RequestAuthenticator(
+        certificates=CertificateAuthenticator(clock=world.clock), tokens=[tokens]
+    )
+
+
+async def test_the_same_headers_are_read_once_and_the_token_still_leaves(world: World) -> None:
+    ask, sent = caching(world), SameHeaders(authorization=f"Bearer {world.token()}", accept="x")
+    first = await ask.authenticate(sent.get())
+    request = sent.get("/api/v1/pods")
+    assert await ask.authenticate(request) is first
+    assert request.headers == {"accept": "x"}
+    assert request.header_list == [("accept", "x")]
+    # Another authenticator, or another connection, has nothing of it.
+    other = caching(world)
+    assert await other.authenticate(sent.get()) == first
+    assert len(sent.remembered) == 2
+
+
+async def test_what_is_remembered_ends_with_the_account_the_token_and_time(world: World) -> None:
+    ask, sent = caching(world), SameHeaders(authorization=f"Bearer {world.token(lifetime_s=605)}")
+    assert await ask.authenticate(sent.get()) is not None
+    world.reader.remove("serviceaccounts", "ci", "bot")
+    for _ in range(2):
+        with pytest.raises(ApiError, match="Unauthorized"):
+            await ask.authenticate(sent.get())
+    world.reader.put("serviceaccounts", ACCOUNT)
+    assert await ask.authenticate(sent.get()) is not None
+    world.clock.advance(600)
+    assert await ask.authenticate(sent.get()) is not None
+    world.clock.advance(5.5)
+    with pytest.raises(ApiError, match="Unauthorized"):
+        await ask.authenticate(sent.get())
+
+
+async def test_only_tokens_of_a_header_are_remembered(world: World, tmp_path: Path) -> None:
+    token = world.token()
+    encoded = base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+    sent = SameHeaders(
+        sec_websocket_protocol=f"v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.{encoded}"
+    )
+    ask = caching(world)
+    for _ in range(2):
+        request = sent.get()
+        assert await ask.authenticate(request) is not None
+        assert request.headers == {"sec-websocket-protocol": "v5.channel.k8s.io"}
+    certificates = Certificates(tmp_path / "pki", clock=world.clock)
+    certificates.ensure()
+    peer = PeerCertificate(der_of(certificates, "admin"))
+    both = SameHeaders(authorization=f"Bearer {token}")
+    for _ in range(2):
+        request = both.get()
+        request.peer_certificate = peer
+        user = await ask.authenticate(request)
+        assert user is not None
+        assert user.name == "kubernetes-admin"
+        assert not request.headers
+    assert not sent.remembered
+    assert not both.remembered

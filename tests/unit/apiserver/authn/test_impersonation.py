@@ -4,7 +4,7 @@ import pytest
 
 from kutter.api.errors import ApiError
 from kutter.apiserver.authn.identity import User
-from kutter.apiserver.authn.impersonation import impersonate
+from kutter.apiserver.authn.impersonation import impersonate, impersonates
 from kutter.apiserver.ports import Attributes, Decision
 from kutter.http.messages import Request
 
@@ -92,3 +92,15 @@ async def test_groups_without_a_user() -> None:
     with pytest.raises(ApiError) as caught:
         await impersonate(request(("Impersonate-Group", "x")), ADMIN, Only("*"))
     assert caught.value.code == 500
+
+
+def test_whether_somebody_impersonates_is_looked_for_once_per_header_block() -> None:
+    plain, acting = request(), request(("Impersonate-Group", "x"))
+    assert not impersonates(plain)
+    assert impersonates(acting)
+    for asked, expected in ((plain, False), (acting, True)):
+        asked.remembered = {}
+        assert impersonates(asked) is expected
+        again = request()
+        again.remembered = asked.remembered
+        assert impersonates(again) is expected
