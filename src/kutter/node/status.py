@@ -208,6 +208,9 @@ def _container(
         if spec.resources.requests:
             tree["allocatedResources"] = dict(spec.resources.requests)
         tree["resources"] = _actual_resources(facts, spec, run)
+    if run is not None and run.user is not None:
+        uid, gid, groups = run.user
+        tree["user"] = {"linux": {"uid": uid, "gid": gid, "supplementalGroups": list(groups)}}
     mounts = [_mount_status(mount) for mount in spec.volume_mounts]
     if mounts:
         tree["volumeMounts"] = mounts

@@ -249,6 +249,14 @@ class ContainerConfig:
     stop_signal: str = ""
 
 
+class LinuxUser(NamedTuple):
+    """Who a container's first process was started as; the primary group is one of the groups."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
     """A container as it is. ``reason`` is Completed, Error, OOMKilled or an error's word."""
@@ -270,7 +278,7 @@ class Container:
     log_path: Path = Path("/")
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
-    user: str = ""
+    user: LinuxUser | None = None
     image_ref: str = ""  # repository@digest where the image has one, else its id
     resources: Resources = field(default_factory=Resources)  # in force, or for its start
 

@@ -75,6 +75,10 @@ async def test_users_and_groups_of_the_image(world: World) -> None:
     strict = SecurityContext(supplemental_groups=(9,), supplemental_groups_policy="Strict")
     shown = (await world.output(sandbox, script, image="users:1", security=strict))[1]
     assert shown.splitlines()[2] == "600 9"
+    made = await world.create(sandbox, "true", image="users:1", name="told")
+    assert (await world.runtime.container(made)).user == (500, 600, (600, 700))
+    await world.restart()
+    assert (await world.runtime.container(made)).user == (500, 600, (600, 700))
     unknown = SecurityContext(run_as_username="nobody-there")
     with pytest.raises(CreateContainerError, match="no matching entries"):
         await world.create(sandbox, "true", image="users:1", security=unknown)

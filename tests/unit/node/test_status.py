@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from kutter.node.facts import ProbeFacts, Problem, Termination
 from kutter.node.plan import Plan, plan_pod
 from kutter.node.status import compute_phase, compute_status
 from kutter.node.status_writer import compute_patch
-from kutter.runtime.cri import Container
+from kutter.runtime.cri import Container, LinuxUser
 
 
 @pytest.mark.parametrize(
@@ -136,6 +137,14 @@ def test_patch_holds_differences_only() -> None:
         },
     }
     assert compute_patch(new, new, "u")["status"] == {}
+
+
+def test_who_a_container_runs_as_is_told() -> None:
+    one = replace(run(), user=LinuxUser(0, 0, (0, 50)))
+    (told,) = compute_status(facts(pod(), one), Plan())["containerStatuses"]
+    assert told["user"] == {"linux": {"uid": 0, "gid": 0, "supplementalGroups": [0, 50]}}
+    (told,) = compute_status(facts(pod(), run()), Plan())["containerStatuses"]
+    assert "user" not in told
 
 
 def test_what_a_condition_no_longer_says_is_taken_away() -> None:

@@ -30,6 +30,7 @@ from kutter.runtime.cri import (
     ContainerState,
     CreateContainerError,
     CriError,
+    LinuxUser,
     Mount,
     NamespaceMode,
     Resources,
@@ -144,7 +145,8 @@ class LiveContainer:
         try:
             self._tools.images.layers.mount(image.chain_ids, self.home, self.rootfs)
             user = self._resolve_user(image)
-            self.record.user = str(user.uid)
+            groups = (user.gid, *(group for group in user.groups if group != user.gid))
+            self.record.identity = LinuxUser(user.uid, user.gid, groups)
             spec = self._render(sandbox, image, user, target_pid)
             (self.bundle / "config.json").write_text(json.dumps(spec))
         except OSError as error:
@@ -469,7 +471,7 @@ class LiveContainer:
             log_path=Path(record.log_path) if record.log_path else Path("/"),
             labels=record.config.labels,
             annotations=record.config.annotations,
-            user=record.user,
+            user=record.identity,
             image_ref=record.image_ref or record.image_id,
             resources=record.config.resources,
         )

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kutter.runtime.cri import ContainerConfig, SandboxConfig
+from kutter.runtime.cri import ContainerConfig, LinuxUser, SandboxConfig
 
 RECORD = "state.json"
 
@@ -58,7 +58,7 @@ class ContainerRecord:
     handler: str
     log_path: str = ""
     stop_signal: str = ""
-    user: str = ""
+    identity: LinuxUser | None = None
     phase: Phase = Phase.CREATING
     pid: int = 0
     pid_ticks: int = 0
