@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kutter.apiserver.encryption.store import EncryptedStore
+from kutter.base.metrics import Counter, Gauge, Registry
 from kutter.http.messages import Request, Response
 
 if TYPE_CHECKING:
@@ -45,6 +46,22 @@ class Health:
             "scheduler": _absent,
         }
         self._server = server
+        # What service levels are computed from, told apart from all other metrics.
+        self.indicators = Registry()
+        self._last = self.indicators.add(
+            Gauge(
+                "kubernetes_healthcheck",
+                "This metric records the result of a single healthcheck.",
+                ("name", "type"),
+            )
+        )
+        self._runs = self.indicators.add(
+            Counter(
+                "kubernetes_healthchecks_total",
+                "This metric records the results of all healthcheck.",
+                ("name", "status", "type"),
+            )
+        )
 
     def add(self, name: str, check: Check, endpoints: tuple[str, ...] = ("readyz",)) -> None:
         """Another check, e.g. ``poststarthook/rbac/bootstrap-roles``."""
@@ -69,13 +86,24 @@ class Health:
             check = checks.get(name)
             if check is None:
                 return None
-            reason = check()
+            reason = self._run(endpoint, name, check)
             if reason:
                 text = f"internal server error: {reason}\n"
                 return Response(500, [_TEXT, _NO_SNIFF], text.encode())
             return Response(200, [_TEXT], b"ok")
         excluded = {part for value in request.params("exclude") for part in value.split(",")}
-        return _render(endpoint, checks, excluded, verbose="verbose" in dict(request.query))
+        found = {
+            name: "" if name in excluded else self._run(endpoint, name, check)
+            for name, check in checks.items()
+        }
+        return _render(endpoint, found, excluded, verbose="verbose" in dict(request.query))
+
+    def _run(self, endpoint: str, name: str, check: Check) -> str:
+        """Why a check fails, "" when it does not; both are remembered for ``/metrics/slis``."""
+        reason = check()
+        self._last.set(0 if reason else 1, name, endpoint)
+        self._runs.inc(name, "error" if reason else "success", endpoint)
+        return reason
 
     def _check_store(self) -> str:
         store = self._server.store
@@ -99,14 +127,14 @@ def _absent() -> str:
 
 
 def _render(
-    endpoint: str, checks: dict[str, Check], excluded: set[str], *, verbose: bool
+    endpoint: str, reasons: dict[str, str], excluded: set[str], *, verbose: bool
 ) -> Response:
     lines, failed = [], False
-    for name, check in checks.items():
+    for name, reason in reasons.items():
         if name in excluded:
             lines.append(f"[+]{name} excluded: ok")
             excluded.discard(name)
-        elif check():
+        elif reason:
             failed = True
             lines.append(f"[-]{name} failed: reason withheld")
         else:

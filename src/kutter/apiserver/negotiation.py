@@ -138,3 +138,10 @@ def wants_aggregated_discovery(header: str) -> str:
             continue
         return ""
     return ""
+
+
+@lru_cache(maxsize=512)
+def asks_for(header: str, group: str, version: str, kind: str) -> bool:
+    """Whether the caller asks for a kind by name, in JSON."""
+    wanted = {"g": group, "v": version, "as": kind}
+    return any(media == JSON and params == wanted for media, params in _clauses(header))

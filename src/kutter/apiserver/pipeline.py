@@ -9,6 +9,7 @@ audit id and nothing of the inside; every answer carries ``Audit-Id`` and ``Cach
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,6 +38,7 @@ from kutter.apiserver.context import Call
 from kutter.apiserver.fairness.fairness import Flow
 from kutter.apiserver.ports import Attributes
 from kutter.apiserver.request_info import LONG_RUNNING, RequestInfo, parse_request_info
+from kutter.apiserver.request_metrics import APPLY_MARK
 from kutter.apiserver.verbs import read, watch, write
 from kutter.base.deadlines import Deadlines
 from kutter.base.log import get_logger
@@ -57,6 +59,8 @@ _VERBS = {
     "deletecollection": write.delete_collection,
 }
 _WITHOUT_NAME = frozenset({"list", "watch", "create", "deletecollection"})
+_CHANGING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_REMOVED = re.compile(r"unavailable in v(\d+\.\d+)\+")
 _NO_CACHE = ("Cache-Control", "no-cache, private")
 _log = get_logger("apiserver")
 
@@ -91,6 +95,11 @@ class Pipeline:
         fairness = server.fairness
         record: Record | None = None
         flow: Flow | None = None
+        waited_s = 0.0
+        requests = server.metrics.requests
+        changing = info.verb in _CHANGING
+        if info.verb != "watch":
+            requests.inflight[changing] += 1
         try:
             user = request.local_user
             if user is None:
@@ -138,6 +147,9 @@ class Pipeline:
             if auditor is not None and record is not None:
                 auditor.crash(record, request, error)
                 record = None
+        finally:
+            if info.verb != "watch":
+                requests.inflight[changing] -= 1
         if auditor is not None and record is not None:
             auditor.finish(record, request, response)
         status_for(request, response)
@@ -149,7 +161,15 @@ class Pipeline:
             headers += flow.headers
         for text in warnings:
             headers.append(("Warning", f'299 - "{_quoted(text)}"'))
-        server.metrics.observe(info, response.status, server.clock.monotonic() - started)
+        requests.observe(
+            info,
+            response.status,
+            server.clock.monotonic() - started,
+            size=len(response.body),
+            dry_run=query.get("dryRun"),
+            media=APPLY_MARK if info.verb == "patch" and _applies(request) else "",
+            waited_s=waited_s,
+        )
         return response
 
     async def _authenticate(self, request: Request, info: RequestInfo, audit_id: str) -> User:
@@ -162,7 +182,9 @@ class Pipeline:
             user = await server.authenticator.authenticate(request)
             if user is None:
                 raise unauthorized()
+            server.metrics.requests.authentications[True] += 1
         except ApiError as error:
+            server.metrics.requests.authentications[False] += 1
             if auditor is not None:
                 auditor.refuse(request, info, audit_id, shown, error)
             raise
@@ -187,6 +209,7 @@ class Pipeline:
             label_selector=info.label_selector,
         )
         decision = await server.authorizer.authorize(attributes)
+        server.metrics.requests.authorizations[decision.allowed] += 1
         if record is not None:
             assert server.auditor is not None, "a record without an auditor"
             server.auditor.note_decision(record, attributes, decision)
@@ -220,6 +243,16 @@ class Pipeline:
         )
         if served.deprecation:
             passage.warnings.append(served.deprecation)
+            removed = _REMOVED.search(served.deprecation)
+            server.metrics.requests.deprecated.add(
+                (
+                    info.group,
+                    removed[1] if removed else "",
+                    info.resource,
+                    info.subresource if info.subresource in resource.subresources else "",
+                    info.version,
+                )
+            )
         # Reads of one object wait for nothing, so they are done before they could be late.
         if info.verb == "get" and not info.subresource and "timeout" not in call.query:
             return await route(call)
@@ -365,6 +398,10 @@ def _from_failure(error: Exception, audit_id: str) -> ApiError:
         "InternalError",
         f"Internal error occurred: the store failed, look in the logs for audit ID {audit_id}",
     )
+
+
+def _applies(request: Request) -> bool:
+    return request.headers.get("content-type", "").startswith(APPLY_MARK)
 
 
 def _quoted(text: str) -> str:

@@ -18,7 +18,7 @@ from kutter.apiserver.aggregation.registration import Registration
 from kutter.apiserver.audit.auditor import Auditor
 from kutter.apiserver.caches import Caches
 from kutter.apiserver.custom.definitions import Definitions
-from kutter.apiserver.discovery import Discovery
+from kutter.apiserver.discovery import Discovery, version_info
 from kutter.apiserver.encoders import PlainPrinter
 from kutter.apiserver.fairness import debug
 from kutter.apiserver.fairness.configuration import Configuration
@@ -42,6 +42,7 @@ from kutter.apiserver.protobuf_encoders import MessageCache
 from kutter.apiserver.request_info import RequestInfo
 from kutter.apiserver.served import Served
 from kutter.apiserver.server_metrics import ServerMetrics
+from kutter.apiserver.statusz import Statusz
 from kutter.apiserver.storage import ObjectStorage
 from kutter.apiserver.subresources.registry import core_handlers
 from kutter.apiserver.versions import DEPRECATED, older_versions, schema_of, version_of
@@ -55,6 +56,7 @@ from kutter.http.messages import Request, Response
 from kutter.store.interface import Store
 
 # (group, plural, subresource); the subresource is empty for resources that are not stored.
+_METRICS = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 HandlerKey = tuple[str, str, str]
 
 
@@ -113,7 +115,7 @@ class ApiServer:
         self.caches = Caches(self.store, (r for r in self.catalog if r.storage_prefix))
         self._messages = MessageCache()
         self.list_bodies = ListBodies()
-        self.metrics = ServerMetrics(parts.metrics or Registry())
+        self.metrics = ServerMetrics(parts.metrics or Registry(), self._is_served, version_info())
         self._served: dict[tuple[str, str, str], Served] = {}
         self._storages: dict[str, tuple[ObjectStorage, Broadcaster]] = {}
         self.webhooks = WebhookCaller(self.caches, rng=self.rng)
@@ -131,6 +133,7 @@ class ApiServer:
         self.auditor: Auditor | None = None
         self._discovery = Discovery(self)
         self._openapi = OpenApi(self)
+        self._statusz = Statusz(self)
         self._pipeline = Pipeline(self)
         self.handle: Callable[[Request], Any] = self._pipeline.handle
 
@@ -259,7 +262,7 @@ class ApiServer:
                 raise method_not_allowed("")
             check_accepts(request.headers.get("accept", ""), (document[0],))
             return Response(200, [("Content-Type", document[0])], document[1])
-        for source in (self._discovery, self.health, self._openapi):
+        for source in (self._discovery, self.health, self._openapi, self._statusz):
             response = source.answer(request, path)
             if response is not None:
                 return response
@@ -268,6 +271,8 @@ class ApiServer:
             return response
         if path == "/metrics":
             return self._answer_metrics()
+        if path == "/metrics/slis":
+            return Response(200, [_METRICS], self.health.indicators.render())
         raise self._not_routed(request, path)
 
     def _not_routed(self, request: Request, path: str) -> ApiError:
@@ -280,16 +285,26 @@ class ApiServer:
 
     def paths(self) -> list[str]:
         """Every path that is no resource, for the list at ``/``."""
-        own = ["/metrics", *self.documents]
+        own = ["/metrics", "/metrics/slis", "/statusz", *self.documents]
         return sorted(
             {*own, *self._discovery.paths(), *self.health.paths(), *self._openapi.paths()}
+        )
+
+    def _is_served(self, group: str, version: str, plural: str) -> bool:
+        return (
+            self.catalog.find(group, version, plural) is not None
+            or (group, version) in self.aggregator.remotes
         )
 
     def _answer_metrics(self) -> Response:
         for resource in self.catalog:
             if resource.storage_prefix:
-                cache = self.caches.add(resource)
-                self.metrics.count_objects(cache.resource.group_resource, len(cache))
+                storage, broadcaster = self._storage_for(resource)
+                stored = storage.resource
+                key = (stored.group, stored.plural)
+                self.metrics.count_objects(*key, len(broadcaster.cache))
+                self.metrics.count_watches(*key, stored.version, broadcaster.scopes())
+                self.metrics.count_events(*key, stored.version, broadcaster.sent)
+        self.metrics.tell_size(self.store.size_bytes)
         self._fairness_metrics.publish(self.fairness)
-        text = "text/plain; version=0.0.4; charset=utf-8"
-        return Response(200, [("Content-Type", text)], self.metrics.registry.render())
+        return Response(200, [_METRICS], self.metrics.registry.render())

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from kutter.apiserver.request_info import RequestInfo
-from kutter.base.metrics import Counter, Gauge, Histogram, Registry
+from collections.abc import Callable
 
-_VERBS = {
-    "get": "GET",
-    "list": "LIST",
-    "watch": "WATCH",
-    "create": "POST",
-    "update": "PUT",
-    "patch": "PATCH",
-    "delete": "DELETE",
-    "deletecollection": "DELETECOLLECTION",
-}
-# Verbs, resources and codes of a large cluster; each series is some 300 bytes, thrice.
-_SERIES_MAX = 8192
+from kutter.apiserver.request_metrics import RequestMetrics
+from kutter.base.metrics import Gauge, Registry, Total
+from kutter.base.process_metrics import add_process_metrics
+
+_RESOURCE = ("group", "resource")
 
 
 class ServerMetrics:
-    """What ``/metrics`` tells about requests."""
+    """What ``/metrics`` tells: of requests, of what is stored and of the process."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        known: Callable[[str, str, str], bool],
+        build: dict[str, str],
+    ) -> None:
+        """``known``: whether a group, version and resource are served. ``build``: the version."""
         self.registry = registry
-        self._series: dict[tuple[object, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        self._total = registry.add(
-            Counter(
-                "apiserver_request_total",
-                "Counter of apiserver requests by verb, group, version, resource, scope and code.",
-                ("verb", "group", "version", "resource", "subresource", "scope", "code"),
-            )
-        )
-        self._duration = registry.add(
-            Histogram(
-                "apiserver_request_duration_seconds",
-                "Response latency distribution in seconds by verb, group, version and resource.",
-                ("verb", "group", "version", "resource", "subresource", "scope"),
-            )
-        )
+        self.requests = RequestMetrics(registry, known)
         self._objects = registry.add(
             Gauge(
                 "apiserver_storage_objects",
@@ -46,47 +30,77 @@ class ServerMetrics:
                 ("resource",),
             )
         )
-
-    def observe(self, info: RequestInfo, status: int, duration_s: float) -> None:
-        """Count one answered request."""
-        verb, name = info.verb, info.name
-        key = (
-            verb,
-            info.group,
-            info.version,
-            info.resource,
-            info.subresource,
-            name != "",
-            info.namespace != "",
-            status,
+        self._resources = registry.add(
+            Gauge(
+                "apiserver_resource_objects",
+                "Number of stored objects at the time of the last check, by group and resource.",
+                _RESOURCE,
+            )
         )
-        labels = self._series.get(key)
-        if labels is None:
-            labels = self._labels(info, status, known=len(self._series) < _SERIES_MAX)
-            if len(self._series) < _SERIES_MAX:
-                self._series[key] = labels
-        self._total.inc_series(labels[1])
-        if verb != "watch":
-            self._duration.observe_series(duration_s, labels[0])
+        self._size = registry.add(
+            Gauge(
+                "apiserver_storage_size_bytes",
+                "Size of the storage database file physically allocated in bytes.",
+                ("storage_cluster_id",),
+            )
+        )
+        self._watches = registry.add(
+            Gauge(
+                "apiserver_longrunning_requests",
+                "Watches that are being served, by resource and scope.",
+                ("component", "group", "resource", "scope", "subresource", "verb", "version"),
+            )
+        )
+        self._events = registry.add(
+            Total(
+                "apiserver_watch_events_total",
+                "Number of events sent in watches, by resource.",
+                (*_RESOURCE, "version"),
+            )
+        )
+        info = Gauge("kubernetes_build_info", "The version that is spoken, and by whom.", _BUILD)
+        info.set(1, *(build.get(name, "") for name in _BUILD_KEYS))
+        registry.add(info)
+        add_process_metrics(registry)
 
-    def _labels(
-        self, info: RequestInfo, status: int, *, known: bool
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The labels of a request's series, without and with its status.
+    def count_objects(self, group: str, plural: str, count: int) -> None:
+        self._objects.set(count, f"{plural}.{group}" if group else plural)
+        self._resources.set(count, group, plural)
 
-        What nobody serves shares a series, and so does everything once there are too many:
-        callers must not be able to grow the registry.
-        """
-        verb = _VERBS.get(info.verb, info.verb.upper())
-        if not known:
-            labels = ("", "", "", "", "", "")
-        elif info.is_resource:
-            scope = "resource" if info.name else ("namespace" if info.namespace else "cluster")
-            resource = info.resource if status != 404 or info.name else ""
-            labels = (verb, info.group, info.version, resource, info.subresource, scope)
-        else:
-            labels = (info.verb.upper(), "", "", "", "", "")
-        return labels, (*labels, str(status))
+    def count_watches(self, group: str, plural: str, version: str, scopes: dict[str, int]) -> None:
+        """Watches of a resource: how many of everything, of a namespace and of one object."""
+        for scope, count in scopes.items():
+            labels = ("apiserver", group, plural, scope, "", "WATCH", version)
+            if count or self._watches.value(*labels):
+                self._watches.set(count, *labels)
 
-    def count_objects(self, resource: str, count: int) -> None:
-        self._objects.set(count, resource)
+    def count_events(self, group: str, plural: str, version: str, count: int) -> None:
+        if count:
+            self._events.set(count, group, plural, version)
+
+    def tell_size(self, size_bytes: int) -> None:
+        self._size.set(size_bytes, "etcd-0")
+
+
+_BUILD = (
+    "build_date",
+    "compiler",
+    "git_commit",
+    "git_tree_state",
+    "git_version",
+    "go_version",
+    "major",
+    "minor",
+    "platform",
+)
+_BUILD_KEYS = (
+    "buildDate",
+    "compiler",
+    "gitCommit",
+    "gitTreeState",
+    "gitVersion",
+    "goVersion",
+    "major",
+    "minor",
+    "platform",
+)

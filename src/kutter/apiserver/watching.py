@@ -140,6 +140,8 @@ class Broadcaster:
         self._all: dict[Watcher, None] = {}
         self._pinned: dict[str, dict[str, dict[Watcher, None]]] = {f: {} for f in _INDEXED}
         self._count = 0
+        # Events given to watchers, each counted for each of them.
+        self.sent = 0
         cache.listeners.append(self._take)
 
     def __len__(self) -> int:
@@ -180,6 +182,17 @@ class Broadcaster:
         """End every watch (the server stops)."""
         for watcher in list(self._each()):
             watcher.close()
+
+    def scopes(self) -> dict[str, int]:
+        """How many watch everything, one namespace, one object."""
+        found = {"cluster": 0, "namespace": 0, "resource": 0}
+        for watcher in self._each():
+            selection = watcher.selection
+            if selection.exact("metadata.name") is not None:
+                found["resource"] += 1
+            else:
+                found["namespace" if selection.namespace else "cluster"] += 1
+        return found
 
     def _each(self) -> list[Watcher]:
         pinned = [w for index in self._pinned.values() for group in index.values() for w in group]
@@ -224,6 +237,7 @@ class Broadcaster:
                     watcher.close()
                     continue
             watcher.push(encoded)
+            self.sent += 1
 
 
 def render(encoder: Encoder, type: EventType, event: CacheEvent) -> bytes:

@@ -9,7 +9,9 @@ from typing import TypeVar
 DEFAULT_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
 
-class _Metric:
+class Metric:
+    """One name with all its series. ``render`` makes a line of each."""
+
     kind = "untyped"
 
     def __init__(self, name: str, description: str, labels: Sequence[str] = ()) -> None:
@@ -31,7 +33,7 @@ def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-class Counter(_Metric):
+class Counter(Metric):
     """Only ever grows."""
 
     kind = "counter"
@@ -51,7 +53,7 @@ class Counter(_Metric):
         return self._values.get(values, 0.0)
 
     def render(self) -> list[str]:
-        return [f"{self.name}{self._series(k)} {_number(v)}" for k, v in self._values.items()]
+        return [f"{self.name}{self._series(k)} {format_number(v)}" for k, v in self._values.items()]
 
 
 class Gauge(Counter):
@@ -78,7 +80,13 @@ class Gauge(Counter):
         return super().render()
 
 
-class Histogram(_Metric):
+class Total(Gauge):
+    """A count kept elsewhere, that only grows."""
+
+    kind = "counter"
+
+
+class Histogram(Metric):
     """Counts observations into buckets."""
 
     kind = "histogram"
@@ -111,28 +119,29 @@ class Histogram(_Metric):
         lines = []
         for key, counts in self._counts.items():
             total = 0
-            edges = [*map(_number, self._bounds), "+Inf"]
+            edges = [*map(format_number, self._bounds), "+Inf"]
             for edge, count in zip(edges, counts, strict=True):
                 total += count
                 series = self._series(key, f'le="{edge}"')
                 lines.append(f"{self.name}_bucket{series} {total}")
-            lines.append(f"{self.name}_sum{self._series(key)} {_number(self._sums[key])}")
+            lines.append(f"{self.name}_sum{self._series(key)} {format_number(self._sums[key])}")
             lines.append(f"{self.name}_count{self._series(key)} {total}")
         return lines
 
 
-def _number(value: float) -> str:
+def format_number(value: float) -> str:
+    """A value as Prometheus reads it."""
     return str(int(value)) if value == int(value) else repr(value)
 
 
-M = TypeVar("M", bound=_Metric)
+M = TypeVar("M", bound=Metric)
 
 
 class Registry:
     """The metrics of one process."""
 
     def __init__(self) -> None:
-        self._metrics: dict[str, _Metric] = {}
+        self._metrics: dict[str, Metric] = {}
 
     def add(self, metric: M) -> M:
         assert metric.name not in self._metrics, metric.name

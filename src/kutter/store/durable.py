@@ -251,6 +251,12 @@ class SqliteStore:
     def oldest_revision(self) -> int:
         return self._history.oldest
 
+    @property
+    def size_bytes(self) -> int:
+        # With the write-ahead log, which is part of what a full disk has to hold.
+        found = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        return sum(path.stat().st_size for path in found if path.exists())
+
     async def get(self, key: str, *, revision: int = 0) -> Record | None:
         if revision and revision != self.revision:
             found = await self.range(key, key + "\0", revision=revision)

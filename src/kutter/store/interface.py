@@ -122,6 +122,10 @@ class Store(Protocol):
     def oldest_revision(self) -> int:
         """The oldest revision a range or watch may ask for."""
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes on disk; 0 for one that is in memory."""
+
     async def get(self, key: str, *, revision: int = 0) -> Record | None:
         """The record at ``revision`` (0: newest)."""
 

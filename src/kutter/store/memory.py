@@ -36,6 +36,10 @@ class MemoryStore:
     def oldest_revision(self) -> int:
         return self._history.oldest
 
+    @property
+    def size_bytes(self) -> int:
+        return 0
+
     async def get(self, key: str, *, revision: int = 0) -> Record | None:
         if revision:
             found = await self.range(key, key + "\0", revision=revision)

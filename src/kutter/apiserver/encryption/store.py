@@ -107,6 +107,10 @@ class EncryptedStore:
     def oldest_revision(self) -> int:
         return self._inner.oldest_revision
 
+    @property
+    def size_bytes(self) -> int:
+        return self._inner.size_bytes
+
     # -- reading -------------------------------------------------------------------------
 
     async def get(self, key: str, *, revision: int = 0) -> Record | None:

@@ -6,16 +6,10 @@ Nothing is counted twice: levels and flows count for themselves, and a scrape re
 from __future__ import annotations
 
 from kutter.apiserver.fairness.fairness import Fairness
-from kutter.base.metrics import Gauge, Histogram, Registry
+from kutter.base.metrics import Gauge, Histogram, Registry, Total
 
 _PREFIX = "apiserver_flowcontrol_"
 _LEVEL = ("priority_level",)
-
-
-class _Total(Gauge):
-    """A count kept elsewhere."""
-
-    kind = "counter"
 
 
 class FairnessMetrics:
@@ -26,14 +20,14 @@ class FairnessMetrics:
             return registry.add(Gauge(_PREFIX + name, text, _LEVEL))
 
         self._rejected = registry.add(
-            _Total(
+            Total(
                 _PREFIX + "rejected_requests_total",
                 "Number of requests rejected by API Priority and Fairness subsystem",
                 ("priority_level", "flow_schema", "reason"),
             )
         )
         self._dispatched = registry.add(
-            _Total(
+            Total(
                 _PREFIX + "dispatched_requests_total",
                 "Number of requests executed by API Priority and Fairness subsystem",
                 ("priority_level", "flow_schema"),
