@@ -139,8 +139,8 @@ class Compiler:
         if node.optional:
             return Code(self._select_optional(run, field, type), operand.cost + 1)
         if type.kind == "object":
-            assert type.fields is not None, "object types have fields"
-            known = type.fields[field]
+            known = type.field(field)
+            assert known is not None, "checked before"
             name, wrap = known.name, known.type.wrap
             if node.test:
                 return Code(has_known(run, field, name), operand.cost)
@@ -154,8 +154,7 @@ class Compiler:
 
     def _select_optional(self, run: Run, field: str, type: Type) -> Run:
         select = ops.select_optional
-        if type.kind == "object" and type.fields is not None:
-            known = type.fields[field]
+        if type.kind == "object" and (known := type.field(field)) is not None:
             has, read = (
                 has_known(run, field, known.name),
                 (

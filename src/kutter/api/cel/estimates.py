@@ -24,7 +24,7 @@ from kutter.api.cel.syntax import (
 from kutter.api.cel.types import Type
 
 MOST = (1 << 64) - 1
-_SCALARS = frozenset(("bool", "double", "duration", "int", "timestamp", "uint"))
+_SCALARS = frozenset(("bool", "double", "duration", "int", "timestamp", "type", "uint"))
 _LIST_BASE, _MAP_BASE, _OBJECT_BASE = 10, 30, 40
 
 

@@ -20,10 +20,15 @@ _special = re.compile(r"__|[-./]")
 _WORDS = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}
 
 
+def escaped(word: str) -> str:
+    """The identifier of a property named like a word of the language."""
+    return f"__{word}__"
+
+
 def escape(name: str) -> str | None:
     """The identifier of a property; None if it cannot be written as one."""
     if name in _KEYWORDS:
-        return f"__{name}__"
+        return escaped(name)
     if not _allowed(name):
         return None
     return _special.sub(lambda match: _WORDS[match.group()], name)

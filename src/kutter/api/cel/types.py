@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kutter.api.cel.names import RESERVED, escaped
+
 
 class Field:
     """A field of an object type. ``name`` is what JSON calls it."""
@@ -49,8 +51,16 @@ class Type:
         self.list_keys: tuple[str, ...] | None = None
 
     def field(self, name: str) -> Field | None:
-        """An object's field; a family of fields may have no end, so it is asked and not listed."""
-        return None if self.fields is None else self.fields.get(name)
+        """An object's field; a family of fields may have no end, so it is asked and not listed.
+
+        A reserved word selects the property of that name, as its escaped form does.
+        """
+        if self.fields is None:
+            return None
+        found = self.fields.get(name)
+        if found is None and name in RESERVED:
+            found = self.fields.get(escaped(name))
+        return found
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Type):

@@ -15,6 +15,7 @@ from kutter.api.cel.objects import REQUEST_BYTES
 from kutter.api.custom.expressions import Rule, RuleError, Rules, compile_rules
 from kutter.api.custom.schema import RULES
 from kutter.api.errors import FieldError, forbidden_field, invalid
+from kutter.api.quoting import Quoted, quote
 
 Schema = dict[str, Any]
 
@@ -97,7 +98,7 @@ class _Checked:
         for index, (rule, made) in enumerate(zip(written, rules.rules, strict=True)):
             at = f"{path}[{index}]"
             if isinstance(made, RuleError):
-                self.errors.append(invalid(f"{at}.{made.field}", rule, made.detail))
+                self.errors.append(invalid(f"{at}.{made.field}", _shown(rule), made.detail))
             else:
                 self._rule(rule, made, at, most, uncorrelatable)
 
@@ -138,3 +139,19 @@ def _times(schema: Schema, times: int | None) -> int | None:
     else:
         return times
     return None if most is None else min(times * max(int(most), 0), MOST)
+
+
+def _shown(rule: Schema) -> Quoted:
+    """A rule in upstream's internal form, encoded as Go does by default."""
+    tree = {
+        "Rule": rule.get("rule") or "",
+        "Message": rule.get("message") or "",
+        "MessageExpression": rule.get("messageExpression") or "",
+        "Reason": rule.get("reason"),
+        "FieldPath": rule.get("fieldPath") or "",
+        "OptionalOldSelf": rule.get("optionalOldSelf"),
+    }
+    text = quote(tree)
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Quoted(text)

@@ -8,6 +8,7 @@ Upstream: .../custom-resource-definitions#specifying-a-structural-schema
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -19,7 +20,7 @@ from kutter.api.custom.formats import FORMATS
 from kutter.api.custom.patterns import PatternError, compile_pattern
 from kutter.api.custom.prune import compile_prune
 from kutter.api.custom.rule_gate import has_rules
-from kutter.api.custom.values import UNRELATED, compile_values
+from kutter.api.custom.values import NO_PATH, UNRELATED, compile_values
 from kutter.api.custom.walking import schemas_of
 from kutter.api.errors import FieldError, forbidden_field, invalid, not_supported, required
 from kutter.api.schema.walk import Mismatch
@@ -63,18 +64,22 @@ def find_structural_errors(schema: Schema, path: str) -> Errors:
     return sorted(errors, key=str)
 
 
-_known_formats = {name.replace("-", "") for name in FORMATS}
+_FORMATS_OF = {
+    "string": {name.replace("-", "") for name in FORMATS},
+    "integer": {"int32", "int64"},
+    "number": {"float", "double"},
+}
 
 
 def find_odd_formats(definition: Schema) -> list[str]:
-    """Formats of texts in a definition's schemas that nobody knows, each once."""
+    """Formats in a definition's schemas that nobody knows, each once."""
     found: dict[str, None] = {}
     for version in (definition.get("spec") or {}).get("versions") or ():
         for schema in schemas_of((version.get("schema") or {}).get("openAPIV3Schema") or {}):
             name = str(schema.get("format") or "")
-            if not name or schema.get("type") != "string":
-                continue
-            if name.replace("-", "") not in _known_formats:
+            kind = schema.get("type") or "string"
+            plain = name.replace("-", "") if kind == "string" else name
+            if name and plain not in _FORMATS_OF.get(kind, ()):
                 found[name] = None
     return sorted(found)
 
@@ -185,18 +190,14 @@ def _nested(schema: Schema, path: str, errors: Errors, *, either: bool = False) 
 
 
 def _completeness(schema: Schema, path: str, errors: Errors) -> None:
-    """What rules speak of is specified outside of them too."""
+    """What the root's rules speak of is specified outside of them too; below the root upstream does
+    not ask for it.
+    """
     for junctor in _JUNCTORS:
         for index, nested in enumerate(schema.get(junctor) or []):
             _complete(schema, nested, path, f"{path}.{junctor}[{index}]", errors)
     if schema.get("not") is not None:
         _complete(schema, schema["not"], path, f"{path}.not", errors)
-    for name, below in (schema.get("properties") or {}).items():
-        _completeness(below, f"{path}.properties[{name}]", errors)
-    if isinstance(schema.get("items"), dict):
-        _completeness(schema["items"], f"{path}.items", errors)
-    if isinstance(schema.get("additionalProperties"), dict):
-        _completeness(schema["additionalProperties"], f"{path}.additionalProperties", errors)
 
 
 def _complete(schema: Schema, rules: Schema, path: str, at: str, errors: Errors) -> None:
@@ -254,8 +255,6 @@ def _api_rules(
         errors.append(forbidden_field(f"{path}.items", detail))
     properties, more = schema.get("properties") or {}, schema.get("additionalProperties")
     at = f"{path}.additionalProperties"
-    if more is False:
-        errors.append(forbidden_field(at, "additionalProperties cannot be set to false"))
     if properties and isinstance(more, dict | bool) and more is not True:
         detail = "additionalProperties and properties are mutual exclusive"
         errors.append(forbidden_field(at, detail))
@@ -374,11 +373,9 @@ def _rule_forms(schema: Schema, path: str, errors: Errors) -> None:
         if not text:
             errors.append(required(f"{at}.rule", "rule is not specified"))
         elif message and not message.strip():
-            errors.append(
-                invalid(f"{at}.message", message, "message must be non-empty if specified")
-            )
+            errors.append(invalid(f"{at}.message", message, "must be non-empty if specified"))
         elif "\n" in message.strip():
-            errors.append(invalid(f"{at}.message", message, "message must not contain line breaks"))
+            errors.append(invalid(f"{at}.message", message, "must not contain line breaks"))
         elif "\n" in text and not message.strip():
             detail = "message must be specified if rule contains line breaks"
             errors.append(required(f"{at}.message", detail))
@@ -420,6 +417,11 @@ def _default_rule_errors(schema: Schema, default: Any, path: str) -> Errors:
 # -- defaults ------------------------------------------------------------------
 
 
+def _below(at: str, path: str) -> str:
+    inner = "" if path == NO_PATH else path.removeprefix(".")
+    return f"{at}.{inner}" if inner else at
+
+
 def find_default_errors(schema: Schema, path: str) -> Errors:
     """Defaults that the schema itself would prune or refuse; for schemas that are structural."""
     errors: Errors = []
@@ -438,7 +440,9 @@ def find_default_errors(schema: Schema, path: str) -> Errors:
         compile_defaults(schema)(filled)
         found = find_embedded_errors(schema, filled, at)
         if not found:
-            compile_values(schema)(filled, UNRELATED, at, found)
+            # Messages tell of a value as of a whole object, its field where the default stands.
+            compile_values(schema)(filled, UNRELATED, "", found)
+            found = [replace(error, path=_below(at, error.path)) for error in found]
         errors += found or _default_rule_errors(schema, filled, at)
     if isinstance(schema.get("items"), dict):
         errors += find_default_errors(schema["items"], f"{path}.items")

@@ -34,7 +34,7 @@ Check = Callable[[Any, Any, str, Errors], None]
 
 UNRELATED: Any = object()
 # Errors of oneOf and its like carry no path upstream, and Go prints the path that is not there.
-_NO_PATH = "<nil>"
+NO_PATH = "<nil>"
 _NAMES = {str: "string", bool: "boolean", dict: "object", list: "array", type(None): "null"}
 
 
@@ -123,7 +123,7 @@ def _type(schema: Schema) -> Check | None:
 
 def _wrong_type(path: str, value: Any, wanted: str, shown: str) -> FieldError:
     text = f"{path} in body must be of type {wanted}: {quote(shown)}"
-    return type_invalid(path or _NO_PATH, value, text)
+    return type_invalid(path or NO_PATH, value, text)
 
 
 def _passes(check: Check, value: Any, old: Any, path: str) -> Errors:
@@ -146,7 +146,7 @@ def _junctors(schema: Schema) -> Check | None:
         return None
 
     def fail(errors: Errors, path: str, text: str) -> None:
-        errors.append(invalid(_NO_PATH, "", f"{quote(path)} {text}"))
+        errors.append(invalid(NO_PATH, "", f"{quote(path)} {text}"))
 
     def check(value: Any, old: Any, path: str, errors: Errors) -> None:
         if any_of:
@@ -187,13 +187,13 @@ def _text(schema: Schema) -> Check | None:
         if type(value) is not str:
             return
         if longest is not None and len(value) > longest:
-            errors.append(too_long(path or _NO_PATH, longest))
+            errors.append(too_long(path or NO_PATH, longest))
         if shortest is not None and len(value) < shortest:
             text = f"{path} in body should be at least {shortest} chars long"
-            errors.append(invalid(path or _NO_PATH, value, text))
+            errors.append(invalid(path or NO_PATH, value, text))
         if matches is not None and not matches(value):
             text = f"{path} in body should match '{pattern}'"
-            errors.append(invalid(path or _NO_PATH, value, text))
+            errors.append(invalid(path or NO_PATH, value, text))
 
     return check
 
@@ -240,11 +240,11 @@ def _number(schema: Schema) -> Check | None:
     def check(value: Any, old: Any, path: str, errors: Errors) -> None:
         if type(value) is not int and type(value) is not float:
             return
-        where = path or _NO_PATH
+        where = path or NO_PATH
         if bounds is not None and not bounds[0] <= value <= bounds[1]:
             kind, name = schema["type"], schema["format"]
             text = f"Checked value must be of type {kind} with format {name} in {path}"
-            errors.append(invalid(_NO_PATH, "", text))
+            errors.append(invalid(NO_PATH, "", text))
         if step is not None and not _is_multiple(value, step):
             text = f"{path} in body should be a multiple of {go_number(step)}"
             errors.append(invalid(where, value, text))
@@ -288,9 +288,9 @@ def _list(schema: Schema) -> Check | None:
                 items(item, before, f"{path}[{index}]", errors)
         if least is not None and len(value) < least:
             text = f"{path} in body should have at least {least} items"
-            errors.append(invalid(path or _NO_PATH, len(value), text))
+            errors.append(invalid(path or NO_PATH, len(value), text))
         if most is not None and len(value) > most:
-            errors.append(too_many(path or _NO_PATH, len(value), most))
+            errors.append(too_many(path or NO_PATH, len(value), most))
 
     return check
 
@@ -320,7 +320,7 @@ def _enum(schema: Schema) -> Check | None:
 
     def check(value: Any, old: Any, path: str, errors: Errors) -> None:
         if not any(_same_number(value, wanted) for wanted in values):
-            errors.append(not_supported(path or _NO_PATH, value, listed))
+            errors.append(not_supported(path or NO_PATH, value, listed))
 
     return check
 
@@ -346,9 +346,9 @@ def _object(schema: Schema) -> Check | None:
             return
         if least is not None and len(value) < least:
             text = f"{path} in body should have at least {least} properties"
-            errors.append(invalid(path or _NO_PATH, len(value), text))
+            errors.append(invalid(path or NO_PATH, len(value), text))
         if most is not None and len(value) > most:
-            errors.append(too_many(path or _NO_PATH, len(value), most))
+            errors.append(too_many(path or NO_PATH, len(value), most))
         prefix = f"{path}." if path else ""
         for name in needed:
             if name not in value:

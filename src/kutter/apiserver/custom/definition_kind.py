@@ -19,6 +19,7 @@ from kutter.apiserver.kinds.standard import Standard
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation.metadata import immutable
+from kutter.apiserver.webhooks.client_config import find_bundle_errors
 from kutter.base.clock import render_time
 
 _NAME = 'must be spec.names.plural+"."+spec.group'
@@ -48,9 +49,9 @@ class CustomResourceDefinitionKind(Standard):
 
     def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
         tree["status"] = {
-            "conditions": [],
+            "conditions": None,
             "acceptedNames": {"plural": "", "kind": ""},
-            "storedVersions": _storage_versions(tree),
+            "storedVersions": _storage_versions(tree)[:1] or None,
         }
 
     def prepare_for_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
@@ -58,12 +59,14 @@ class CustomResourceDefinitionKind(Standard):
         status = new.get("status")
         if isinstance(status, dict):
             stored = status.get("storedVersions") or []
-            more = [name for name in _storage_versions(new) if name not in stored]
+            more = [name for name in _storage_versions(new)[:1] if name not in stored]
             if more:
                 new["status"] = {**status, "storedVersions": [*stored, *more]}
 
     def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
         errors = self.check_metadata(tree) + self._check_name(tree) + self.check(tree)
+        if (tree.get("spec") or {}).get("versions"):
+            errors += _check_stored(tree)
         return errors + find_approval_errors(tree, None)
 
     def _check_name(self, tree: Tree) -> list[FieldError]:
@@ -82,6 +85,7 @@ class CustomResourceDefinitionKind(Standard):
         if is_true(old, "Established"):
             errors += immutable(spec.get("scope"), before.get("scope"), "spec.scope")
             errors += immutable(names.get("kind"), known.get("kind"), "spec.names.kind")
+            errors += _check_bundle(spec, before)
         errors += immutable(spec.get("group"), before.get("group"), "spec.group")
         errors += immutable(names.get("plural"), known.get("plural"), "spec.names.plural")
         return errors + _check_stored(new) + find_approval_errors(new, old)
@@ -120,17 +124,30 @@ class CustomResourceDefinitionKind(Standard):
         )
 
 
+def _check_bundle(spec: Tree, before: Tree) -> list[FieldError]:
+    """A served definition's bundle of authorities stays readable, if it was (as upstream)."""
+    new, old = (
+        ((tree.get("conversion") or {}).get("webhook") or {}).get("clientConfig") or {}
+        for tree in (spec, before)
+    )
+    path = "spec.conversion.webhookClientConfig.caBundle"
+    errors = find_bundle_errors(new.get("caBundle") or "", path)
+    known = old.get("caBundle")
+    return errors if errors and not (known and find_bundle_errors(known, path)) else []
+
+
 def _storage_versions(tree: Tree) -> list[str]:
     versions = (tree.get("spec") or {}).get("versions") or ()
-    return [v["name"] for v in versions if v.get("storage") and v.get("name")][:1]
+    return [v["name"] for v in versions if v.get("storage") and v.get("name")]
 
 
 def _check_stored(tree: Tree) -> list[FieldError]:
     names = {v.get("name") for v in (tree.get("spec") or {}).get("versions") or ()}
-    stored = (tree.get("status") or {}).get("storedVersions") or []
+    sent = (tree.get("status") or {}).get("storedVersions")
+    stored = sent or []
     path = "status.storedVersions"
     if not stored:
-        return [invalid(path, stored, "must have at least one stored version")]
+        return [invalid(path, sent, "must have at least one stored version")]
     errors: list[FieldError] = []
     for name in _storage_versions(tree):
         if name not in stored:

@@ -17,7 +17,6 @@ from kutter.api.custom.structural import (
     find_structural_errors,
 )
 from kutter.api.errors import FieldError, forbidden_field, invalid, not_supported, required
-from kutter.api.jsonpath import JSONPath, JSONPathError
 from kutter.api.names import check_dns_label_1035, check_dns_subdomain
 from kutter.apiserver.webhooks.client_config import validate_client_config
 
@@ -37,7 +36,6 @@ _COLUMN_FORMATS = (
 )
 _SELECTABLE_LIMIT = 8
 _REVIEW_VERSIONS = ("v1", "v1beta1")
-_simple_path = re.compile(r"(\.[A-Za-z_$][\w$-]*|\['[^']+'\])+", re.ASCII).fullmatch
 
 
 def find_spec_errors(spec: Tree, path: str = "spec") -> Errors:
@@ -113,26 +111,50 @@ def _versions(spec: Tree, path: str) -> Errors:
     errors: Errors = []
     versions: list[Tree] = spec.get("versions") or []
     for i, version in enumerate(versions):
-        if not (version.get("schema") or {}).get("openAPIV3Schema"):
-            at = f"{path}.versions[{i}].schema.openAPIV3Schema"
-            errors.append(required(at, "schemas are required"))
+        if (version.get("schema") or {}).get("openAPIV3Schema") is None:
+            errors.append(required(f"{path}.versions[{i}].schema.openAPIV3Schema"))
     shared = {part for part in _PARTS if _alike(versions, part)}
     for i, version in enumerate(versions):
         at, name = f"{path}.versions[{i}]", version.get("name") or ""
         if problems := check_dns_label_1035(name):
             errors.append(invalid(f"{at}.name", name, ",".join(problems)))
+            if i == 0:
+                # Upstream knows the first one by a field of its own, too.
+                errors.append(invalid(f"{path}.version", name, ",".join(problems)))
         errors += _deprecation(version, at)
         errors += _version_parts(version, at, _PARTS.keys() - shared)
     names = [version.get("name") for version in versions]
     if len(set(names)) != len(names):
         detail = "must contain unique version names"
-        errors.append(invalid(f"{path}.versions", versions, detail))
+        errors.append(invalid(f"{path}.versions", _shown(versions, shared), detail))
     if sum(bool(version.get("storage")) for version in versions) != 1:
         detail = "must have exactly one version marked as storage version"
-        errors.append(invalid(f"{path}.versions", versions, detail))
+        errors.append(invalid(f"{path}.versions", _shown(versions, shared), detail))
     if versions:
         errors += _version_parts(versions[0], path, shared, hoisted=True)
     return errors
+
+
+def _shown(versions: list[Tree], shared: set[str]) -> list[Tree]:
+    """Versions in upstream's internal form: what all share is not theirs any more."""
+
+    def part(version: Tree, name: str) -> Any:
+        return None if name in shared else version.get(name)
+
+    return [
+        {
+            "Name": version.get("name") or "",
+            "Served": bool(version.get("served")),
+            "Storage": bool(version.get("storage")),
+            "Deprecated": bool(version.get("deprecated")),
+            "DeprecationWarning": version.get("deprecationWarning"),
+            "Schema": part(version, "schema"),
+            "Subresources": part(version, "subresources"),
+            "AdditionalPrinterColumns": part(version, "additionalPrinterColumns"),
+            "SelectableFields": part(version, "selectableFields"),
+        }
+        for version in versions
+    ]
 
 
 # A version's part → where it stands once hoisted.
@@ -156,7 +178,7 @@ def _version_parts(version: Tree, path: str, parts: set[str], *, hoisted: bool =
 
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
     subresources = version.get("subresources") or {}
-    if "schema" in parts and schema:
+    if "schema" in parts and schema is not None:
         errors += _schema(schema, f"{at('schema')}.openAPIV3Schema")
     if "subresources" in parts and subresources.get("scale") is not None:
         errors += _scale(subresources["scale"], f"{at('subresources')}.scale")
@@ -173,7 +195,9 @@ def _schema(schema: Tree, path: str) -> Errors:
     if schema.get("nullable"):
         return [forbidden_field(f"{path}.nullable", "nullable cannot be true at the root")]
     errors = find_schema_errors(schema, path)
-    errors += find_structural_errors(schema, path)
+    # What upstream has no form for keeps it from looking any further.
+    if not any(error.message.endswith("is not supported") for error in errors):
+        errors += find_structural_errors(schema, path)
     errors = errors or find_default_errors(schema, path)
     if errors or not has_rules(schema):
         return errors
@@ -216,10 +240,8 @@ def _scale(scale: Tree, path: str) -> Errors:
             if needed:
                 errors.append(required(at))
             continue
-        if not _simple_path(value):
-            detail = "should be a json path under .spec" if root == ".spec." else ""
-            detail = detail or "should be a json path under .status"
-            errors.append(invalid(at, value, detail if root else "should be a json path"))
+        if not value.startswith("."):
+            errors.append(invalid(at, value, "must be a simple json path starting with ."))
         elif root and not value.startswith(root):
             errors.append(invalid(at, value, f"should be a json path under {root.rstrip('.')}"))
         elif not root and not value.startswith((".spec.", ".status.")):
@@ -243,55 +265,65 @@ def _column(column: Tree, path: str) -> Errors:
         errors.append(invalid(f"{path}.format", form, detail))
     json_path = column.get("jsonPath") or ""
     if not json_path:
-        errors.append(required(f"{path}.jsonPath"))
+        errors.append(required(f"{path}.JSONPath"))
     elif problem := _path_problem(json_path):
-        errors.append(invalid(f"{path}.jsonPath", json_path, problem))
+        errors.append(invalid(f"{path}.JSONPath", json_path, problem))
     return errors
 
 
 def _path_problem(text: str) -> str:
-    if not text.startswith((".", "[")):
-        return "must be a simple json path starting with ."
-    try:
-        JSONPath(f"{{{text}}}")
-    except JSONPathError as error:
-        return f"must be a valid json path: {error}"
-    return ""
+    return "" if text.startswith(".") else "must be a simple json path starting with ."
 
 
 def _selectable(fields: list[Tree], schema: Tree, path: str) -> Errors:
     errors: Errors = []
     seen: set[str] = set()
-    if len(fields) > _SELECTABLE_LIMIT:
-        text = f"Too many: {len(fields)}: must have at most {_SELECTABLE_LIMIT} items"
-        errors.append(FieldError(path, "FieldValueTooMany", text))
     for i, field in enumerate(fields):
         value, at = field.get("jsonPath") or "", f"{path}[{i}].jsonPath"
         if not value:
             errors.append(required(at))
             continue
-        if value in seen:
-            errors.append(FieldError(at, "FieldValueDuplicate", f'Duplicate value: "{value}"'))
-        seen.add(value)
-        if not _simple_path(value):
-            errors.append(invalid(at, value, "is an invalid path: must be a simple field path"))
+        try:
+            keys, found = _follow(value, schema)
+        except ValueError as error:
+            errors.append(invalid(at, value, f"is an invalid path: {error}"))
             continue
-        if value.split(".")[1:2] == ["metadata"]:
+        if keys[0] == "metadata":
             errors.append(invalid(at, value, "must not point to fields in metadata"))
-            continue
-        found: Any = schema
-        for key in re.findall(r"\.([^.\[]+)|\['([^']+)'\]", value):
-            below = found.get("properties") if isinstance(found, dict) else None
-            found = (below or {}).get(key[0] or key[1])
-        if found is None:
-            errors.append(invalid(at, value, "is an invalid path: does not refer to a valid field"))
-        elif found.get("type") not in ("string", "boolean", "integer"):
+        if found.get("type") not in ("string", "boolean", "integer"):
             detail = (
                 "must point to a field of type string, boolean or integer. Enum string fields and "
                 "strings with formats are allowed."
             )
             errors.append(invalid(at, value, detail))
+        if value in seen:
+            errors.append(FieldError(at, "FieldValueDuplicate", f'Duplicate value: "{value}"'))
+        seen.add(value)
+    if len(seen) > _SELECTABLE_LIMIT:
+        text = f"Too many: {len(seen)}: must have at most {_SELECTABLE_LIMIT} items"
+        errors.append(FieldError(path, "FieldValueTooMany", text))
     return errors
+
+
+def _follow(path: str, schema: Tree) -> tuple[list[str], Tree]:
+    """The keys of a path without array notation, and the schema there. Raises ValueError."""
+    keys: list[str] = []
+    steps = iter(re.findall(r"[.\[\]]|[^.\[\]]+", path))
+    for step in steps:
+        if step == "[":
+            raise ValueError("array notation is not allowed")
+        if step != ".":
+            raise ValueError(f"expected [ or . but got: {step}")
+        key = next(steps, None)
+        if key is None:
+            raise ValueError("unexpected end of JSON path")
+        properties, more = schema.get("properties"), schema.get("additionalProperties")
+        below = properties.get(key) if properties is not None else more
+        if not isinstance(below, dict):
+            raise ValueError("does not refer to a valid field")  # noqa: TRY004
+        keys.append(key)
+        schema = below
+    return keys, schema
 
 
 def _conversion(conversion: Tree, path: str) -> Errors:
@@ -303,16 +335,18 @@ def _conversion(conversion: Tree, path: str) -> Errors:
         return [not_supported(f"{path}.strategy", strategy, ["None", "Webhook"])]
     webhook = conversion.get("webhook")
     if strategy == "None":
-        if webhook is not None:
-            detail = "should not be set when strategy is not set to Webhook"
-            errors.append(forbidden_field(f"{path}.webhook", detail))
+        detail = "should not be set when strategy is not set to Webhook"
+        if (webhook or {}).get("clientConfig") is not None:
+            errors.append(forbidden_field(f"{path}.webhookClientConfig", detail))
+        if (webhook or {}).get("conversionReviewVersions"):
+            errors.append(forbidden_field(f"{path}.conversionReviewVersions", detail))
         return errors
     config = (webhook or {}).get("clientConfig")
     at = f"{path}.webhookClientConfig"
     if config is None:
         errors.append(required(at, "required when strategy is set to Webhook"))
     else:
-        errors += validate_client_config(config, at)
+        errors += validate_client_config(config, at, check_bundle=False)
     versions = (webhook or {}).get("conversionReviewVersions") or []
     at = f"{path}.conversionReviewVersions"
     if not versions:

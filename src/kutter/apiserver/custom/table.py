@@ -19,6 +19,18 @@ _NAME: Tree = {
 }
 
 
+def _readable(columns: tuple[Tree, ...]) -> list[Tree]:
+    """``columns`` up to the first whose path is none: what upstream falls back to."""
+    found: list[Tree] = []
+    for column in columns:
+        try:
+            JSONPath(f"{{{column['jsonPath']}}}")
+        except JSONPathError:
+            break
+        found.append(column)
+    return found
+
+
 class CustomPrinter:
     """``columns`` are the definition's ``additionalPrinterColumns``, or the age alone."""
 
@@ -27,7 +39,7 @@ class CustomPrinter:
     def __init__(self, columns: tuple[Tree, ...]) -> None:
         self._paths: list[tuple[str, JSONPath]] = []
         self._columns: list[Tree] = [_NAME]
-        for column in columns:
+        for column in _readable(columns):
             path = column["jsonPath"]
             described = f"Custom resource definition column (in JSONPath format): {path}"
             self._paths.append((column["type"], JSONPath(f"{{{path}}}")))

@@ -82,7 +82,7 @@ def validate_client_config(tree: Tree, path: str, *, check_bundle: bool = True) 
         errors = _check_service(service, f"{path}.service")
     if not check_bundle:
         return errors
-    return errors + _check_bundle(tree.get("caBundle") or "", f"{path}.caBundle")
+    return errors + find_bundle_errors(tree.get("caBundle") or "", f"{path}.caBundle")
 
 
 def _check_url(url: str, path: str) -> list[FieldError]:
@@ -138,7 +138,7 @@ def _check_path(place: str, path: str) -> list[FieldError]:
     return errors
 
 
-def _check_bundle(encoded: str, path: str) -> list[FieldError]:
+def find_bundle_errors(encoded: str, path: str) -> list[FieldError]:
     if not encoded:
         return []
     try:

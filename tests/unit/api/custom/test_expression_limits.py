@@ -30,7 +30,7 @@ def test_what_compiles_and_is_cheap_is_fine() -> None:
         (
             "self.b == 1",
             (
-                'schema.x-kubernetes-validations[0].rule: Invalid value: {"rule":"self.b == 1"}: '
+                'schema.x-kubernetes-validations[0].rule: Invalid value: {"Rule":"self.b == 1","Message":"","MessageExpression":"","Reason":null,"FieldPath":"","OptionalOldSelf":null}: '
                 "compilation failed: ERROR: <input>:1:5: undefined field 'b'\n | self.b == 1\n | ....^"
             ),
         ),
