@@ -27,6 +27,7 @@ from kutter.apiserver.negotiation import (
     wants_aggregated_discovery,
 )
 from kutter.apiserver.ports import Tree
+from kutter.base.memo import exact
 from kutter.http.messages import ImmutableResponse, Request, Response
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Discovery:
             tree = self._aggregated(path) if aggregated else self._tree(path.rstrip("/") or "/")
             if tree is None:
                 return None
-            body = orjson.dumps(tree)
+            body = exact(orjson.dumps(tree))
             etag = sha512(body).hexdigest().upper()
             if aggregated == PROTOBUF:
                 body = encode_object(tree)

@@ -32,6 +32,7 @@ from kutter.api.apply.sets import LEAF, FieldSet, Path, difference, from_paths, 
 from kutter.apiserver.kinds.strategy import WHOLE_METADATA
 from kutter.apiserver.ports import Tree
 from kutter.base.clock import render_time
+from kutter.base.memo import exact
 
 if TYPE_CHECKING:
     from kutter.apiserver.context import Call
@@ -221,7 +222,7 @@ class Claim:
 
 def adopt(old: Tree | None, new: Tree, sent: Any, live: bytes) -> bytes:
     """The claim of an apply, which has set the owners already."""
-    return orjson.dumps(sent) if sent else b""
+    return exact(orjson.dumps(sent)) if sent else b""
 
 
 def same_but_times(old: bytes, new: bytes) -> bool:

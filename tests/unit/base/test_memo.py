@@ -1,10 +1,13 @@
-"""Remembered answers: kept while short, worked out anew when long."""
+"""Remembered answers: kept while short, worked out anew when long; bytes without spare room."""
 
 from __future__ import annotations
 
+import tracemalloc
+
+import orjson
 import pytest
 
-from kutter.base.memo import remember
+from kutter.base.memo import exact, remember
 
 
 def test_short_ones_are_kept_long_ones_are_not() -> None:
@@ -36,3 +39,15 @@ def test_what_is_raised_is_not_kept() -> None:
         with pytest.raises(ValueError, match="x"):
             check(b"x")
     assert asked == [b"x", b"x"]
+
+
+def test_kept_bytes_take_no_more_room_than_they_have() -> None:
+    trees = [{"name": f"pod-{number}", "text": "x" * 2600} for number in range(50)]
+    tracemalloc.start()
+    try:
+        kept = [exact(orjson.dumps(tree)) for tree in trees]
+        room = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert [orjson.loads(data) for data in kept] == trees
+    assert room < 1.2 * sum(map(len, kept))

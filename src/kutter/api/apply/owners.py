@@ -9,7 +9,7 @@ import orjson
 
 from kutter.api.apply.elements import ElementError
 from kutter.api.apply.sets import SELF, FieldSet, parse_set, union
-from kutter.base.memo import remember
+from kutter.base.memo import exact, remember
 
 Operation = Literal["Apply", "Update"]
 UPDATE_OWNERS_LIMIT = 10
@@ -106,7 +106,7 @@ def _mentions(raw: bytes, changed: FieldSet) -> bool:
 
 @remember(4096)
 def _quoted(key: str) -> bytes:
-    return orjson.dumps(key)
+    return exact(orjson.dumps(key))
 
 
 class _Entry(msgspec.Struct, rename="camel"):
@@ -141,7 +141,7 @@ def read_owners(data: bytes) -> Owners:
 
 def write_owners(owners: Owners) -> bytes:
     """The entries as JSON, ``b""`` for none."""
-    return orjson.dumps(render_owners(owners)) if owners else b""
+    return exact(orjson.dumps(render_owners(owners))) if owners else b""
 
 
 def parse_owners(entries: Any) -> Owners:

@@ -20,6 +20,7 @@ from kutter.api.schema.walk import Mismatch
 from kutter.apiserver.cache import Entry, encode_tail, head_of
 from kutter.apiserver.converting import Converter, Made
 from kutter.apiserver.ports import Tree
+from kutter.base.memo import exact
 
 CACHE_LIMIT_BYTES = 64 << 20
 # What an entry costs beside its bytes, so that tiny objects are bounded too.
@@ -103,7 +104,7 @@ class StoredForm:
             version, head = self._stored, self._head
             pruned(version, tree)
         tree["kind"], tree["apiVersion"] = version.resource.kind, version.resource.api_version
-        refined = orjson.dumps(tree)
+        refined = exact(orjson.dumps(tree))
         return head, value if refined == value else refined
 
 

@@ -20,6 +20,7 @@ from kutter.apiserver.encryption.store import EncryptedStore
 from kutter.apiserver.kinds.strategy import Strategy, StrategyContext
 from kutter.apiserver.ports import Admission, AdmissionRequest, Operation, Reservation, Tree
 from kutter.apiserver.writing import WriteContext
+from kutter.base.memo import exact
 from kutter.base.rng import Rng
 from kutter.store.interface import Store, WriteConflictError
 
@@ -157,7 +158,7 @@ class StoredResource:
         ordered["kind"] = stored.kind
         ordered["apiVersion"] = stored.api_version
         try:
-            return orjson.dumps(ordered)
+            return exact(orjson.dumps(ordered))
         except TypeError as error:
             raise bad_request(f"the object cannot be encoded: {error}") from error
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from kutter.base.memo import exact
+
 Tree = dict[str, Any]
 
 LIMIT = 512
@@ -64,7 +66,7 @@ class Recent:
 def key_of(spec: Tree) -> bytes | None:
     """What a specification is remembered by; None if it is not."""
     try:
-        encoded = orjson.dumps(spec)
+        encoded = exact(orjson.dumps(spec))
     except TypeError:
         return None
     if len(encoded) > SIZE_LIMIT_BYTES or b'"ephemeral"' in encoded:
