@@ -98,7 +98,7 @@ echo "the container was not touched: pid $pid"
 step down
 $kutter down --purge
 left=$(pgrep -af 'kutter|conmon' | grep -v kernel-tour || true; nft list tables; ip -br link | grep kut || true
-    ls -d /sys/fs/cgroup/kutter* /sys/fs/cgroup/*/kutter* /run/kutter /var/lib/kutter /var/log/kutter 2>/dev/null || true
+    ls -d /sys/fs/cgroup/kutter* /sys/fs/cgroup/*/kutter /run/kutter /var/lib/kutter /var/log/kutter 2>/dev/null || true
     systemctl list-units --all --plain --no-legend 'kutter.*' || true)
 echo "left behind: ${left:-nothing}"
 [ -z "$left" ]
