@@ -133,7 +133,10 @@ async def test_liveness_failure_restarts_the_container(kernel_node: KernelNode) 
     }
     await kernel_node.add_pod(containers=[kernel_node.container(livenessProbe=probe)])
     await kernel_node.wait_ready()
-    await kernel_node.sh("mkdir -p /tmp; touch /tmp/sick")
+    # Sick once the command has ended: a quick probe would take the container, and it, away.
+    await kernel_node.sh(
+        "mkdir -p /tmp; (while kill -0 $$; do :; done; touch /tmp/sick) >/dev/null 2>&1 &"
+    )
     pod = await kernel_node.wait(
         "web",
         lambda p: (
