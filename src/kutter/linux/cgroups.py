@@ -43,13 +43,19 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Cumulative CPU time, memory now, working set without inactive file pages, tasks."""
+    """Cumulative CPU time and page faults, memory now, tasks.
+
+    The working set is without inactive file pages, ``rss`` without all file pages.
+    """
 
     cpu_ns: int = 0
     memory_bytes: int = 0
     working_set_bytes: int = 0
     pids: int = 0
     oom_kills: int = 0
+    rss_bytes: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
 
 
 def _is_group(group: str) -> bool:
@@ -294,25 +300,36 @@ class Cgroups:
         if self.layout is Layout.V2:
             folder = self.path("unified", group)
             current = _read_int(folder / "memory.current")
-            inactive = _read_keyed(folder / "memory.stat").get("inactive_file", 0)
+            figures = _read_keyed(folder / "memory.stat")
             return Usage(
                 cpu_ns=_read_keyed(folder / "cpu.stat").get("usage_usec", 0) * 1000,
                 memory_bytes=current,
-                working_set_bytes=max(0, current - inactive),
+                working_set_bytes=max(0, current - figures.get("inactive_file", 0)),
                 pids=_read_int(folder / "pids.current"),
                 oom_kills=self.read_oom_kills(group),
+                rss_bytes=figures.get("anon", 0),
+                page_faults=figures.get("pgfault", 0),
+                major_page_faults=figures.get("pgmajfault", 0),
             )
-        cpu = memory = inactive = pids = 0
+        cpu = memory = pids = 0
+        figures = {}
         if "cpuacct" in self.roots:
             cpu = _read_int(self.path("cpuacct", group) / "cpuacct.usage")
         if "memory" in self.roots:
             folder = self.path("memory", group)
             memory = _read_int(folder / "memory.usage_in_bytes")
-            inactive = _read_keyed(folder / "memory.stat").get("total_inactive_file", 0)
+            figures = _read_keyed(folder / "memory.stat")
         if "pids" in self.roots:
             pids = _read_int(self.path("pids", group) / "pids.current")
         return Usage(
-            cpu, memory, max(0, memory - inactive), pids, oom_kills=self.read_oom_kills(group)
+            cpu,
+            memory,
+            max(0, memory - figures.get("total_inactive_file", 0)),
+            pids,
+            oom_kills=self.read_oom_kills(group),
+            rss_bytes=figures.get("total_rss", 0),
+            page_faults=figures.get("total_pgfault", 0),
+            major_page_faults=figures.get("total_pgmajfault", 0),
         )
 
     def read_oom_kills(self, group: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kutter.base.clock import render_time
@@ -78,19 +79,30 @@ async def _measure(agent: NodeAgent) -> tuple[Measured, dict[str, int]]:
 
 def _container(stats: ContainerStats, nano_cores: int) -> Tree:
     moment = render_ns(stats.timestamp_ns)
-    return {
+    tree: Tree = {
         "name": stats.name,
+        "startTime": render_ns(stats.started_at_ns),
         "cpu": {
             "time": moment,
             "usageNanoCores": nano_cores,
             "usageCoreNanoSeconds": stats.cpu_usage_ns,
         },
-        "memory": {
-            "time": moment,
-            "usageBytes": stats.memory_usage_bytes,
-            "workingSetBytes": stats.memory_working_set_bytes,
-        },
+        "memory": {"time": moment, **_memory([stats])},
         "rootfs": {"time": moment, "usedBytes": stats.writable_layer_bytes},
+    }
+    if stats.memory_limit_bytes:
+        free = stats.memory_limit_bytes - stats.memory_working_set_bytes
+        tree["memory"]["availableBytes"] = max(0, free)
+    return tree
+
+
+def _memory(containers: Sequence[ContainerStats]) -> Tree:
+    return {
+        "usageBytes": sum(c.memory_usage_bytes for c in containers),
+        "workingSetBytes": sum(c.memory_working_set_bytes for c in containers),
+        "rssBytes": sum(c.memory_rss_bytes for c in containers),
+        "pageFaults": sum(c.page_faults for c in containers),
+        "majorPageFaults": sum(c.major_page_faults for c in containers),
     }
 
 
@@ -103,6 +115,7 @@ async def summary(agent: NodeAgent) -> Tree:
     for worker, stats in measured:
         meta = worker.pod.metadata
         containers = stats.containers
+        memory_now: Tree = {"time": now, **_memory(containers)}
         pods.append(
             {
                 "podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
@@ -113,11 +126,7 @@ async def summary(agent: NodeAgent) -> Tree:
                     "usageNanoCores": sum(rates.get(c.container_id, 0) for c in containers),
                     "usageCoreNanoSeconds": sum(c.cpu_usage_ns for c in containers),
                 },
-                "memory": {
-                    "time": now,
-                    "usageBytes": sum(c.memory_usage_bytes for c in containers),
-                    "workingSetBytes": sum(c.memory_working_set_bytes for c in containers),
-                },
+                "memory": memory_now,
                 "network": {
                     "time": now,
                     "name": "eth0",
@@ -168,10 +177,21 @@ async def render_resource_metrics(agent: NodeAgent) -> bytes:
     ]
     cpu = ["# TYPE container_cpu_usage_seconds_total counter"]
     sets = ["# TYPE container_memory_working_set_bytes gauge"]
+    starts = ["# TYPE container_start_time_seconds gauge"]
+    pods_cpu = ["# TYPE pod_cpu_usage_seconds_total counter"]
+    pods_memory = ["# TYPE pod_memory_working_set_bytes gauge"]
     for worker, stats in await _all_stats(agent):
         meta = worker.pod.metadata
         for c in stats.containers:
             labels = f'{{container="{c.name}",namespace="{meta.namespace}",pod="{meta.name}"}}'
             cpu.append(f"container_cpu_usage_seconds_total{labels} {c.cpu_usage_ns / 1e9}")
             sets.append(f"container_memory_working_set_bytes{labels} {c.memory_working_set_bytes}")
-    return ("\n".join([*lines, *cpu, *sets]) + "\n").encode()
+            starts.append(f"container_start_time_seconds{labels} {c.started_at_ns / 1e9}")
+        labels = f'{{namespace="{meta.namespace}",pod="{meta.name}"}}'
+        cpu_ns = sum(c.cpu_usage_ns for c in stats.containers)
+        memory_bytes = sum(c.memory_working_set_bytes for c in stats.containers)
+        pods_cpu.append(f"pod_cpu_usage_seconds_total{labels} {cpu_ns / 1e9}")
+        pods_memory.append(f"pod_memory_working_set_bytes{labels} {memory_bytes}")
+    end = ["# TYPE resource_scrape_error gauge", "resource_scrape_error 0"]
+    parts = [*lines, *cpu, *sets, *starts, *pods_cpu, *pods_memory, *end]
+    return ("\n".join(parts) + "\n").encode()

@@ -330,6 +330,11 @@ class ContainerStats:
     memory_working_set_bytes: int
     writable_layer_bytes: int = 0
     pids: int = 0
+    memory_rss_bytes: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
+    memory_limit_bytes: int = 0
+    started_at_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

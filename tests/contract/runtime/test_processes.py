@@ -275,6 +275,9 @@ async def test_limits_reach_the_kernel_and_can_change(world: World) -> None:
     stats = await world.runtime.container_stats(container_id)
     assert stats.pids >= 1
     assert 0 < stats.memory_working_set_bytes <= stats.memory_usage_bytes < 64 << 20
+    assert 0 < stats.memory_rss_bytes < 64 << 20
+    assert stats.page_faults >= 1
+    assert (stats.memory_limit_bytes, stats.started_at_ns > 0) == (64 << 20, True)
     await world.runtime.update_resources(container_id, Resources(memory_limit_bytes=32 << 20))
     assert _read_limit(world, container_id) == 32 << 20
 

@@ -148,9 +148,19 @@ async def test_only_known_callers_are_served(kernel_node: KernelNode) -> None:
     answer = await known.request("GET", f"{base}/pods")
     assert [p["metadata"]["name"] for p in orjson.loads(answer.body)["items"]] == ["web"]
     summary = orjson.loads((await known.request("GET", f"{base}/stats/summary")).body)
-    assert summary["pods"][0]["podRef"]["name"] == "web"
+    (told,) = summary["pods"]
+    assert told["podRef"]["name"] == "web"
+    (container,) = told["containers"]
+    assert container["startTime"] >= told["startTime"]
+    for memory in (told["memory"], container["memory"]):
+        assert memory["workingSetBytes"] <= memory["usageBytes"]
+        assert {"rssBytes", "pageFaults", "majorPageFaults"} < memory.keys()
     metrics = await known.request("GET", f"{base}/metrics/resource")
-    assert b'container_memory_working_set_bytes{container="app",namespace="default"' in metrics.body
+    labels = b'{container="app",namespace="default",pod="web"} '
+    for name in (b"container_memory_working_set_bytes", b"container_start_time_seconds"):
+        assert name + labels in metrics.body
+    assert b'pod_memory_working_set_bytes{namespace="default",pod="web"} ' in metrics.body
+    assert metrics.body.endswith(b"\nresource_scrape_error 0\n")
     with pytest.raises(ssl.SSLError):
         await HttpClient(tls=client_context()).request("GET", f"{base}/healthz")
     for client in (nobody, known):

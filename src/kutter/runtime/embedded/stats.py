@@ -58,6 +58,11 @@ class StatsReader:
             memory_working_set_bytes=usage.working_set_bytes,
             writable_layer_bytes=await self._measure(live),
             pids=usage.pids,
+            memory_rss_bytes=usage.rss_bytes,
+            page_faults=usage.page_faults,
+            major_page_faults=usage.major_page_faults,
+            memory_limit_bytes=live.record.config.resources.memory_limit_bytes,
+            started_at_ns=live.record.started_at_ns,
         )
 
     async def _measure(self, live: LiveContainer) -> int:
