@@ -98,10 +98,11 @@ class Rest:
     def wait_gone(self, path, timeout_s=30.0):
         wait_until(lambda: self.gone(path), timeout_s)
 
-    def watch(self, path, **query):
+    def watch(self, path, *, headers=None, **query):
         response = self.call(
             "GET",
             path,
+            headers=headers,
             query={"watch": "true", **query},
             preload_content=False,
             timeout=urllib3.Timeout(connect=20, read=30),

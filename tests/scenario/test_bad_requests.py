@@ -63,6 +63,10 @@ CASES: list[tuple[str, str, str, Any, dict[str, str], int, str, str]] = [
     ("another version", "POST", CM, {"kind": "ConfigMap", "apiVersion": "v2", **X}, {}, 400, "BadRequest", 'no kind "ConfigMap" is registered for version "v2"'),
     ("too many slashes", "POST", CM, {"kind": "ConfigMap", "apiVersion": "a/b/c", **X}, {}, 400, "BadRequest", "unexpected GroupVersion string: a/b/c ({"),
     ("kind is a number", "POST", CM, {"kind": 1}, {}, 400, "BadRequest", "cannot unmarshal number"),
+    # timeouts are read before anything else
+    ("bad timeout", "GET", f"{CM}?timeout=soon", None, {}, 400, "BadRequest", 'invalid timeout specified in the request URL - time: invalid duration "soon"'),
+    ("bad timeout of a path", "GET", "/version?timeout=soon", None, {}, 400, "BadRequest", "invalid timeout specified"),
+    ("bad timeout of no path", "GET", "/nope?timeout=1", None, {}, 400, "BadRequest", "missing unit in duration"),
     # paths and methods
     ("no JSON", "POST", CM, b"kind: x", {}, 400, "BadRequest", "invalid character 'k' looking for"),
     ("unknown version", "GET", "/apis/apps/v7/deployments", None, {}, 404, "NotFound", NO_PATH),

@@ -43,7 +43,8 @@ class Encoder(Protocol):
     ``frame`` makes a watch event of an encoded object; ``status`` encodes a ``Status``.
     """
 
-    key: object
+    @property
+    def key(self) -> object: ...
 
     def encode(self, entry: Entry) -> bytes: ...
 
@@ -158,17 +159,18 @@ class TableEncoder(_JsonFrames):
     def __init__(
         self, printer: TablePrinter, version: str, include: str, now: Callable[[], datetime]
     ) -> None:
-        self.key: object = ("table", version, include)
+        self._key: object = ("table", version, include)
         self._printer = printer
         self._version = version
         self._include = include
         self._now = now
-        self._watching = False
 
-    def for_watch(self) -> TableEncoder:
-        """One for watches, whose frames carry the column definitions each time."""
-        self._watching = True
-        return self
+    @property
+    def key(self) -> object:
+        return self._key
+
+    def _columns(self) -> list[Tree] | None:
+        return self._printer.columns
 
     def _row(self, entry: Entry, now: datetime) -> Tree:
         tree = entry.tree
@@ -194,7 +196,7 @@ class TableEncoder(_JsonFrames):
                 "kind": "Table",
                 "apiVersion": f"meta.k8s.io/{self._version}",
                 "metadata": meta,
-                "columnDefinitions": self._printer.columns,
+                "columnDefinitions": self._columns(),
                 "rows": rows,
             }
         )
@@ -222,6 +224,22 @@ class TableEncoder(_JsonFrames):
             "metadata": meta,
         }
         return self._table({"resourceVersion": str(revision)}, [row])
+
+
+class WatchTableEncoder(TableEncoder):
+    """Tables of one watch: only its first frame tells the columns. That one is nobody else's."""
+
+    _begun = False
+
+    @property
+    def key(self) -> object:
+        return self._key if self._begun else self
+
+    def _columns(self) -> list[Tree] | None:
+        if self._begun:
+            return None
+        self._begun = True
+        return self._printer.columns
 
 
 _PLAIN_COLUMNS: list[Tree] = [

@@ -101,6 +101,9 @@ class Pipeline:
         if info.verb != "watch":
             requests.inflight[changing] += 1
         try:
+            if "timeout" in query and not _runs_long(info):
+                # Refused before it is asked who calls, whatever the path; used later.
+                requested_timeout(query["timeout"], server.request_timeout_s)
             user = request.local_user
             if user is None:
                 user = await self._authenticate(request, info, audit_id)
@@ -261,7 +264,7 @@ class Pipeline:
     async def _limit(self, call: Call, waited_s: float) -> Response:
         """Serve within the request's time; what runs long has its own end."""
         info = call.info
-        if info.verb == "watch" or info.subresource in LONG_RUNNING:
+        if _runs_long(info):
             return await route(call)
         limit_s = self._server.request_timeout_s
         if "timeout" in call.query:
@@ -277,6 +280,10 @@ class Pipeline:
                 "Timeout: request did not complete within requested timeout - "
                 "context deadline exceeded"
             ) from None
+
+
+def _runs_long(info: RequestInfo) -> bool:
+    return info.verb == "watch" or info.subresource in LONG_RUNNING
 
 
 async def route(call: Call) -> Response:

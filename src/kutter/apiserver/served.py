@@ -13,7 +13,13 @@ from kutter.api.protobuf import message_of
 from kutter.api.resources import Resource
 from kutter.api.schema import KindSchema
 from kutter.apiserver.converting import Converter
-from kutter.apiserver.encoders import Encoder, ObjectEncoder, PartialEncoder, TableEncoder
+from kutter.apiserver.encoders import (
+    Encoder,
+    ObjectEncoder,
+    PartialEncoder,
+    TableEncoder,
+    WatchTableEncoder,
+)
 from kutter.apiserver.negotiation import PROTOBUF, Accepted
 from kutter.apiserver.ports import CallHandler, TablePrinter, Tree
 from kutter.apiserver.protobuf_encoders import (
@@ -104,8 +110,10 @@ class Served:
         tree["kind"], tree["apiVersion"] = self.resource.kind, self.resource.api_version
         return tree
 
-    def encoder_for(self, accepted: Accepted, include_object: str = "") -> Encoder:
-        """The encoder of the negotiated form."""
+    def encoder_for(
+        self, accepted: Accepted, include_object: str = "", *, watch: bool = False
+    ) -> Encoder:
+        """The encoder of the negotiated form; of one ``watch`` if it is for that."""
         if accepted.media == PROTOBUF:
             if accepted.form == "partial":
                 return ProtobufPartialEncoder(accepted.version)
@@ -113,7 +121,8 @@ class Served:
             return self._protobuf_encoder
         if accepted.form == "table":
             include = include_object or "Metadata"
-            return TableEncoder(self.printer, accepted.version, include, self._clock.now)
+            make = WatchTableEncoder if watch else TableEncoder
+            return make(self.printer, accepted.version, include, self._clock.now)
         if accepted.form == "partial":
             return PartialEncoder(accepted.version)
         return self.encoder

@@ -229,3 +229,40 @@ def test_a_watch_ends_after_its_timeout(rest, namespace):
         kinds = {kind for kind, _ in events.rest()}
     assert kinds <= {"ADDED", "MODIFIED"}
     assert time.monotonic() - started >= 0.9
+
+
+def test_only_the_first_table_of_a_watch_tells_its_columns(rest, namespace):
+    path = maps(namespace)
+    rest.post(path, config_map("a"))
+    rest.post(path, config_map("b"))
+    headers = {"accept": TABLE}
+
+    def summary(tree):
+        columns, rows = tree["columnDefinitions"], tree["rows"]
+        return columns and [c["name"] for c in columns], [row["cells"][:1] for row in rows]
+
+    def summaries(**query):
+        with rest.watch(path, headers=headers, timeoutSeconds=1, **query) as events:
+            return [summary(tree) for _, tree in events.rest()]
+
+    names = ["Name", "Data", "Age"]
+    found = summaries(fieldSelector="metadata.name!=kube-root-ca.crt")
+    assert found == [(names, [["a"]]), (None, [["b"]])]
+    # Watches share the frames of a change, but for the first.
+    version = rest.get(path)["metadata"]["resourceVersion"]
+    with (
+        rest.watch(path, headers=headers, resourceVersion=version) as one,
+        rest.watch(path, headers=headers, resourceVersion=version) as two,
+    ):
+        for name in ("c", "d"):
+            rest.post(path, config_map(name))
+        for events in (one, two):
+            assert summary(events.next()[1]) == (names, [["c"]])
+            assert summary(events.next()[1]) == (None, [["d"]])
+    empty = summaries(
+        labelSelector="none=such",
+        sendInitialEvents="true",
+        resourceVersionMatch="NotOlderThan",
+        allowWatchBookmarks="true",
+    )
+    assert empty[0] == (names, [[]])

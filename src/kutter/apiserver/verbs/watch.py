@@ -34,7 +34,7 @@ async def watch(call: Call) -> Response:
         field_selector = f"{field_selector},metadata.name={info.name}".lstrip(",")
     selection = parse_selection(strategy, namespace, info.label_selector, field_selector)
     headers = [("Content-Type", _MEDIA[accepted.media])]
-    encoder = served.encoder_for(accepted, call.query.get("includeObject", ""))
+    encoder = served.encoder_for(accepted, call.query.get("includeObject", ""), watch=True)
     caches, cache = server.caches, served.storage.cache
     from_start = options.initial_events
     if from_start is None:
