@@ -352,7 +352,9 @@ def _ensure_image(facts: PodFacts, draft: _Draft, spec: AnyContainerSpec) -> boo
         return False
     if spec.name in facts.images:
         return True
-    draft.add(EnsureImage(spec.name))
+    # A start under way has taken the image with it; the next start looks for it anew.
+    if f"start/{spec.name}" not in facts.busy:
+        draft.add(EnsureImage(spec.name))
     return False
 
 

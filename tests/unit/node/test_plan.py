@@ -101,6 +101,8 @@ def test_started_one_after_another() -> None:
     assert plan_pod(facts(two)).steps == (StartContainer("a", 0),)
     busy = facts(two, busy=frozenset({"start/a"}))
     assert plan_pod(busy).steps == ()
+    # Nor is the image, which the start has taken along, asked for once more.
+    assert plan_pod(facts(two, busy=frozenset({"start/a"}), images={"b": "1"})).steps == ()
     assert plan_pod(facts(two, run("a"))).steps == (StartContainer("b", 0),)
 
 

@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -76,8 +77,57 @@ def test_projected_mixes_sources_and_tokens() -> None:
         "k": b"v1",
         "ns": b"default",
     }
-    shared = context(securityContext={"fsGroup": 5})
-    assert compute_payload(shared, made, {"token": b"t"})["token"].mode == 0o600
+
+
+def container(name: str, user: int | None = None) -> dict[str, Any]:
+    return {"name": name, "securityContext": {} if user is None else {"runAsUser": user}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "mode", "user"),
+    [
+        ({}, 0o444, None),
+        ({"securityContext": {"fsGroup": 5}}, 0o600, None),
+        ({"securityContext": {"runAsUser": 7}}, 0o600, 7),
+        ({"securityContext": {"runAsUser": 7, "fsGroup": 5}}, 0o600, 7),
+        ({"containers": [container("a", 7), container("b", 7)]}, 0o600, 7),
+        ({"containers": [container("a", 7), container("b", 8)]}, 0o444, None),
+        ({"containers": [container("a", 7), container("b")]}, 0o444, None),
+        ({"containers": [container("a", 7)], "initContainers": [container("i")]}, 0o444, None),
+        (
+            {
+                "containers": [container("a", 7)],
+                "securityContext": {"runAsUser": 8},
+                "initContainers": [container("i", 7)],
+            },
+            0o600,
+            7,
+        ),
+    ],
+)
+def test_a_token_belongs_to_the_one_user_of_its_pod(
+    spec: dict[str, Any], mode: int, user: int | None
+) -> None:
+    sources = [
+        {"serviceAccountToken": {"path": "token"}},
+        {"configMap": {"name": "c", "items": [{"key": "a", "path": "ca.crt"}]}},
+    ]
+    made = volume(projected={"sources": sources, "defaultMode": 0o444})
+    payload = compute_payload(context(**spec), made, {"token": b"t"})
+    assert payload["token"] == File(b"t", mode, user)
+    assert payload["ca.crt"] == File(b"1", 0o444)
+
+
+def test_a_file_is_given_to_its_user_and_the_rest_is_not(tmp_path: Path) -> None:
+    user, group = os.geteuid(), os.getgid()
+    owners = mock.Mock(wraps=os.chown)
+    with mock.patch("kutter.node.volumes.atomic.os.chown", owners):
+        write_payload(tmp_path, {"t": File(b"1", 0o600, user), "c": File(b"2", 0o644)}, moment=NOW)
+        assert [(call.args[0].name, *call.args[1:]) for call in owners.mock_calls] == [
+            ("t", user, -1)
+        ]
+        write_payload(tmp_path, {"t": File(b"3", 0o600, user)}, group=group, moment=NOW)
+    assert (tmp_path / "t").stat().st_mode & 0o777 == 0o640
 
 
 def test_swap_is_one_rename_and_unchanged_writes_nothing(tmp_path: Path) -> None:

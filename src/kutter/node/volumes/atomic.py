@@ -49,11 +49,10 @@ def write_payload(
     *,
     group: int | None = None,
     moment: datetime,
-    user: int | None = None,
 ) -> bool:
     """Bring ``root`` to ``payload``; answers whether anything changed.
 
-    ``group`` owns the files and may read them (``fsGroup``); ``user`` likewise.
+    ``group`` owns the files and may read them (``fsGroup``).
     Raises UnsafePathError, OSError.
     """
     names = {str(_check(path)): file for path, file in payload.items()}
@@ -72,10 +71,10 @@ def write_payload(
             target = folder / path
             for parent in reversed(target.relative_to(folder).parents[:-1]):
                 (folder / parent).mkdir(exist_ok=True)
-                _own(folder / parent, user, group, 0o755 if group is None else 0o2775)
+                _own(folder / parent, None, group, 0o755 if group is None else 0o2775)
             target.write_bytes(content)
-            _own(target, user, group, mode)
-        _own(folder, user, group, None)
+            _own(target, names[path].user, group, mode)
+        _own(folder, None, group, None)
         fresh = root / _DATA_NEW
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(folder.name)

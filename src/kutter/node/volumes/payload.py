@@ -11,8 +11,11 @@ from typing import NamedTuple
 
 from kutter.api.types.core_v1 import (
     ConfigMap,
+    Container,
     DownwardAPIVolumeFile,
+    EphemeralContainer,
     KeyToPath,
+    Pod,
     Secret,
     Volume,
 )
@@ -28,10 +31,11 @@ DEFAULT_MODE = 0o644
 
 
 class File(NamedTuple):
-    """One file: its bytes and its mode."""
+    """One file: its bytes and its mode; ``user`` owns it, None: root."""
 
     content: bytes
     mode: int
+    user: int | None = None
 
 
 Payload = dict[str, File]
@@ -152,22 +156,33 @@ def compute_payload(context: PodContext, volume: Volume, tokens: Mapping[str, by
             path = part.service_account_token.path
             if path not in tokens:
                 raise PayloadError(f"no token for {path} yet")
-            payload[path] = File(tokens[path], _token_mode(context, mode))
+            payload[path] = _token(context.pod, tokens[path], mode)
     return payload
 
 
-def _token_mode(context: PodContext, mode: int) -> int:
-    """Tokens are private, but every user the pod runs as must read them (KEP-1205)."""
-    security = context.pod.spec.security_context
-    if security is not None and security.fs_group is not None:
-        return 0o600
+def _token(pod: Pod, content: bytes, mode: int) -> File:
+    """Tokens are private, but whoever the pod runs as must read them: its one user, or (once the
+    volume is given to it) its group, or else everybody. KEP-1205.
+    """
+    security = pod.spec.security_context
+    user = _only_user(pod)
+    private = user is not None or (security is not None and security.fs_group is not None)
+    return File(content, 0o600 if private else mode, user)
+
+
+def _only_user(pod: Pod) -> int | None:
+    """The user all containers of the pod run as, as far as the pod says so."""
+    spec = pod.spec
+    default = spec.security_context.run_as_user if spec.security_context is not None else None
+    containers: list[Container | EphemeralContainer] = [*spec.init_containers, *spec.containers]
+    containers += spec.ephemeral_containers
     users = {
-        c.security_context.run_as_user
-        if c.security_context is not None and c.security_context.run_as_user is not None
-        else (security.run_as_user if security is not None else None)
-        for c in context.pod.spec.containers
+        default
+        if container.security_context is None or container.security_context.run_as_user is None
+        else container.security_context.run_as_user
+        for container in containers
     }
-    return 0o600 if len(users) == 1 and None not in users else mode
+    return users.pop() if len(users) == 1 else None
 
 
 def token_needs(volume: Volume) -> list[TokenNeed]:

@@ -154,7 +154,6 @@ class PodVolumes:
             path,
             payload,
             group=fs_group(context.pod),
-            user=_token_user(context.pod) if tokens else None,
             moment=self._clock.now(),
         )
 
@@ -217,21 +216,6 @@ def policy(pod: Pod) -> str:
     """``fsGroupChangePolicy``: Always or OnRootMismatch."""
     security = pod.spec.security_context
     return (security.fs_group_change_policy if security is not None else None) or "Always"
-
-
-def _token_user(pod: Pod) -> int | None:
-    """The user tokens belong to: the one user all containers run as."""
-    security = pod.spec.security_context
-    if security is not None and security.fs_group is not None:
-        return None
-    default = security.run_as_user if security is not None else None
-    users = {
-        c.security_context.run_as_user
-        if c.security_context is not None and c.security_context.run_as_user is not None
-        else default
-        for c in pod.spec.containers
-    }
-    return users.pop() if len(users) == 1 else None
 
 
 def own_tree(root: Path, group: int, change_policy: str) -> None:
