@@ -24,6 +24,12 @@ _INLINE = re.compile(r'^\s+([\w.]+)\s+`[^`]*?json:",inline"[^`]*`', re.MULTILINE
 _BASIC = {"string", "bool", "int", "int32", "int64", "float64", "byte", "uint8"}
 
 
+def _within(base: str, field: str) -> str:
+    parts = ([*field.split("|"), "", "", "", ""])[:5]
+    parts[4] = f"{base}.{parts[4]}".rstrip(".")
+    return "|".join(parts)
+
+
 class Package:
     """One file's types. ``known``: all packages by their table's name."""
 
@@ -40,7 +46,8 @@ class Package:
         for match in _INLINE.finditer(body):
             base = match[1].rpartition(".")[2]
             if "." not in match[1] and base in self.structs:
-                found += [(match.start(), one) for one in self.fields(base)]
+                # The name of an embedded struct is a part of paths in messages.
+                found += [(match.start(), _within(base, one)) for one in self.fields(base)]
         for match in _EMBEDDED.finditer(body):
             found.append((match.start(), f"{match[2]}|=|{match[1]}"))
         for match in _FIELD.finditer(body):

@@ -191,6 +191,7 @@ def _autoscaler_out(tree: Tree) -> Tree:
         used = (resource.get("current") or {}).get("averageUtilization")
         if resource.get("name") == "cpu" and used is not None:
             status["currentCPUUtilizationPercentage"] = used
+    status.setdefault("currentReplicas", 0)
     if kept:
         annotations = tree["metadata"].setdefault("annotations", {})
         annotations.update({key: orjson.dumps(value).decode() for key, value in kept.items()})

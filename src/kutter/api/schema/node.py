@@ -149,7 +149,7 @@ class Node:
         """The type's name as Go prints it, as near as the tables tell."""
         match self.type:
             case "object":
-                return f"v1.{self.name}"
+                return f"{self.table.rpartition('/')[2] or 'v1'}.{self.name}"
             case "list" | "map":
                 assert self.items is not None
                 prefix = "[]" if self.type == "list" else "map[string]"

@@ -181,6 +181,8 @@ def _visit_object(node: Node) -> Visit:
             known = wire_fields(node.table, name).get(key)
             mismatch.name(known.go_type if known else "")
             mismatch.path.append(key)
+            if known and known.embedded:
+                mismatch.path.append(known.embedded)
             mismatch.struct = mismatch.struct or name
             raise
         if dropped is not None:

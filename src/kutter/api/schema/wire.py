@@ -1,10 +1,11 @@
 """How Go's structs go on the wire: what is always written, what is left out when it is zero.
 
 ``wire.json`` names each type's fields in the order of the struct, one text a field:
-``json|flag|GoName|go.Type``, rests left out. Flags: ``~`` a plain value left out when zero, ``=``
-a plain value that is always written, ``*`` a pointer that is written as null, ``?`` left out
-when it is zero as a whole. ``GoName`` is given where it is more than the first letter made
-large, ``go.Type`` where the type is named and no struct. ``tools/build_wire_tables.py`` writes it.
+``json|flag|GoName|go.Type|Embedded``, rests left out. Flags: ``~`` a plain value left out when
+zero, ``=`` a plain value that is always written, ``*`` a pointer that is written as null, ``?``
+left out when it is zero as a whole. ``GoName`` is given where it is more than the first letter
+made large, ``go.Type`` where the type is named and no struct, ``Embedded`` where the field is one
+of a struct within the struct. ``tools/build_wire_tables.py`` writes it.
 
 Trees follow it after :mod:`kutter.api.schema.walk`: an absent value and a zero one are the same
 to whoever reads them, as they are upstream.
@@ -34,6 +35,7 @@ class WireField:
     flag: str
     go_name: str
     go_type: str
+    embedded: str
 
 
 @lru_cache(maxsize=1)
@@ -48,9 +50,10 @@ def wire_fields(table: str, name: str) -> dict[str, WireField]:
     """The fields of a type in Go's order; none where nothing is known."""
     found: dict[str, WireField] = {}
     for text in _tables().get(table, {}).get(name, ()):
-        field, flag, go_name, go_type = ([*text.split("|"), "", "", ""])[:4]
+        parts = [*text.split("|"), "", "", "", ""]
+        field, flag, go_name, go_type, embedded = parts[:5]
         go_name = go_name or field[:1].upper() + field[1:]
-        found[field] = WireField(field, flag, go_name, go_type)
+        found[field] = WireField(field, flag, go_name, go_type, embedded)
     return found
 
 

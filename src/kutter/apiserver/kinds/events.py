@@ -1,23 +1,30 @@
 """Events: kept for an hour, written in two ways.
 
 The rows are the core group's. What comes through ``events.k8s.io/v1`` is held to more: it says
-when, what and by whom, and but for its note and series it never changes. Rules and texts are
+when, what and by whom, and but for its series it never changes. Rules and texts are
 upstream's (``pkg/apis/core/validation/events.go``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from kutter.api.errors import FieldError, invalid, required
 from kutter.api.resources import Resource
+from kutter.api.schema.loader import type_node
+from kutter.api.schema.wire import render
 from kutter.apiserver.kinds.standard import Standard
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.equality import equal
-from kutter.apiserver.validation.metadata import IMMUTABLE, checked
+from kutter.apiserver.validation.metadata import (
+    IMMUTABLE,
+    checked,
+    validate_metadata,
+    validate_metadata_update,
+)
 
 Errors = list[FieldError]
 
@@ -37,21 +44,23 @@ _REFERENCE = (
 _LABELS = frozenset(
     f"{about}.{f}" for about in ("involvedObject", "regarding") for f in _REFERENCE
 ) | {"reason", "reportingComponent", "reportingController", "source", "type"}
-# Stored field, and what its errors call it. Not the message: conformance patches the note.
-_IMMUTABLE = {
-    "involvedObject": "involvedObject",
-    "reason": "reason",
-    "source": "source",
-    "firstTimestamp": "firstTimestamp",
-    "lastTimestamp": "lastTimestamp",
-    "count": "count",
-    "type": "type",
-    "eventTime": "eventTime",
-    "action": "action",
-    "related": "related",
-    "reportingComponent": "reportingController",
-    "reportingInstance": "reportingInstance",
-}
+# Stored field, and what its errors call it, in upstream's order.
+_IMMUTABLE = (
+    ("involvedObject", "involvedObject"),
+    ("reason", "reason"),
+    ("message", "message"),
+    ("source", "source"),
+    ("firstTimestamp", "firstTimestamp"),
+    ("lastTimestamp", "lastTimestamp"),
+    ("count", "count"),
+    ("reason", "reason"),
+    ("type", "type"),
+    ("eventTime", "eventTime"),
+    ("action", "action"),
+    ("related", "related"),
+    ("reportingComponent", "reportingController"),
+    ("reportingInstance", "reportingInstance"),
+)
 
 
 class EventKind(Standard):
@@ -59,6 +68,7 @@ class EventKind(Standard):
 
     has_status: ClassVar[bool] = False
     allow_create_on_update: ClassVar[bool] = True
+    leaves_metadata: ClassVar[bool] = True
     field_labels: ClassVar[frozenset[str]] = _LABELS
 
     def __init__(self, resource: Resource, ttl_s: float = EVENT_TTL_S) -> None:
@@ -87,21 +97,32 @@ class EventKind(Standard):
         if wrong:
             text_ = "does not match event.namespace"
             errors.append(invalid("involvedObject.namespace", namespace, text_))
-        return errors + (_check_reporter(tree) if tree.get("eventTime") else [])
+        return errors
 
     def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
-        errors = super().validate_create(context, tree)
-        return errors + _check_new(tree) if _is_strict(context) else errors
+        strict = _is_strict(context)
+        errors = self.check(tree) + _check_reporter(tree, strict=strict)
+        if strict:
+            return errors + self.check_metadata(tree) + _check_new(tree)
+        # Through the core group any name of a row will do.
+        return errors or validate_metadata(
+            tree.get("metadata") or {},
+            namespaced=True,
+            name_check=text.path_segment,
+            known_finalizers=False,
+        )
 
     def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
-        errors = super().validate_update(context, new, old)
-        if not _is_strict(context):
+        strict = _is_strict(context)
+        errors = self.check(new) + _check_reporter(new, strict=strict)
+        if not strict:
             return errors
+        errors += validate_metadata_update(new.get("metadata") or {}, old.get("metadata") or {})
         if not equal(new.get("series"), old.get("series")):
             errors += _check_series(new)
         return errors + [
-            invalid(name, new.get(field), IMMUTABLE)
-            for field, name in _IMMUTABLE.items()
+            invalid(name, _shown(new.get(field), field), IMMUTABLE)
+            for field, name in _IMMUTABLE
             if not equal(new.get(field) or None, old.get(field) or None)
         ]
 
@@ -132,14 +153,22 @@ def _is_strict(context: StrategyContext) -> bool:
     return context.requested is not None and context.requested.group == _GROUP
 
 
-def _check_reporter(tree: Tree) -> list[FieldError]:
+def _shown(value: Any, field: str) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return render(value, type_node("core/v1", "Event").fields[field], internal=True)
+
+
+def _check_reporter(tree: Tree, *, strict: bool) -> list[FieldError]:
     """Events with an eventTime say who reports them, and are brief."""
+    if not tree.get("eventTime"):
+        return []
     errors: Errors = []
     reporter = tree.get("reportingComponent") or ""
+    path = "reportingController" if strict else "reportingComponent"
     if not reporter:
-        errors.append(required("reportingController"))
-    else:
-        errors += checked("reportingController", reporter, text.qualified_name)
+        errors.append(required(path))
+    errors += checked(path, reporter, text.qualified_name)
     for field in ("reportingInstance", "action", "reason"):
         value = tree.get(field) or ""
         if not value:

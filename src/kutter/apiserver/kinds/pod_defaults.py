@@ -215,7 +215,7 @@ def _volume(volume: Tree) -> None:
 
 def default_claim_spec(spec: Tree) -> None:
     """A claim's specification: also in ephemeral volumes and StatefulSets."""
-    if not spec.get("volumeMode"):
+    if spec.get("volumeMode") is None:
         spec["volumeMode"] = "Filesystem"
     _requirements(spec.get("resources"))
 

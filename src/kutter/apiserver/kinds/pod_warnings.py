@@ -138,13 +138,16 @@ def _containers(spec: Tree, path: str) -> Iterator[tuple[Tree, str]]:
 def _node_affinity(texts: Texts, affinity: Tree, path: str) -> None:
     terms = (affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ()
     for i, term in enumerate(terms):
-        _node_term(texts, term, f"{path}.{_REQUIRED}.nodeSelectorTerms[{i}]", checks_values=False)
+        node_term_warnings(
+            texts, term, f"{path}.{_REQUIRED}.nodeSelectorTerms[{i}]", checks_values=False
+        )
     for i, weighted in enumerate(affinity.get(_PREFERRED) or ()):
         here = f"{path}.{_PREFERRED}[{i}].preference"
-        _node_term(texts, weighted.get("preference") or {}, here, checks_values=True)
+        node_term_warnings(texts, weighted.get("preference") or {}, here, checks_values=True)
 
 
-def _node_term(texts: Texts, term: Tree, path: str, *, checks_values: bool) -> None:
+def node_term_warnings(texts: Texts, term: Tree, path: str, *, checks_values: bool) -> None:
+    """Labels of the past in one term of a node selector."""
     for i, expression in enumerate(term.get("matchExpressions") or ()):
         here, key = f"{path}.matchExpressions[{i}]", expression.get("key") or ""
         if key in NODE_LABELS:

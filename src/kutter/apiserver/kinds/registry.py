@@ -14,9 +14,11 @@ from kutter.apiserver.custom.definition_kind import CustomResourceDefinitionKind
 from kutter.apiserver.kinds import admission_policies as policies
 from kutter.apiserver.kinds import (
     apiregistration,
+    autoscaling,
     batch,
     certificates,
     core,
+    csi,
     daemon_sets,
     data,
     deployments,
@@ -85,7 +87,7 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     (_RBAC, "rolebindings"): rbac.BindingKind,
     (_RBAC, "clusterrolebindings"): rbac.BindingKind,
     ("policy", "poddisruptionbudgets"): policy.PodDisruptionBudgetKind,
-    ("autoscaling", "horizontalpodautoscalers"): policy.HorizontalPodAutoscalerKind,
+    ("autoscaling", "horizontalpodautoscalers"): autoscaling.HorizontalPodAutoscalerKind,
     (
         "certificates.k8s.io",
         "certificatesigningrequests",
@@ -93,9 +95,11 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     ("scheduling.k8s.io", "priorityclasses"): core.PriorityClassKind,
     ("node.k8s.io", "runtimeclasses"): core.RuntimeClassKind,
     ("storage.k8s.io", "storageclasses"): storage.StorageClassKind,
-    ("storage.k8s.io", "csidrivers"): storage.CSIDriverKind,
-    ("storage.k8s.io", "csinodes"): storage.CSINodeKind,
-    ("storage.k8s.io", "volumeattachments"): storage.VolumeAttachmentKind,
+    ("storage.k8s.io", "csidrivers"): csi.CSIDriverKind,
+    ("storage.k8s.io", "csinodes"): csi.CSINodeKind,
+    ("storage.k8s.io", "volumeattachments"): csi.VolumeAttachmentKind,
+    ("storage.k8s.io", "csistoragecapacities"): csi.CSIStorageCapacityKind,
+    ("storage.k8s.io", "volumeattributesclasses"): storage.VolumeAttributesClassKind,
     ("networking.k8s.io", "ingresses"): networking.IngressKind,
     ("networking.k8s.io", "ingressclasses"): networking.IngressClassKind,
     ("networking.k8s.io", "networkpolicies"): networking.NetworkPolicyKind,
@@ -119,7 +123,6 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
 # Kinds without rules of their own whose finished DELETE answers the object.
 _RETURNED = frozenset(
     {
-        ("storage.k8s.io", "volumeattributesclasses"),
         ("resource.k8s.io", "deviceclasses"),
         ("resource.k8s.io", "resourceclaims"),
         ("resource.k8s.io", "resourceclaimtemplates"),

@@ -87,6 +87,8 @@ class Standard(Strategy):
         )
 
     def check_metadata_change(self, new: Tree, old: Tree) -> list[FieldError]:
+        if self.leaves_metadata:
+            return []
         return validate_metadata_update(
             new.get("metadata") or {},
             old.get("metadata") or {},

@@ -69,8 +69,10 @@ class Strategy:
     ``allow_create_on_update``: PUT of a missing object creates it (201).
     ``allow_unconditional_update``: an update without resourceVersion overwrites.
     ``generation_paths``: top-level fields whose change bumps ``metadata.generation``
-    (empty: the kind has no generation). ``field_labels``: what ``selectable_fields`` answers
-    beside metadata.name and metadata.namespace; others are refused with 400.
+    (empty: the kind has no generation), starting at ``first_generation``.
+    ``field_labels``: what ``selectable_fields`` answers beside metadata.name and
+    metadata.namespace; others are refused with 400.
+    ``leaves_metadata``: of what an update does to metadata only the server itself is a judge.
     ``return_deleted_object``: a finished DELETE answers the object instead of a Status (pods).
     ``status_keeps``: what of the metadata a write to ``/status`` cannot change.
     """
@@ -78,6 +80,8 @@ class Strategy:
     allow_create_on_update: ClassVar[bool] = False
     allow_unconditional_update: ClassVar[bool] = True
     generation_paths: ClassVar[tuple[str, ...]] = ()
+    first_generation: ClassVar[int] = 1
+    leaves_metadata: ClassVar[bool] = False
     field_labels: ClassVar[frozenset[str]] = frozenset()
     has_status: ClassVar[bool] = True
     return_deleted_object: ClassVar[bool] = False

@@ -53,8 +53,8 @@ class Creation(StoredResource):
         self._name(metadata, namespace)
         metadata["uid"] = self._rng.uid()
         metadata["creationTimestamp"] = render_time(context.now)
-        if strategy.generation_paths:
-            metadata["generation"] = 1
+        if strategy.generation_paths and strategy.first_generation:
+            metadata["generation"] = strategy.first_generation
         look = self._look(context)
         strategy.prepare_for_create(look, tree)
         metadata = tree["metadata"]

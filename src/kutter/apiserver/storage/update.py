@@ -127,8 +127,9 @@ class Update(Creation):
         if new["metadata"].get("name") != entry.name and not errors:
             wrong = new["metadata"].get("name", "")
             errors = [invalid("metadata.name", wrong, "field is immutable")]
-        if errors:
+        if errors or strategy.leaves_metadata:
             errors = self._common_errors(new, old) + errors
+        if errors:
             raise invalid_object(self.resource.kind, entry.name, errors, self.resource.group)
         context.warnings += strategy.warnings(look, new, old)
         strategy.canonicalize(new)

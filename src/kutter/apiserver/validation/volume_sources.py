@@ -94,6 +94,11 @@ def _iscsi_name(errors: Errors, name: str, path: str) -> None:
     errors.append(invalid(path, name, "must be valid format starting with iqn, eui, or naa"))
 
 
+def is_iscsi_name(name: str) -> bool:
+    """Whether it is in one of the formats."""
+    return any(name.startswith(start) and is_valid(name) for start, is_valid in _ISCSI_NAMES)
+
+
 def flocker(errors: Errors, source: Tree, path: str) -> None:
     name, uid = source.get("datasetName") or "", source.get("datasetUUID") or ""
     if not name and not uid:

@@ -1,4 +1,4 @@
-"""Persistent volumes and the claims on them."""
+"""Claims on volumes."""
 
 from __future__ import annotations
 
@@ -7,48 +7,25 @@ from typing import Any
 from kutter.api.errors import FieldError, forbidden_field, invalid, not_supported, required
 from kutter.apiserver.validation import quantities, text
 from kutter.apiserver.validation.equality import equal
-from kutter.apiserver.validation.metadata import checked, validate_label_selector
+from kutter.apiserver.validation.metadata import (
+    IMMUTABLE,
+    checked,
+    immutable,
+    validate_label_selector,
+)
 from kutter.apiserver.validation.pod_resources import validate_amount
-from kutter.apiserver.validation.pod_scheduling import validate_node_selector
-from kutter.apiserver.validation.pod_volumes import host_path
-from kutter.apiserver.validation.volume_sources import csi_driver_name
 
 Tree = dict[str, Any]
 Errors = list[FieldError]
 
+# How upstream shows a path as a value: the type has no fields to show.
+_NO_FIELDS: Tree = {}
 ACCESS_MODES = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"]
-_MODES = ["Block", "Filesystem"]
-_RECLAIM = ["Delete", "Recycle", "Retain"]
-_NOT_POSITIVE = "must be greater than zero"
-SOURCES = (
-    "hostPath",
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "glusterfs",
-    "nfs",
-    "rbd",
-    "quobyte",
-    "cephfs",
-    "iscsi",
-    "cinder",
-    "fc",
-    "flocker",
-    "azureFile",
-    "vsphereVolume",
-    "azureDisk",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "scaleIO",
-    "local",
-    "storageos",
-    "csi",
-    "flexVolume",
-)
+VOLUME_MODES = ["Block", "Filesystem"]
+NOT_POSITIVE = "must be greater than zero"
 
 
-def _access_modes(errors: Errors, modes: list[str], path: str) -> None:
-    if not modes:
-        errors.append(required(path, "at least 1 access mode is required"))
+def validate_access_modes(errors: Errors, modes: list[str], path: str) -> None:
     for mode in modes:
         if mode not in ACCESS_MODES:
             errors.append(not_supported(path, mode, ACCESS_MODES))
@@ -60,20 +37,21 @@ def _access_modes(errors: Errors, modes: list[str], path: str) -> None:
 
 def validate_claim_spec(spec: Tree, path: str) -> list[FieldError]:
     errors: Errors = []
-    _access_modes(errors, spec.get("accessModes") or [], f"{path}.accessModes")
+    modes = spec.get("accessModes") or []
+    if not modes:
+        errors.append(required(f"{path}.accessModes", "at least 1 access mode is required"))
     errors += validate_label_selector(spec.get("selector"), f"{path}.selector")
+    validate_access_modes(errors, modes, f"{path}.accessModes")
     storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     here = f"{path}.resources[storage]"
     if storage is None:
         errors.append(required(here))
     elif quantities.amount(storage) <= 0:
-        errors.append(invalid(here, quantities.canonical(storage), _NOT_POSITIVE))
-    for field in ("storageClassName", "volumeAttributesClassName"):
-        if spec.get(field):
-            errors += checked(f"{path}.{field}", spec[field], text.dns_subdomain)
+        errors.append(invalid(here, quantities.canonical(storage), NOT_POSITIVE))
+    _class_name(errors, spec, "storageClassName", path)
     mode = spec.get("volumeMode")
-    if mode is not None and mode not in _MODES:
-        errors.append(not_supported(f"{path}.volumeMode", mode, _MODES))
+    if mode is not None and mode not in VOLUME_MODES:
+        errors.append(not_supported(f"{path}.volumeMode", mode, VOLUME_MODES))
     for field in ("dataSource", "dataSourceRef"):
         if spec.get(field) is not None:
             _data_source(errors, spec[field], f"{path}.{field}")
@@ -81,10 +59,16 @@ def validate_claim_spec(spec: Tree, path: str) -> list[FieldError]:
     if source is not None and reference is not None:
         if reference.get("namespace"):
             detail = "may not be specified when dataSourceRef.namespace is specified"
-            errors.append(invalid(path, f"{path}.dataSource", detail))
+            errors.append(invalid(path, _NO_FIELDS, detail))
         elif not equal(source, reference):
-            errors.append(invalid(path, f"{path}.dataSource", "must match dataSourceRef"))
+            errors.append(invalid(path, _NO_FIELDS, "must match dataSourceRef"))
+    _class_name(errors, spec, "volumeAttributesClassName", path)
     return errors
+
+
+def _class_name(errors: Errors, spec: Tree, field: str, path: str) -> None:
+    if spec.get(field):
+        errors += checked(f"{path}.{field}", spec[field], text.dns_subdomain)
 
 
 def _data_source(errors: Errors, source: Tree, path: str) -> None:
@@ -101,56 +85,65 @@ def _data_source(errors: Errors, source: Tree, path: str) -> None:
         errors += checked(f"{path}.namespace", source["namespace"], text.dns_label)
 
 
+_CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
+
+
 def validate_claim_change(new: Tree, old: Tree) -> list[FieldError]:
     """A claim's specification stays, but for its binding, its class once, and growth."""
     errors: Errors = []
     after, before = new.get("spec") or {}, old.get("spec") or {}
-    phase = (new.get("status") or {}).get("phase")
-    munged = dict(after)
+    kept = dict(after)
     if not before.get("volumeName"):
-        _take(munged, before, "volumeName")
-    if before.get("storageClassName") is None and after.get("storageClassName") is not None:
-        _take(munged, before, "storageClassName")
-    if phase == "Bound":
-        resources = dict(munged.get("resources") or {})
-        requests = dict(resources.get("requests") or {})
-        held = ((before.get("resources") or {}).get("requests") or {}).get("storage")
-        if held is not None:
-            requests["storage"] = held
-        munged["resources"] = {**resources, "requests": requests}
-        if munged.get("volumeAttributesClassName") is not None:
-            _take(munged, before, "volumeAttributesClassName")
-    if not equal(munged, before):
+        _take(kept, before, "volumeName")
+    _storage_class(errors, new, old, kept)
+    if (new.get("status") or {}).get("phase") == "Bound":
+        resources = dict(kept.get("resources") or {})
+        if resources.get("requests") is not None:
+            held = ((before.get("resources") or {}).get("requests") or {}).get("storage")
+            resources["requests"] = {**resources["requests"], "storage": held}
+        kept["resources"] = resources
+        _take(kept, before, "volumeAttributesClassName")
+    if not equal(kept, before):
         changed = sorted(
-            f for f in munged.keys() | before.keys() if not equal(munged.get(f), before.get(f))
+            f for f in kept.keys() | before.keys() if not equal(kept.get(f), before.get(f))
         )
-        errors.append(
-            forbidden_field(
-                "spec",
-                "spec is immutable after creation except resources.requests and "
-                f"volumeAttributesClassName for bound claims\n{', '.join(changed)}",
-            )
+        detail = (
+            "spec is immutable after creation except resources.requests and "
+            f"volumeAttributesClassName for bound claims\n{', '.join(changed)}"
         )
+        errors.append(forbidden_field("spec", detail))
     size = _storage(after.get("resources"))
-    if size < _storage(before.get("resources")):
-        capacity = ((old.get("status") or {}).get("capacity") or {}).get("storage")
-        if size <= quantities.amount(capacity or 0):
-            errors.append(
-                forbidden_field(
-                    "spec.resources.requests.storage",
-                    "field can not be less than status.capacity",
-                )
-            )
-    if not equal(after.get("volumeMode"), before.get("volumeMode")):
-        errors.append(invalid("volumeMode", after.get("volumeMode"), "field is immutable"))
-    cls = before.get("volumeAttributesClassName")
-    if cls is not None and after.get("volumeAttributesClassName") is None:
-        errors.append(
-            forbidden_field(
-                "spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden"
-            )
+    capacity = ((old.get("status") or {}).get("capacity") or {}).get("storage")
+    shrinks = size < _storage(before.get("resources"))
+    if shrinks and size <= quantities.amount(capacity or 0):
+        detail = "field can not be less than status.capacity"
+        errors.append(forbidden_field("spec.resources.requests.storage", detail))
+    errors += immutable(after.get("volumeMode"), before.get("volumeMode"), "volumeMode")
+    wanted = after.get("volumeAttributesClassName")
+    applied = (old.get("status") or {}).get("currentVolumeAttributesClassName")
+    if wanted != before.get("volumeAttributesClassName") and applied is not None and not wanted:
+        what = "nil" if wanted is None else "empty string"
+        detail = (
+            f"update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil"
         )
+        errors.append(forbidden_field("spec.volumeAttributesClassName", detail))
     return errors
+
+
+def _storage_class(errors: Errors, new: Tree, old: Tree, kept: Tree) -> None:
+    """The class may be given once; what an annotation of old said of it stays."""
+    after = (new.get("metadata") or {}).get("annotations") or {}
+    before = (old.get("metadata") or {}).get("annotations") or {}
+    name, had = kept.get("storageClassName"), (old.get("spec") or {}).get("storageClassName")
+    annotated = before.get(_CLASS_ANNOTATION)
+    fits = annotated is None or name == annotated
+    if had is None and name is not None and fits:
+        kept.pop("storageClassName", None)
+        if annotated is not None and after.get(_CLASS_ANNOTATION) in (None, annotated):
+            return
+    if after.get(_CLASS_ANNOTATION) != annotated:
+        path = f"metadata.annotations.{_CLASS_ANNOTATION}"
+        errors.append(invalid(path, after.get(_CLASS_ANNOTATION) or "", IMMUTABLE))
 
 
 def _storage(resources: Tree | None) -> int:
@@ -164,104 +157,42 @@ def _take(target: Tree, source: Tree, field: str) -> None:
         target[field] = source[field]
 
 
+_RESIZES = [
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+]
+
+
 def validate_claim_status(new: Tree) -> list[FieldError]:
     errors: Errors = []
     status = new.get("status") or {}
-    for field in ("capacity", "allocatedResources"):
-        for name, value in (status.get(field) or {}).items():
-            if quantities.amount(value) < 0:
-                path = f"status.{field}[{name}]"
-                errors.append(invalid(path, value, "must be a valid resource quantity"))
+    for name, value in (status.get("capacity") or {}).items():
+        errors += _not_negative(value, f"status.capacity[{name}]")
+    path = "status.allocatedResourceStatuses"
+    for name, state in (status.get("allocatedResourceStatuses") or {}).items():
+        errors += _resource_name(name, path)
+        if state not in _RESIZES:
+            errors.append(not_supported(path, name, sorted(_RESIZES)))
+    path = "status.allocatedResources"
+    for name, value in (status.get("allocatedResources") or {}).items():
+        wrong = _resource_name(name, path) or _not_negative(value, f"{path}[{name}]")
+        errors += wrong
+        if not wrong:
+            validate_amount(errors, "storage", value, f"{path}[{name}]")
     return errors
 
 
-def validate_volume(tree: Tree) -> list[FieldError]:
-    """A PersistentVolume: capacity, one source, and where it can be reached from."""
-    errors: Errors = []
-    spec = tree.get("spec") or {}
-    _access_modes(errors, spec.get("accessModes") or [], "spec.accessModes")
-    capacity = spec.get("capacity") or {}
-    if not capacity:
-        errors.append(required("spec.capacity"))
-    elif "storage" not in capacity or len(capacity) > 1:
-        errors.append(not_supported("spec.capacity", capacity, ["storage"]))
-    for name, value in capacity.items():
-        here = f"spec.capacity[{name}]"
-        if quantities.amount(value) <= 0:
-            errors.append(invalid(here, quantities.canonical(value), _NOT_POSITIVE))
-        else:
-            validate_amount(errors, name, value, here)
-    reclaim = spec.get("persistentVolumeReclaimPolicy")
-    if reclaim and reclaim not in _RECLAIM:
-        errors.append(not_supported("spec.persistentVolumeReclaimPolicy", reclaim, _RECLAIM))
-    affinity = spec.get("nodeAffinity")
-    if affinity is not None:
-        if affinity.get("required") is None:
-            detail = "must specify required node constraints"
-            errors.append(required("spec.nodeAffinity.required", detail))
-        else:
-            validate_node_selector(errors, affinity["required"], "spec.nodeAffinity.required")
-    _source(errors, spec, affinity is not None)
-    if spec.get("storageClassName"):
-        errors += checked("spec.storageClassName", spec["storageClassName"], text.dns_subdomain)
-    mode = spec.get("volumeMode")
-    if mode is not None and mode not in _MODES:
-        errors.append(not_supported("spec.volumeMode", mode, _MODES))
-    where = (spec.get("hostPath") or {}).get("path")
-    if where == "/" and reclaim == "Recycle":
-        detail = "may not be 'recycle' for a hostPath mount of '/'"
-        errors.append(forbidden_field("spec.persistentVolumeReclaimPolicy", detail))
-    return errors
+def _not_negative(value: str, path: str) -> Errors:
+    whole = -(-quantities.amount(value) // quantities.NANO)
+    return [invalid(path, whole, "must be a valid resource quantity")] if whole < 0 else []
 
 
-def _source(errors: Errors, spec: Tree, has_affinity: bool) -> None:
-    found = [f for f in SOURCES if spec.get(f) is not None]
-    for field in found[1:]:
-        errors.append(forbidden_field(f"spec.{field}", "may not specify more than 1 volume type"))
-    if not found:
-        errors.append(required("spec", "must specify a volume type"))
-        return
-    source = spec[found[0]]
-    match found[0]:
-        case "hostPath":
-            host_path(errors, source, "spec.hostPath")
-        case "local":
-            if not source.get("path"):
-                errors.append(required("spec.local.path"))
-            elif ".." in source["path"].split("/"):
-                errors.append(invalid("spec.local.path", source["path"], "must not contain '..'"))
-            if not has_affinity:
-                errors.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
-        case "nfs":
-            for field in ("server", "path"):
-                if not source.get(field):
-                    errors.append(required(f"spec.nfs.{field}"))
-        case "csi":
-            csi_driver_name(errors, source.get("driver") or "", "spec.csi.driver")
-            if not source.get("volumeHandle"):
-                errors.append(required("spec.csi.volumeHandle"))
-
-
-def validate_volume_change(new: Tree, old: Tree) -> list[FieldError]:
-    errors: Errors = []
-    after, before = new.get("spec") or {}, old.get("spec") or {}
-    changed = [f for f in SOURCES if not equal(after.get(f), before.get(f))]
-    if changed:
-        errors.append(
-            forbidden_field(
-                "spec.persistentvolumesource",
-                f"spec.persistentvolumesource is immutable after creation\n{', '.join(changed)}",
-            )
-        )
-    if not equal(after.get("volumeMode"), before.get("volumeMode")):
-        errors.append(invalid("volumeMode", after.get("volumeMode"), "field is immutable"))
-    affinity = before.get("nodeAffinity")
-    if affinity is not None and not equal(after.get("nodeAffinity"), affinity):
-        errors.append(
-            invalid(
-                "nodeAffinity",
-                after.get("nodeAffinity"),
-                "field is immutable, except for updating from beta label to GA",
-            )
-        )
+def _resource_name(name: str, path: str) -> Errors:
+    errors = checked(path, name, text.qualified_name)
+    native = "/" not in name or "kubernetes.io/" in name
+    if not errors and native and name != "storage":
+        errors.append(not_supported(path, name, ["storage"]))
     return errors

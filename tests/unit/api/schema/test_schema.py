@@ -226,7 +226,7 @@ def test_micro_times_keep_six_digits():
         ),
         (
             containers(livenessProbe={"httpGet": {"port": True}}),
-            "json: cannot unmarshal bool into Go struct field HTTPGetAction.spec.containers.livenessProbe.httpGet.port of type int32",
+            "json: cannot unmarshal bool into Go struct field HTTPGetAction.spec.containers.livenessProbe.ProbeHandler.httpGet.port of type int32",
         ),
         (
             containers(imagePullPolicy=5),

@@ -90,7 +90,10 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "poddisruptionbudgets": {"spec": {"minAvailable": "50%"}},
     "horizontalpodautoscalers": {
-        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3}
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "maxReplicas": 3,
+        }
     },
     "certificatesigningrequests": {
         "spec": {
@@ -103,6 +106,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "runtimeclasses": {"handler": "runc"},
     "storageclasses": {"provisioner": "example.com/disk"},
     "csidrivers": {"spec": {}},
+    "csistoragecapacities": {"storageClassName": "fast", "capacity": "1Gi"},
+    "volumeattributesclasses": {"driverName": "a.example.com", "parameters": {"iops": "100"}},
     "csinodes": {"spec": {"drivers": [{"name": "a.example.com", "nodeID": "n"}]}},
     "volumeattachments": {
         "spec": {
