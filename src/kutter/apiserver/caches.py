@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 
 from kutter.api.resources import Resource
-from kutter.apiserver.cache import CacheEvent, Refine, ResourceCache
+from kutter.apiserver.cache import CacheEvent, Entry, Refine, ResourceCache
 from kutter.apiserver.ports import Change, ChangeSink, Tree
 from kutter.store.interface import Event, Record, Store, prefix_end
 
 _ROOT = "/registry/"
+# Decoded objects kept for whoever only looks.
+_LOOKED_AT_MAX = 512
 Events = list[Event]
 Batches = list[tuple[Events, int]]
 Waiters = list[tuple[int, asyncio.Future[None]]]
@@ -32,6 +34,8 @@ class Caches:
         self._waiters: Waiters = []
         # Events of caches that are being opened, by their prefix.
         self._opening: dict[str, Events] = {}
+        # What is looked at again and again (namespaces, accounts), by its very state.
+        self._looked_at: dict[Entry, Tree] = {}
         self.newest = 0
         for resource in resources:
             self.add(resource)
@@ -150,6 +154,17 @@ class Caches:
     def get(self, group_resource: str, namespace: str, name: str) -> Tree | None:
         entry = self._by_group_resource[group_resource].get(namespace, name)
         return entry.tree if entry else None
+
+    def look(self, group_resource: str, namespace: str, name: str) -> Tree | None:
+        entry = self._by_group_resource[group_resource].get(namespace, name)
+        if entry is None:
+            return None
+        tree = self._looked_at.get(entry)
+        if tree is None:
+            if len(self._looked_at) >= _LOOKED_AT_MAX:
+                self._looked_at.clear()
+            tree = self._looked_at[entry] = entry.tree
+        return tree
 
     def exists(self, group_resource: str, namespace: str, name: str) -> bool:
         return self._by_group_resource[group_resource].get(namespace, name) is not None

@@ -30,6 +30,7 @@ from kutter.api.apply import (
 from kutter.api.apply.elements import ElementError
 from kutter.api.apply.sets import LEAF, FieldSet, Path, difference, from_paths, has
 from kutter.apiserver.kinds.strategy import WHOLE_METADATA
+from kutter.apiserver.known_specs import KnownSpec, SentSpec
 from kutter.apiserver.ports import Tree
 from kutter.base.clock import render_time
 from kutter.base.memo import exact
@@ -158,16 +159,26 @@ def without_place(owners: Owners, place: Path) -> Owners:
 class Claim:
     """What one create, update or patch does to the owners of its object."""
 
-    __slots__ = ("_key", "_now", "_place", "_served", "_subresource", "_updater")
+    __slots__ = ("_key", "_now", "_place", "_served", "_spec", "_subresource", "_updater")
 
-    def __init__(self, call: Call, subresource: str = "", place: Path | None = None) -> None:
-        """``place``: the one field that a write through scale can change."""
+    def __init__(
+        self,
+        call: Call,
+        subresource: str = "",
+        place: Path | None = None,
+        *,
+        spec: SentSpec | None = None,
+    ) -> None:
+        """``place``: the one field that a write through scale can change. ``spec``: the new
+        object's, if what is known of it may be used.
+        """
         version = call.served.resource.api_version
         self._served = call.served
         self._updater = updater_of(call, subresource)
         self._key = OwnerKey.updater(manager_of(call), version, subresource)
         self._place = place
         self._now = _stamp(call.now) if place is None else ""
+        self._spec = spec if not call.served.converts else None
         self._subresource = subresource
 
     def __call__(self, old: Tree | None, new: Tree, sent: Any, live: bytes) -> bytes:
@@ -190,7 +201,10 @@ class Claim:
         if old is None:
             seen = self._seen(new)
             if not owners:
-                return write_owners(updater.create(seen, self._key, now))
+                spec = self._spec.known if self._spec is not None else None
+                if spec is None:
+                    return write_owners(updater.create(seen, self._key, now))
+                return write_owners(self._created(seen, spec))
             return write_owners(updater.update(owners, {}, seen, self._key, now))
         if not owners:
             # As upstream: nobody was tracked so far, so nobody is from here on.
@@ -201,6 +215,15 @@ class Claim:
         if self._place is not None:
             after = without_place(after, self._place)
         return write_owners(after)
+
+    def _created(self, new: Tree, spec: KnownSpec) -> Owners:
+        """The owners of a new object whose specification is known."""
+        updater, key, now = self._updater, self._key, self._now
+        if not spec.owned:
+            owners = updater.create(new, key, now)
+            spec.owned = orjson.dumps(owners[key].fields["f:spec"])
+            return owners
+        return updater.create(new, key, now, known=("spec", orjson.Fragment(spec.owned)))
 
     def _before(self, sent: Any, live: bytes) -> Owners:
         """The owners before this write: those sent, if somebody meant to change them."""

@@ -192,6 +192,10 @@ class Reader(Protocol):
         """One object, decoded anew, or None."""
         ...
 
+    def look(self, group_resource: str, namespace: str, name: str) -> Tree | None:
+        """As ``get``, for who changes nothing: all lookers share one decoded tree."""
+        ...
+
     def exists(self, group_resource: str, namespace: str, name: str) -> bool:
         """Whether it is there, without decoding it."""
         ...

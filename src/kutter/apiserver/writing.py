@@ -23,6 +23,7 @@ from kutter.api.errors import (
 )
 from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import User
+from kutter.apiserver.known_specs import SentSpec
 from kutter.apiserver.ports import Annotate, Shown, Tree
 
 _POLICIES = ("Background", "Foreground", "Orphan")
@@ -43,7 +44,8 @@ class WriteContext:
     ``sees_owners`` the transformation gets an object whose ``managedFields`` are decoded.
     ``requested`` is the resource as the client named it, None for what the server writes;
     ``shown`` is how webhooks and policies see a subresource's own kind. ``admitted``: admission has
-    been asked already, about what leads to this deletion.
+    been asked already, about what leads to this deletion. ``spec``: of a new object's body, if it
+    can be remembered; once it is known, the object has it cleaned and defaulted.
     """
 
     user: User
@@ -59,6 +61,7 @@ class WriteContext:
     requested: Resource | None = None
     shown: Shown | None = None
     admitted: bool = False
+    spec: SentSpec | None = None
 
 
 @dataclass(slots=True)

@@ -57,6 +57,9 @@ class FakeReader:
         found = self._objects.get(group_resource, {}).get((namespace, name))
         return None if found is None else found.tree
 
+    def look(self, group_resource: str, namespace: str, name: str) -> dict[str, Any] | None:
+        return self.get(group_resource, namespace, name)
+
     def exists(self, group_resource: str, namespace: str, name: str) -> bool:
         return (namespace, name) in self._objects.get(group_resource, {})
 

@@ -16,6 +16,7 @@ from kutter.api.apply.sets import (
     FieldSet,
     difference,
     intersection,
+    ordered,
     paths,
     union,
     without_trees,
@@ -72,9 +73,20 @@ class Updater:
 
     # -- writes ---------------------------------------------------------------
 
-    def create(self, tree: Tree, owner: OwnerKey, now: str) -> Owners:
-        """The owners of an object nobody owned anything of."""
-        fields = without_trees(new_fields(tree, self.shape), self._ignored)
+    def create(
+        self, tree: Tree, owner: OwnerKey, now: str, *, known: tuple[str, Any] | None = None
+    ) -> Owners:
+        """The owners of an object nobody owned anything of.
+
+        ``known``: a field of the root, and what to encode as the fields below it.
+        """
+        if known is None:
+            fields = without_trees(new_fields(tree, self.shape), self._ignored)
+        else:
+            name, below = known
+            rest = {key: value for key, value in tree.items() if key != name}
+            fields = without_trees(new_fields(rest, self.shape), self._ignored)
+            fields = ordered({**fields, f"f:{name}": below})
         return {owner: Owner(self.api_version, fields, now)} if fields else {}
 
     def update(self, owners: Owners, old: Tree, new: Tree, owner: OwnerKey, now: str) -> Owners:

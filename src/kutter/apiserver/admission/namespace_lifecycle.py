@@ -36,7 +36,7 @@ class NamespaceLifecycle(Plugin):
             if not request.reader.exists("namespaces", "", namespace):
                 raise not_found("namespaces", namespace)
             return
-        tree = request.reader.get("namespaces", "", namespace)
+        tree = request.reader.look("namespaces", "", namespace)
         if tree is None:
             raise not_found("namespaces", namespace)
         if (tree.get("status") or {}).get("phase") == "Terminating":

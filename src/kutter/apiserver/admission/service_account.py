@@ -56,7 +56,7 @@ class ServiceAccount(Plugin):
         if is_mirror(pod):
             return
         name = spec.get("serviceAccountName") or "default"
-        account = request.reader.get("serviceaccounts", request.namespace, name) or {}
+        account = request.reader.look("serviceaccounts", request.namespace, name) or {}
         annotations = (account.get("metadata") or {}).get("annotations") or {}
         if annotations.get(ENFORCE_ANNOTATION) == "true":
             fault = _foreign_secret(account, spec, ephemeral=bool(request.subresource))
@@ -65,7 +65,7 @@ class ServiceAccount(Plugin):
 
     async def _account(self, request: AdmissionRequest, name: str) -> Tree:
         for attempt in range(LOOKS):
-            found = request.reader.get("serviceaccounts", request.namespace, name)
+            found = request.reader.look("serviceaccounts", request.namespace, name)
             if found is not None:
                 return found
             if attempt < LOOKS - 1:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import msgspec
 
 from kutter.api.errors import FieldError
+from kutter.api.resources import Resource
 from kutter.apiserver.kinds.pod_creation import (
     keep_all_but_resources,
     merge_label_keys,
@@ -22,6 +23,7 @@ from kutter.apiserver.kinds.pod_status import keep_observed, mirror_addresses, q
 from kutter.apiserver.kinds.pod_warnings import pod_warnings
 from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
+from kutter.apiserver.known_specs import KnownSpecs
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.pod_spec import (
@@ -88,6 +90,10 @@ _LABELS = frozenset(_Selectable().values())
 class PodKind(SpecKind):
     return_deleted_object: ClassVar[bool] = True
     field_labels: ClassVar[frozenset[str]] = _LABELS
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource)
+        self.known_specs = KnownSpecs()
 
     def default(self, tree: Tree) -> None:
         spec = spec_of(tree)

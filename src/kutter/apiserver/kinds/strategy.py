@@ -23,6 +23,7 @@ import orjson
 from kutter.api.errors import FieldError
 from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import User
+from kutter.apiserver.known_specs import KnownSpecs
 from kutter.apiserver.ports import Reader, Tree
 
 Finish = Callable[[bool | None], Awaitable[None]]
@@ -89,6 +90,9 @@ class Strategy:
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
         self.status_keeps = _STATUS_KEEPS.get((resource.group, resource.kind), ())
+        # For kinds that are made in numbers of one template, and whose ``default`` looks at
+        # nothing but the specification when an object is new.
+        self.known_specs: KnownSpecs | None = None
 
     # -- the tree -------------------------------------------------------------
 

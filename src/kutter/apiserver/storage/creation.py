@@ -37,7 +37,11 @@ class Creation(StoredResource):
             metadata.pop(field, None)
         self._place(metadata, namespace)
         strategy = self.strategy
-        strategy.default(tree)
+        sent_spec = context.spec
+        if sent_spec is None or sent_spec.known is None:
+            strategy.default(tree)
+            if sent_spec is not None:
+                sent_spec.learn(tree["spec"])
         owners = b""
         if (claim := context.claim) is not None:
             if self.converter is None:

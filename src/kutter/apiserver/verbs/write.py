@@ -24,6 +24,7 @@ from kutter.apiserver.body import (
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.context import Call
 from kutter.apiserver.encoders import ListMeta
+from kutter.apiserver.known_specs import tree_without
 from kutter.apiserver.negotiation import JSON, Accepted
 from kutter.apiserver.ownership import Claim, adopt
 from kutter.apiserver.paging import ListOptions, parse_list_options
@@ -133,12 +134,41 @@ def check_name(tree: Tree, name: str) -> None:
         )
 
 
+def _decode_new(call: Call, context: WriteContext) -> Tree:
+    """As :func:`decode_object`, with what is known of the specification already.
+
+    An audited request is shown as it was sent, so it is looked at the plain way.
+    """
+    request = call.request
+    specs = call.served.storage.strategy.known_specs
+    if specs is None or call.record is not None or content_type_of(request) not in ("", JSON):
+        return decode_object(call)
+    check_size(request.body)
+    sent = specs.find(request.body)
+    if sent is None:
+        return decode_object(call)
+    if sent.known is not None and (tree := tree_without(sent)) is not None:
+        resource = call.served.resource
+        check_kind(tree, resource, resource.kind, resource.api_version)
+        _check_fields(call, tree, sent.rest, [])
+        tree["spec"] = orjson.loads(sent.known.prepared)
+        context.spec = sent
+        return tree
+    found = len(call.warnings)
+    tree = decode_object(call)
+    # Only what was looked through, and where nothing was found, is worth remembering.
+    checked = sent.known is None and call.query.get("fieldValidation") != "Ignore"
+    if checked and len(call.warnings) == found and type(tree.get("spec")) is dict:
+        context.spec = sent
+    return tree
+
+
 async def create(call: Call) -> Response:
     served, namespace = call.served, call.info.namespace
     accepted = call.negotiate()
     context = call.write_context("CreateOptions")
-    context.claim = Claim(call)
-    tree = decode_object(call)
+    tree = _decode_new(call, context)
+    context.claim = Claim(call, spec=context.spec)
     check_namespace(tree, namespace)
     entry = await served.storage.create(context, namespace, served.to_stored(tree))
     return await answer_entry(call, entry, accepted, 201)
