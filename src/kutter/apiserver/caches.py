@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
+from typing import cast
 
 from kutter.api.resources import Resource
 from kutter.apiserver.cache import CacheEvent, Entry, Refine, ResourceCache
@@ -190,6 +191,6 @@ def _as_list(records: Iterable[Record]) -> list[Record]:
 
 def _as_listener(sink: ChangeSink) -> Callable[[CacheEvent], None]:
     def listen(event: CacheEvent) -> None:
-        sink([Change(event.type, event.current, event.previous)])
+        sink([cast("Change", event)])  # it has all that a change has
 
     return listen

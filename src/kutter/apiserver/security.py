@@ -89,6 +89,9 @@ class LateReader:
     def get(self, group_resource: str, namespace: str, name: str) -> Tree | None:
         return self._source.get(group_resource, namespace, name) if self._source else None
 
+    def look(self, group_resource: str, namespace: str, name: str) -> Tree | None:
+        return self._source.look(group_resource, namespace, name) if self._source else None
+
     def exists(self, group_resource: str, namespace: str, name: str) -> bool:
         return self._source is not None and self._source.exists(group_resource, namespace, name)
 

@@ -19,7 +19,8 @@ class Rng:
 
     def suffix(self, length: int = 5) -> str:
         """The suffix of a generated name."""
-        return "".join(self._random.choices(NAME_ALPHABET, k=length))
+        draw, size = self._random.random, len(NAME_ALPHABET)
+        return "".join([NAME_ALPHABET[int(draw() * size)] for _ in range(length)])
 
     def uid(self) -> str:
         """A version 4 UUID."""

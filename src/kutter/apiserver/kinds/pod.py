@@ -173,7 +173,9 @@ class PodKind(SpecKind):
         problems = text.dns_label(metadata.get("name") or "")
         told = [_NAME_WARNING.format(" ".join(problems))] if problems else []
         spec = new.get("spec") or {}
-        key = None if metadata.get("annotations") else recent.key(spec)
+        # Whatever annotation is warned of, it is one of the system's.
+        told_of = any(".kubernetes.io/" in key for key in metadata.get("annotations") or ())
+        key = None if told_of else recent.key(spec)
         if key is not None and key in _quiet:
             return context.warnings + told
         found = pod_warnings(new)

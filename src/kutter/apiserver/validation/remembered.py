@@ -9,7 +9,6 @@ the pod's name where it names claims: such specifications are never remembered).
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
@@ -23,7 +22,7 @@ LIMIT = 512
 SIZE_LIMIT_BYTES = 16 << 10
 # Admission gives each pod's token volume a name of its own: the one thing in which the pods of a
 # template differ. It stands for itself alone, so any other such name serves as well.
-_TOKEN_VOLUME = re.compile(rb"kube-api-access-[a-z0-9]{5}(?=\")")
+_TOKEN_VOLUME = b"kube-api-access-"
 _ANY_TOKEN_VOLUME = b"kube-api-access-*"
 
 
@@ -71,10 +70,14 @@ def key_of(spec: Tree) -> bytes | None:
         return None
     if len(encoded) > SIZE_LIMIT_BYTES or b'"ephemeral"' in encoded:
         return None
-    first = _TOKEN_VOLUME.search(encoded)
-    if first is None:
+    at = encoded.find(_TOKEN_VOLUME)
+    if at < 0:
         return encoded
-    name = first[0]
-    shown = encoded.replace(name, _ANY_TOKEN_VOLUME)
+    name = encoded[at : at + len(_TOKEN_VOLUME) + 5]
     # A second such name could be a mount of a volume that is not there.
-    return None if _TOKEN_VOLUME.search(shown) else shown
+    if encoded.count(_TOKEN_VOLUME) != encoded.count(name + b'"') or not name.isascii():
+        return None
+    suffix = name[len(_TOKEN_VOLUME) :].decode()
+    if not suffix.isalnum() or suffix != suffix.lower():
+        return None
+    return encoded.replace(name, _ANY_TOKEN_VOLUME)
