@@ -12,9 +12,10 @@ from urllib.parse import urlencode
 
 import orjson
 
+from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.kinds.registry import Kinds
-from kutter.apiserver.ports import AdmissionRequest, Attributes, Decision
+from kutter.apiserver.ports import AdmissionRequest, Attributes, Decision, Operation
 from kutter.apiserver.server import ApiServer, ServerParts
 from kutter.http.messages import Request, Response, parse_target
 from kutter.store.memory import MemoryStore
@@ -36,6 +37,9 @@ class AllowAll:
 
     async def validate(self, request: AdmissionRequest) -> None:
         return
+
+    def permit(self, resource: Resource, operation: Operation) -> object:
+        return self
 
 
 async def start_server(store: Any = None, **more: Any) -> ApiServer:

@@ -115,6 +115,7 @@ class AdmissionRequest:
     ``resource`` is of the version ``object`` and ``old`` are in, ``requested`` the one the client
     asked for (None: the same). A mutating plugin that sets ``reinvoke`` has the chain's mutating
     step done once more, with ``round`` 1; ``memory`` is what plugins keep between the two.
+    Who does something that has to be done for each request (counts it) says ``once``.
     """
 
     operation: Operation
@@ -137,6 +138,7 @@ class AdmissionRequest:
     shown: Shown | None = None
     reinvoke: bool = False
     round: int = 0
+    once: bool = False
     memory: dict[str, Any] | None = None
 
 
@@ -151,6 +153,12 @@ class Admission(Protocol):
         """Refuse or let pass; changes nothing. Called after validation, right before storing.
 
         An update that lost a race is tried again, so both steps may be called repeatedly.
+        """
+        ...
+
+    def permit(self, resource: Resource, operation: Operation) -> object | None:
+        """What stays the same object as long as equal requests of this kind, that read the same,
+        come to the same; None when that cannot be said.
         """
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kutter.api.errors import (
     ApiError,
@@ -25,6 +25,9 @@ from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.known_specs import SentSpec
 from kutter.apiserver.ports import Annotate, Shown, Tree
+
+if TYPE_CHECKING:
+    from kutter.apiserver.storage.foretold import Forecast
 
 _POLICIES = ("Background", "Foreground", "Orphan")
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
@@ -45,7 +48,8 @@ class WriteContext:
     ``requested`` is the resource as the client named it, None for what the server writes;
     ``shown`` is how webhooks and policies see a subresource's own kind. ``admitted``: admission has
     been asked already, about what leads to this deletion. ``spec``: of a new object's body, if it
-    can be remembered; once it is known, the object has it cleaned and defaulted.
+    can be remembered; once it is known, the object has it cleaned and defaulted. ``forecast``: who
+    learns of this write what the next like it will come to, and records what is read meanwhile.
     """
 
     user: User
@@ -62,6 +66,7 @@ class WriteContext:
     shown: Shown | None = None
     admitted: bool = False
     spec: SentSpec | None = None
+    forecast: Forecast | None = None
 
 
 @dataclass(slots=True)

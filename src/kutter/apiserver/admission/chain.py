@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from kutter.api.resources import Resource
 from kutter.apiserver.admission.plugin import Plugin
 from kutter.apiserver.ports import AdmissionRequest, Operation
 
@@ -22,6 +23,7 @@ class AdmissionChain:
         self.plugins = tuple(plugins)
         self._mutate: dict[_Key, tuple[_Hook, ...]] = {}
         self._validate: dict[_Key, tuple[_Hook, ...]] = {}
+        self._permits: dict[_Key, object | None] = {}
 
     async def mutate(self, request: AdmissionRequest) -> None:
         key = (request.resource.group_resource, request.subresource, request.operation)
@@ -42,6 +44,14 @@ class AdmissionChain:
         """Ask the plugins anew what they want: configurations have changed."""
         self._mutate.clear()
         self._validate.clear()
+        self._permits.clear()
+
+    def permit(self, resource: Resource, operation: Operation) -> object | None:
+        key: _Key = (resource.group_resource, "", operation)
+        if key not in self._permits:
+            repeatable = all(plugin.repeatable for plugin in self._concerned(key))
+            self._permits[key] = object() if repeatable else None
+        return self._permits[key]
 
     async def validate(self, request: AdmissionRequest) -> None:
         key = (request.resource.group_resource, request.subresource, request.operation)

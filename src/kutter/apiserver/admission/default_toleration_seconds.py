@@ -14,6 +14,7 @@ _SECONDS = 300
 
 class DefaultTolerationSeconds(Plugin):
     name = "DefaultTolerationSeconds"
+    repeatable = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         return resource == "pods" and operation in ("CREATE", "UPDATE")

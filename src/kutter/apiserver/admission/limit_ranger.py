@@ -18,6 +18,7 @@ Amounts = dict[str, Quantity]
 
 class LimitRanger(Plugin):
     name = "LimitRanger"
+    repeatable = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         if resource == "pods":  # what a pod asks for is fixed, except through pods/resize

@@ -15,6 +15,7 @@ _REVIEWS = frozenset({"localsubjectaccessreviews.authorization.k8s.io"})
 
 class NamespaceLifecycle(Plugin):
     name = "NamespaceLifecycle"
+    repeatable = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         if resource == "namespaces":

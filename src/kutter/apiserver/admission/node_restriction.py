@@ -28,6 +28,7 @@ _WANTED = (
 
 class NodeRestriction(Plugin):
     name = "NodeRestriction"
+    repeatable = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         return resource in _WANTED or resource.startswith(

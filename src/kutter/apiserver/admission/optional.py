@@ -32,6 +32,7 @@ class AlwaysPullImages(Plugin):
     """A pod cannot run an image that somebody else was allowed to pull."""
 
     name = "AlwaysPullImages"
+    repeatable = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         return resource in ("pods", "pods/ephemeralcontainers") and operation != "CONNECT"
@@ -88,6 +89,7 @@ class ExtendedResourceToleration(Plugin):
     """Nodes with special hardware can be tainted by its name: who asks for it is tolerant."""
 
     name = "ExtendedResourceToleration"
+    repeatable = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         return resource == "pods" and operation in ("CREATE", "UPDATE")
@@ -114,6 +116,7 @@ class LimitPodHardAntiAffinityTopology(Plugin):
     """A pod may keep others off its node, not off a whole zone."""
 
     name = "LimitPodHardAntiAffinityTopology"
+    repeatable = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         return resource == "pods" and operation in ("CREATE", "UPDATE")
@@ -133,6 +136,7 @@ class LimitPodHardAntiAffinityTopology(Plugin):
 
 class NamespaceExists(Plugin):
     name = "NamespaceExists"
+    repeatable = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         return resource != "namespaces" and not resource.startswith("namespaces/")

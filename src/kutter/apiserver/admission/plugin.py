@@ -20,6 +20,9 @@ class Plugin:
     """
 
     name: ClassVar[str]
+    # Whether the outcome depends on the request and on what ``request.reader`` answers alone, and
+    # nothing is left behind but what ``request.once`` tells of.
+    repeatable: ClassVar[bool] = False
 
     def wants(self, resource: str, operation: Operation) -> bool:
         """Whether to be called. ``resource`` is ``pods``, ``pods/eviction``, ``roles.rbac...``."""

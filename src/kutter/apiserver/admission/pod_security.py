@@ -113,6 +113,7 @@ class PodSecurityOptions:
 
 class PodSecurity(Plugin):
     name = "PodSecurity"
+    repeatable = True
 
     def __init__(self, options: PodSecurityOptions | None = None) -> None:
         self._options = options or PodSecurityOptions()
@@ -154,6 +155,7 @@ class PodSecurity(Plugin):
         return "user" if request.user.name in self._options.usernames else ""
 
     def _exempt(self, request: AdmissionRequest, why: str) -> None:
+        request.once = True
         self.metrics.exempted(request)
         _note(request, "exempt", why)
 
@@ -170,6 +172,7 @@ class PodSecurity(Plugin):
             return
         if is_pod and request.old is not None and not _matters(request.old, pod):
             return
+        request.once = True
         if error:
             self.metrics.erred(request)
             _note(request, "error", f"Failed to parse policy: {error}")

@@ -14,6 +14,7 @@ _KEYS = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 
 class PodTopologyLabels(Plugin):
     name = "PodTopologyLabels"
+    repeatable = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         if resource == "pods":

@@ -43,6 +43,7 @@ _SYSTEM_BY_NAME = {tree["metadata"]["name"]: tree for tree in SYSTEM_CLASSES}
 
 class Priority(Plugin):
     name = "Priority"
+    repeatable = True
 
     def __init__(self) -> None:
         self._default: tuple[int, Tree | None] | None = None  # as of a revision

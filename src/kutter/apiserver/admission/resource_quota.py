@@ -89,6 +89,7 @@ class _Desk:
 
 class ResourceQuota(Plugin):
     name = "ResourceQuota"
+    repeatable = True
 
     def __init__(self, limited: Sequence[LimitedResource] = ()) -> None:
         self.store: QuotaStore = NoQuotas()
@@ -107,8 +108,12 @@ class ResourceQuota(Plugin):
 
     async def validate(self, request: AdmissionRequest) -> None:
         namespace = request.namespace
-        if not namespace or not (self._limited or self.store.quotas(namespace)):
+        if not namespace:
             return
+        if not (self._limited or self.store.quotas(namespace)):
+            request.reader.list("resourcequotas", namespace)  # for who records: there is none
+            return
+        request.once = True
         if request.subresource == "status" and request.resource.group_resource == "resourcequotas":
             self._check_recount(request)
             return

@@ -13,6 +13,7 @@ _CLASSES = "runtimeclasses.node.k8s.io"
 
 class RuntimeClass(Plugin):
     name = "RuntimeClass"
+    repeatable = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         return resource == "pods" and operation == "CREATE"

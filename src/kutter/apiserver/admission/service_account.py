@@ -23,6 +23,7 @@ LOOK_EVERY_S = 0.1
 
 class ServiceAccount(Plugin):
     name = "ServiceAccount"
+    repeatable = True
 
     def __init__(self, rng: Rng = SYSTEM_RNG, clock: Clock = SYSTEM_CLOCK) -> None:
         self._rng = rng

@@ -89,6 +89,7 @@ _LABELS = frozenset(_Selectable().values())
 
 class PodKind(SpecKind):
     return_deleted_object: ClassVar[bool] = True
+    foretells: ClassVar[bool] = True
     field_labels: ClassVar[frozenset[str]] = _LABELS
 
     def __init__(self, resource: Resource) -> None:

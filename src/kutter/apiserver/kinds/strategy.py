@@ -86,6 +86,9 @@ class Strategy:
     field_labels: ClassVar[frozenset[str]] = frozenset()
     has_status: ClassVar[bool] = True
     return_deleted_object: ClassVar[bool] = False
+    # Whether a new object comes to the same each time its words, its writer and what was read are
+    # the same, but for its name, uid and time (:mod:`kutter.apiserver.storage.foretold`).
+    foretells: ClassVar[bool] = False
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource

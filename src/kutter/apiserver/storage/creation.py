@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from kutter.api.errors import ApiError, already_exists, invalid_object, required
@@ -9,6 +10,12 @@ from kutter.apiserver.cache import Entry
 from kutter.apiserver.converting import converted
 from kutter.apiserver.kinds.strategy import Finish, StrategyContext
 from kutter.apiserver.ports import Tree
+from kutter.apiserver.storage.foretold import (
+    Filling,
+    Pattern,
+    is_plain_name,
+    new_token_volume,
+)
 from kutter.apiserver.storage.stored import StoredResource, attach, object_of, settled
 from kutter.apiserver.writing import WriteContext
 from kutter.base.clock import render_time
@@ -73,6 +80,8 @@ class Creation(StoredResource):
         request.object = tree
         request.name = name
         await self._admission.validate(request)
+        if context.forecast is not None and (request.once or context.warnings):
+            context.forecast = None
         if request.reservation is None:
             return await self._finish_create(context, look, tree, owners, had_version)
         write = self._finish_create(context, look, tree, owners, had_version)
@@ -129,9 +138,40 @@ class Creation(StoredResource):
         finally:
             if finish is not None:
                 await finish(stored)
+        if context.forecast is not None:
+            context.forecast.learn(tree["metadata"], value, owners)
         entry = self._entry_of(namespace, name, value, record.mod_revision, owners)
         self.strategy.after_create(look, tree)
         return entry if self.converter is None else await converted(self.converter, entry)
+
+    def permit(self) -> object | None:
+        """See :meth:`kutter.apiserver.ports.Admission.permit`."""
+        return self._admission.permit(self.resource, "CREATE")
+
+    async def create_foretold(
+        self, now: datetime, namespace: str, pattern: Pattern, *, name: str, base: str
+    ) -> Entry | None:
+        """Store a new object whose pattern holds; its name is made up from ``base`` if it has none.
+
+        None when the name is none a pattern says anything of.
+        """
+        metadata: Tree = {"name": name} if name else {"generateName": base}
+        self._name(metadata, namespace)
+        name = metadata.get("name", "")
+        quoted = b'"%s"' % name.encode()
+        if not is_plain_name(quoted):
+            return None
+        if (existing := self.cache.get(namespace, name)) is not None:
+            raise self._exists(metadata, existing)
+        token = new_token_volume(self._rng) if pattern.has_token else b""
+        uid, time = self._rng.uid(), render_time(now)
+        filling = Filling(quoted, b'"%s"' % uid.encode(), b'"%s"' % time.encode(), token)
+        value, owners = pattern.fill(filling)
+        try:
+            record = await self.store.put(self._key(namespace, name), value, expected=0)
+        except WriteConflictError:
+            raise self._exists(metadata, self.cache.get(namespace, name)) from None
+        return self._entry_of(namespace, name, value, record.mod_revision, owners)
 
     def _name(self, metadata: Tree, namespace: str) -> None:
         """Make up the name from generateName; a taken one is tried again a few times."""

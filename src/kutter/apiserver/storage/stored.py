@@ -18,7 +18,15 @@ from kutter.apiserver.caches import Caches
 from kutter.apiserver.converting import Converter, converted
 from kutter.apiserver.encryption.store import EncryptedStore
 from kutter.apiserver.kinds.strategy import Strategy, StrategyContext
-from kutter.apiserver.ports import Admission, AdmissionRequest, Operation, Reservation, Tree
+from kutter.apiserver.ports import (
+    Admission,
+    AdmissionRequest,
+    Operation,
+    Reader,
+    Reservation,
+    Tree,
+)
+from kutter.apiserver.storage.foretold import Forecasts
 from kutter.apiserver.writing import WriteContext
 from kutter.base.memo import exact
 from kutter.base.rng import Rng
@@ -56,6 +64,11 @@ class StoredResource:
         self._encrypted = store if isinstance(store, EncryptedStore) else None
         self._begins_update = kind.begin_update is not Strategy.begin_update
         self._ends_delete = kind.end_delete is not Strategy.end_delete
+        # What a foretold object must not need: it is stored as it is, and that is all.
+        plain = not self._begins_create and kind.after_create is Strategy.after_create
+        self.forecasts: Forecasts | None = None
+        if kind.foretells and plain and converter is None and kind.ttl_s is Strategy.ttl_s:
+            self.forecasts = Forecasts(caches)
 
     def get(self, namespace: str, name: str) -> Entry:
         """The newest state as it is stored. Raises 404."""
@@ -106,8 +119,12 @@ class StoredResource:
 
     def _look(self, context: WriteContext) -> StrategyContext:
         return StrategyContext(
-            context.user, context.now, self.caches, context.dry_run, context.requested
+            context.user, context.now, self._reader(context), context.dry_run, context.requested
         )
+
+    def _reader(self, context: WriteContext) -> Reader:
+        forecast = context.forecast
+        return self.caches if forecast is None or forecast.reads is None else forecast.reads
 
     def _request(
         self,
@@ -128,7 +145,7 @@ class StoredResource:
             object=new,
             old=old,
             user=context.user,
-            reader=self.caches,
+            reader=self._reader(context),
             now=context.now,
             dry_run=context.dry_run,
             kind=context.kind or self.resource.kind,

@@ -26,7 +26,7 @@ from kutter.apiserver.context import Call
 from kutter.apiserver.encoders import ListMeta
 from kutter.apiserver.known_specs import tree_without
 from kutter.apiserver.negotiation import JSON, Accepted
-from kutter.apiserver.ownership import Claim, adopt
+from kutter.apiserver.ownership import Claim, adopt, manager_of
 from kutter.apiserver.paging import ListOptions, parse_list_options
 from kutter.apiserver.patching import (
     APPLY_PATCH,
@@ -40,6 +40,7 @@ from kutter.apiserver.patching import (
 )
 from kutter.apiserver.ports import Attributes, Tree
 from kutter.apiserver.selection import parse_selection
+from kutter.apiserver.storage.foretold import Forecast
 from kutter.apiserver.verbs.read import select
 from kutter.apiserver.writing import DeleteOptions, WriteContext, read_delete_options
 from kutter.http.messages import Response
@@ -163,10 +164,35 @@ def _decode_new(call: Call, context: WriteContext) -> Tree:
     return tree
 
 
+def _forecast(call: Call) -> Forecast | None:
+    """What is known of a create's body; None when it goes the plain way."""
+    request = call.request
+    forecasts = call.served.storage.forecasts
+    if forecasts is None or call.record is not None or "dryRun" in call.query:
+        return None
+    if call.warnings or call.served.converts or content_type_of(request) not in ("", JSON):
+        return None
+    user = call.user
+    extra = tuple((key, tuple(values)) for key, values in user.extra.items()) if user.extra else ()
+    who = (user.name, user.uid, user.groups, extra, manager_of(call))
+    return forecasts.of(request.body, (*who, call.info.namespace, request.raw_query))
+
+
 async def create(call: Call) -> Response:
     served, namespace = call.served, call.info.namespace
     accepted = call.negotiate()
     context = call.write_context("CreateOptions")
+    forecast = _forecast(call)
+    if forecast is not None:
+        if forecast.holds(served.storage.permit()) and (pattern := forecast.pattern) is not None:
+            name, base = forecast.name, forecast.base
+            made = await served.storage.create_foretold(
+                call.now, namespace, pattern, name=name, base=base
+            )
+            if made is not None:
+                return await answer_entry(call, made, accepted, 201)
+        elif forecast.reads is not None:
+            context.forecast = forecast
     tree = _decode_new(call, context)
     context.claim = Claim(call, spec=context.spec)
     check_namespace(tree, namespace)
