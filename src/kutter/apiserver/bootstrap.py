@@ -104,16 +104,25 @@ class _Writer:
                 raise
 
     async def _ask(self, method: str, path: str, tree: Any = None) -> None:
-        request = Request(
-            method,
-            path,
-            headers={"content-type": "application/json"},
-            body=orjson.dumps(tree) if tree is not None else b"",
-            local_user=SYSTEM_USER,
-        )
-        response = await self._handle(request)
-        if response.status >= 300:
-            raise ApiError.from_status(orjson.loads(response.body), response.status)
+        await _ask(self._handle, method, path, tree)
+
+
+async def create_as_system(handle: Handle, path: str, tree: Any) -> None:
+    """Make an object as the server itself. Raises ApiError."""
+    await _ask(handle, "POST", path, tree)
+
+
+async def _ask(handle: Handle, method: str, path: str, tree: Any) -> None:
+    request = Request(
+        method,
+        path,
+        headers={"content-type": "application/json"},
+        body=orjson.dumps(tree) if tree is not None else b"",
+        local_user=SYSTEM_USER,
+    )
+    response = await handle(request)
+    if response.status >= 300:
+        raise ApiError.from_status(orjson.loads(response.body), response.status)
 
 
 def _path(plural: str, namespace: str, name: str = "") -> str:

@@ -49,6 +49,7 @@ from kutter.apiserver.authz.reviews import (
     SubjectAccessReview,
 )
 from kutter.apiserver.authz.union import UnionAuthorizer
+from kutter.apiserver.bootstrap import create_as_system
 from kutter.apiserver.ports import Authorizer, CallHandler, ChangeSink, Reader, Tree
 from kutter.apiserver.storage import ObjectStorage
 from kutter.apiserver.stored_quotas import StoredQuotas
@@ -198,4 +199,10 @@ class Security:
     def attach(self, server: ApiServer) -> None:
         """Let webhooks and policies take part. Called once, right after ``follow``."""
         self.dynamic.attach(server, self.admission.forget)
-        attach_server(self.admission, server.catalog, server.metrics.registry)
+
+        async def create_namespace(name: str) -> None:
+            await create_as_system(
+                server.handle, "/api/v1/namespaces", {"metadata": {"name": name}}
+            )
+
+        attach_server(self.admission, server.catalog, server.metrics.registry, create_namespace)

@@ -7,16 +7,18 @@ https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
+import yaml
 
 from kutter.api.types.core_v1 import ScopedResourceSelectorRequirement
 from kutter.apiserver.admission.event_rate_limit import LIMIT_TYPES, EventLimit
+from kutter.apiserver.admission.namespace_rules import parse_labels
 from kutter.apiserver.admission.pod_security import PodSecurityOptions
 from kutter.apiserver.admission.quota_charges import LimitedResource
 from kutter.apiserver.configuration_file import (
@@ -31,6 +33,7 @@ from kutter.apiserver.pod_security.policy import (
     parse_level,
     parse_version,
 )
+from kutter.apiserver.ports import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,11 @@ class AdmissionOptions:
     pod_security: PodSecurityOptions = field(default_factory=PodSecurityOptions)
     limited: tuple[LimitedResource, ...] = ()
     event_limits: tuple[EventLimit, ...] = ()
+    # By namespace; see PodNodeSelector.
+    node_selectors: Mapping[str, str] = field(default_factory=dict)
+    # Those every pod gets, and those pods may have (none: all); see PodTolerationRestriction.
+    tolerations: tuple[Tree, ...] = ()
+    allowed_tolerations: tuple[Tree, ...] = ()
 
 
 class _Plugin(Part):
@@ -100,6 +108,19 @@ class _EventLimit(Part):
 
 class _EventRateLimit(Part):
     limits: list[_EventLimit] = []  # noqa: RUF012
+
+
+class _Toleration(Part, omit_defaults=True):
+    key: str = ""
+    operator: str = ""
+    value: str = ""
+    effect: str = ""
+    toleration_seconds: int | None = None
+
+
+class _TolerationRules(Part):
+    default: list[_Toleration] = []  # noqa: RUF012
+    whitelist: list[_Toleration] = []  # noqa: RUF012
 
 
 def read_admission_options(enable: str, disable: str, path: str) -> AdmissionOptions:
@@ -221,9 +242,42 @@ def _read_event_limits(options: AdmissionOptions, content: bytes) -> AdmissionOp
     return replace(options, event_limits=limits)
 
 
+def _read_node_selectors(options: AdmissionOptions, content: bytes) -> AdmissionOptions:
+    """Of a form of its own, older than kinds and versions of configurations."""
+    try:
+        found = yaml.safe_load(content) or {}
+        selectors = found.get("podNodeSelectorPluginConfig") or {}
+        for namespace, text in selectors.items():
+            if not isinstance(namespace, str) or not isinstance(text, str):
+                raise ConfigurationError(
+                    "PodNodeSelector: podNodeSelectorPluginConfig maps namespaces to texts"
+                )
+            parse_labels(text)
+    except (yaml.YAMLError, AttributeError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigurationError(f"PodNodeSelector: {error}") from error
+    return replace(options, node_selectors=selectors)
+
+
+def _read_tolerations(options: AdmissionOptions, content: bytes) -> AdmissionOptions:
+    found = parse_configuration(
+        content,
+        "Configuration",
+        ("v1alpha1",),
+        _TolerationRules,
+        group="podtolerationrestriction.admission.k8s.io",
+    )
+    default, allowed = (
+        tuple(msgspec.to_builtins(one) for one in listed)
+        for listed in (found.default, found.whitelist)
+    )
+    return replace(options, tolerations=default, allowed_tolerations=allowed)
+
+
 _Read = Callable[[AdmissionOptions, bytes], AdmissionOptions]
 _READERS: dict[str, _Read] = {
     "PodSecurity": _read_pod_security,
     "ResourceQuota": _read_quota,
     "EventRateLimit": _read_event_limits,
+    "PodNodeSelector": _read_node_selectors,
+    "PodTolerationRestriction": _read_tolerations,
 }

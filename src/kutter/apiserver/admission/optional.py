@@ -5,9 +5,9 @@ https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
-from kutter.api.errors import not_found, not_supported
+from kutter.api.errors import ApiError, is_reason, not_found, not_supported
 from kutter.apiserver.admission.plugin import Plugin, refusal
 from kutter.apiserver.ports import AdmissionRequest, Operation, Tree
 from kutter.apiserver.validation.pod_resources import is_extended
@@ -132,6 +132,34 @@ class LimitPodHardAntiAffinityTopology(Plugin):
                     "affinity.PodAntiAffinity.RequiredDuringScheduling has TopologyKey "
                     f"{key} but only key {_HOST_NAME} is allowed",
                 )
+
+
+CreateNamespace = Callable[[str], Awaitable[None]]
+
+
+class NamespaceAutoProvision(Plugin):
+    """Whoever makes something in a namespace that is not there gets the namespace, too."""
+
+    name = "NamespaceAutoProvision"
+
+    def __init__(self) -> None:
+        # Set by the composition, once there is a server to make it in.
+        self.create: CreateNamespace | None = None
+
+    def wants(self, resource: str, operation: Operation) -> bool:
+        return operation == "CREATE" and resource != "namespaces"
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        namespace = request.namespace
+        if not namespace or request.dry_run or self.create is None:
+            return
+        if not request.resource.namespaced or request.reader.exists("namespaces", "", namespace):
+            return
+        try:
+            await self.create(namespace)
+        except ApiError as error:
+            if not is_reason(error, "AlreadyExists"):
+                raise refusal(request, error.message) from error
 
 
 class NamespaceExists(Plugin):

@@ -24,14 +24,17 @@ from kutter.apiserver.admission.dynamic.plugins import DynamicAdmission
 from kutter.apiserver.admission.event_rate_limit import EventRateLimit
 from kutter.apiserver.admission.limit_ranger import LimitRanger
 from kutter.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from kutter.apiserver.admission.namespace_rules import PodNodeSelector, PodTolerationRestriction
 from kutter.apiserver.admission.node_restriction import NodeRestriction
 from kutter.apiserver.admission.node_taints import TaintNodesByCondition
 from kutter.apiserver.admission.optional import (
     AlwaysDeny,
     AlwaysPullImages,
+    CreateNamespace,
     DenyServiceExternalIPs,
     ExtendedResourceToleration,
     LimitPodHardAntiAffinityTopology,
+    NamespaceAutoProvision,
     NamespaceExists,
 )
 from kutter.apiserver.admission.owner_references import OwnerReferencesPermissionEnforcement
@@ -53,7 +56,7 @@ from kutter.base.metrics import Registry
 from kutter.base.rng import SYSTEM_RNG, Rng
 
 # Off unless asked for; everything else is on. NodeRestriction is off upstream, where every
-# installer turns it on. AlwaysAdmit does nothing, so there is nothing of it here.
+# installer turns it on.
 DEFAULT_OFF = frozenset(
     {
         AlwaysDeny.name,
@@ -62,8 +65,22 @@ DEFAULT_OFF = frozenset(
         EventRateLimit.name,
         ExtendedResourceToleration.name,
         LimitPodHardAntiAffinityTopology.name,
+        NamespaceAutoProvision.name,
         NamespaceExists.name,
         OwnerReferencesPermissionEnforcement.name,
+        PodNodeSelector.name,
+        PodTolerationRestriction.name,
+    }
+)
+# Names that may be given and stand for nothing: AlwaysAdmit has no opinion, the others look at
+# what is off by default in v1.36 (trust bundles, pod groups).
+DORMANT = frozenset(
+    {
+        "AlwaysAdmit",
+        "ClusterTrustBundleAttest",
+        "JobValidation",
+        "PodGroupProtection",
+        "PodGroupWorkloadExists",
     }
 )
 
@@ -81,6 +98,7 @@ def all_plugins(
     """
     options = options or AdmissionOptions()
     plugins: list[Plugin] = [
+        NamespaceAutoProvision(),
         NamespaceLifecycle(),
         NamespaceExists(),
         LimitPodHardAntiAffinityTopology(),
@@ -90,8 +108,10 @@ def all_plugins(
         TaintNodesByCondition(),
         AlwaysPullImages(),
         PodSecurity(options.pod_security),
+        PodNodeSelector(options.node_selectors),
         Priority(),
         DefaultTolerationSeconds(),
+        PodTolerationRestriction(options.tolerations, options.allowed_tolerations),
         EventRateLimit(options.event_limits, clock),
         ExtendedResourceToleration(),
         DefaultStorageClass(),
@@ -148,7 +168,7 @@ class _Nobody:
 def check_names(options: AdmissionOptions) -> None:
     """Raises ConfigurationError for a name that is none."""
     known = {p.name for p in all_plugins(authorizer=_Nobody(), dynamic=DynamicAdmission().plugins)}
-    unknown = (options.enable | options.disable) - known
+    unknown = (options.enable | options.disable) - known - DORMANT
     if unknown:
         raise ConfigurationError(f"admission plugin {', '.join(sorted(unknown))} is unknown")
 
@@ -160,10 +180,14 @@ def attach_quota_store(chain: AdmissionChain, store: QuotaStore) -> None:
             plugin.store = store
 
 
-def attach_server(chain: AdmissionChain, catalog: Catalog, metrics: Registry) -> None:
+def attach_server(
+    chain: AdmissionChain, catalog: Catalog, metrics: Registry, create_namespace: CreateNamespace
+) -> None:
     """Let the plugins that look up kinds know what is served, and those that count, where."""
     for plugin in chain.plugins:
-        if isinstance(plugin, OwnerReferencesPermissionEnforcement):
+        if isinstance(plugin, NamespaceAutoProvision):
+            plugin.create = create_namespace
+        elif isinstance(plugin, OwnerReferencesPermissionEnforcement):
             plugin.catalog = catalog
         elif isinstance(plugin, PodSecurity):
             plugin.metrics = PodSecurityMetrics(metrics)
