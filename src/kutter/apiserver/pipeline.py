@@ -290,7 +290,8 @@ async def route(call: Call) -> Response:
     """The verb of the resource, or the subresource's handler."""
     info, served = call.info, call.served
     resource = served.resource
-    if call.request.method == "HEAD" and not resource.custom:
+    # A proxy passes on whatever method it is asked with.
+    if call.request.method == "HEAD" and not resource.custom and info.subresource != "proxy":
         raise method_not_allowed("")
     if info.subresource:
         subresource = resource.subresources.get(info.subresource)

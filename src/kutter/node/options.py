@@ -31,6 +31,7 @@ class NodeOptions:
     node_name: str
     root: Path = Path("/var/lib/kutter/node")
     pod_log_root: Path = Path("/var/log/pods")
+    system_log_root: Path = Path("/var/log")
     container_log_root: Path | None = Path("/var/log/containers")
     node_addresses: tuple[str, ...] = ("127.0.0.1",)
     cluster_dns: str = "10.43.0.10"

@@ -27,6 +27,7 @@ from kutter.node.pod_worker import PodWorker
 from kutter.node.port_stream import PortStream
 from kutter.node.server_auth import ServerAuth
 from kutter.node.stats import render_resource_metrics, summary
+from kutter.node.system_logs import answer_log_file
 from kutter.runtime.cri import Container, ContainerState, CriError
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class KubeletServer:
         self._server: HttpServer | None = None
         self._routes: dict[str, Callable[[Request, list[str]], Awaitable[Response]]] = {
             "pods": self._pods,
-            "runningpods": self._pods,
+            "runningpods": self._running_pods,
+            "logs": self._system_logs,
             "containerLogs": self._logs,
             "exec": self._exec,
             "attach": self._attach,
@@ -172,6 +174,25 @@ class KubeletServer:
     async def _pods(self, request: Request, rest: list[str]) -> Response:
         items = [worker.pod.tree() for worker in self._agent.workers.values()]
         return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+
+    async def _running_pods(self, request: Request, rest: list[str]) -> Response:
+        """As the runtime knows them: names, and the containers that run."""
+        items = []
+        for worker in self._agent.workers.values():
+            runs = [runs[0] for runs in self._agent.view.containers(worker.uid).values()]
+            running = [run for run in runs if run.state is ContainerState.RUNNING]
+            if running:
+                meta = worker.pod.metadata
+                names = {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid}
+                containers = [{"name": r.metadata.name, "image": r.image_ref} for r in running]
+                items.append({"metadata": names, "spec": {"containers": containers}})
+        return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+
+    async def _system_logs(self, request: Request, rest: list[str]) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            raise _Refusal(405, "Method Not Allowed")
+        answer = await answer_log_file(self._agent.options.system_log_root, rest)
+        return answer or _text(404, "404 page not found\n")
 
     async def _logs(self, request: Request, rest: list[str]) -> Response:
         namespace, pod, container = _parts(rest, 3)

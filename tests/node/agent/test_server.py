@@ -109,7 +109,9 @@ async def test_exec_with_input_and_exit_code(kernel_node: KernelNode) -> None:
 
 async def test_port_forward_reaches_localhost_of_the_pod(kernel_node: KernelNode) -> None:
     script = "mkdir -p /www; echo hi > /www/index.html; exec httpd -f -p 127.0.0.1:8080 -h /www"
-    await kernel_node.add_pod(containers=[kernel_node.container(command=["sh", "-c", script])])
+    answers = {"exec": {"command": ["wget", "-qO-", "http://127.0.0.1:8080"]}, "periodSeconds": 1}
+    container = kernel_node.container(command=["sh", "-c", script], readinessProbe=answers)
+    await kernel_node.add_pod(containers=[container])
     await kernel_node.wait_ready()
     api = await serve(kernel_node.server.handle)
     base = f"http://127.0.0.1:{api.port}"
@@ -147,6 +149,8 @@ async def test_only_known_callers_are_served(kernel_node: KernelNode) -> None:
     await kernel_node.wait_ready()
     answer = await known.request("GET", f"{base}/pods")
     assert [p["metadata"]["name"] for p in orjson.loads(answer.body)["items"]] == ["web"]
+    (ran,) = orjson.loads((await known.request("GET", f"{base}/runningpods/")).body)["items"]
+    assert (ran["metadata"]["name"], ran["spec"]["containers"][0]["name"]) == ("web", "app")
     summary = orjson.loads((await known.request("GET", f"{base}/stats/summary")).body)
     (told,) = summary["pods"]
     assert told["podRef"]["name"] == "web"
