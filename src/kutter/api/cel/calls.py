@@ -8,8 +8,9 @@ from typing import Any
 
 from kutter.api.cel.code import Code, Frame, Run, charge
 from kutter.api.cel.declarations import Overload
-from kutter.api.cel.errors import BudgetExceeded, no_overload
+from kutter.api.cel.errors import BudgetExceeded
 from kutter.api.cel.library.costs import actual_size
+from kutter.api.cel.operators import refusal
 from kutter.api.cel.syntax import Expression
 from kutter.api.cel.types import Type
 from kutter.api.cel.values import equal, is_map, type_of
@@ -101,7 +102,7 @@ def equality(wanted: bool, operands: list[Expression], codes: list[Code]) -> Cod
     return Code(compare)
 
 
-def dispatch(overloads: list[Overload], runs: list[Run]) -> Run:
+def dispatch(function: str, overloads: list[Overload], runs: list[Run]) -> Run:
     """Choose the overload by the values."""
     candidates = [(o.params, o.code, o.cost) for o in overloads]
 
@@ -112,7 +113,7 @@ def dispatch(overloads: list[Overload], runs: list[Run]) -> Run:
                 result = code(*arguments)
                 charge(frame, 1 if cost is None else cost(result, *arguments))
                 return result
-        raise no_overload()
+        raise refusal(function, arguments)
 
     return call
 

@@ -265,7 +265,7 @@ class Compiler:
             return invoke(overload, runs)
         if universal(node.overloads) and all(o.cost is None for o in node.overloads):
             return invoke(node.overloads[0], runs)
-        return Code(dispatch(node.overloads, runs))
+        return Code(dispatch(node.function, node.overloads, runs))
 
     def _logic(self, node: Call, *, stop: bool) -> Code:
         """``&&`` and ``||``: what decides wins, even over an error on the other side."""

@@ -50,6 +50,8 @@ class BudgetExceeded(EvaluationError):
         super().__init__("operation cancelled: actual cost limit exceeded")
 
 
-def no_overload() -> EvaluationError:
-    """No function of that name takes values of these types."""
-    return EvaluationError("no such overload")
+def no_overload(what: str = "") -> EvaluationError:
+    """No function of that name takes values of these types. ``what`` is told where the first of
+    them has no operation of that kind at all (as cel-go).
+    """
+    return EvaluationError(f"no such overload: {what}" if what else "no such overload")

@@ -13,7 +13,7 @@ from kutter.api.cel.code import Code, Frame, Run, charged
 from kutter.api.cel.compiler import Compiler
 from kutter.api.cel.errors import BudgetExceeded, EvaluationError, no_overload
 from kutter.api.cel.syntax import Call, Comprehension, CreateList, Expression
-from kutter.api.cel.values import Keyed, find_key, is_list, is_map
+from kutter.api.cel.values import Keyed, find_key, is_list, is_map, type_of
 
 # Per round, beside the body: reading the accumulator, testing it, growing the list.
 _ALL, _EXISTS, _COUNT, _KEEP, _GROW, _INSERT = 3, 4, 1, 1, 12, 3
@@ -32,6 +32,24 @@ def compile_fold(compiler: Compiler, node: Comprehension) -> Code:
     return code
 
 
+_GO_TYPES = {
+    "string": "types.String",
+    "int": "types.Int",
+    "uint": "types.Uint",
+    "double": "types.Double",
+    "bool": "types.Bool",
+    "bytes": "types.Bytes",
+    "null_type": "types.Null",
+    "google.protobuf.Timestamp": "types.Timestamp",
+    "google.protobuf.Duration": "types.Duration",
+}
+
+
+def _not_iterable(value: Any) -> EvaluationError:
+    name = type_of(value).name
+    return EvaluationError(f"got '{_GO_TYPES.get(name, name)}', expected iterable type")
+
+
 Steps = Callable[[Frame], Iterable[None]]
 
 
@@ -41,7 +59,7 @@ def _steps(run: Run, first: int, second: int) -> Steps:
     def single(frame: Frame) -> Iterable[None]:
         over = run(frame)
         if not (is_list(over) or is_map(over)):
-            raise no_overload()
+            raise _not_iterable(over)
         for item in over:
             frame[first] = item
             yield
@@ -57,7 +75,7 @@ def _steps(run: Run, first: int, second: int) -> Steps:
                 frame[first], frame[second] = key, find_key(over, key, None)
                 yield
         else:
-            raise no_overload()
+            raise _not_iterable(over)
 
     return pairs if second else single
 

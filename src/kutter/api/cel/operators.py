@@ -38,9 +38,51 @@ _MISSING = object()
 _COPIED = 32
 _NUMBERS = frozenset((int, float, UInt))
 _ORDERED = frozenset((int, float, UInt, str, bytes, bool))
+# Whom upstream's library asks before it says that nobody can: those with the operation, and those
+# that take any call. Others are refused with the operation's name.
+_RECEIVERS = frozenset((str, Duration, Timestamp))
+_ADDED = _NUMBERS | _RECEIVERS | {bytes, list}
+_SUBTRACTED = _NUMBERS | _RECEIVERS
+_MULTIPLIED = _NUMBERS | _RECEIVERS
+_REDUCED = frozenset((int, UInt)) | _RECEIVERS
+_COMPARED = _ORDERED | _RECEIVERS
+_NEGATED = frozenset((int, float, bool)) | _RECEIVERS
 
 
-def _compare(one: Any, other: Any) -> int | None:
+def _unfit(value: Any, asked: frozenset[type], function: str) -> EvaluationError:
+    known = type(value) in asked or (list in asked and isinstance(value, ListValue))
+    return no_overload("" if known else function)
+
+
+_ASKED = {
+    "_+_": _ADDED,
+    "_-_": _SUBTRACTED,
+    "_*_": _MULTIPLIED,
+    "_/_": _MULTIPLIED,
+    "_%_": _REDUCED,
+    "_<_": _COMPARED,
+    "_<=_": _COMPARED,
+    "_>_": _COMPARED,
+    "_>=_": _COMPARED,
+    "-_": _NEGATED,
+    "!_": _NEGATED,
+}
+_CONVERSIONS = frozenset(
+    ("bool", "bytes", "double", "duration", "int", "string", "timestamp", "uint")
+)
+
+
+def refusal(function: str, arguments: list[Any]) -> EvaluationError:
+    """Why none of a function's overloads takes these values."""
+    asked = _ASKED.get(function)
+    if asked is not None:
+        return _unfit(arguments[0], asked, function)
+    if function in _CONVERSIONS:
+        return no_overload(f"{function}({type_of(arguments[0]).name})")
+    return no_overload()
+
+
+def _compare(one: Any, other: Any, function: str) -> int | None:
     """Negative, zero or positive; None where NaN makes it no answer."""
     kind, kind2 = type(one), type(other)
     if kind is not kind2 and kind in _NUMBERS and kind2 in _NUMBERS:
@@ -51,26 +93,26 @@ def _compare(one: Any, other: Any) -> int | None:
         return -1 if one < other else 1 if one > other else 0 if one == other else None
     if kind is kind2 and kind in (Timestamp, Duration):
         return int((one.nanos > other.nanos) - (one.nanos < other.nanos))
-    raise no_overload()
+    raise _unfit(one, _COMPARED, function)
 
 
 def less(one: Any, other: Any) -> bool:
-    found = _compare(one, other)
+    found = _compare(one, other, "_<_")
     return found is not None and found < 0
 
 
 def less_equal(one: Any, other: Any) -> bool:
-    found = _compare(one, other)
+    found = _compare(one, other, "_<=_")
     return found is not None and found <= 0
 
 
 def greater(one: Any, other: Any) -> bool:
-    found = _compare(one, other)
+    found = _compare(one, other, "_>_")
     return found is not None and found > 0
 
 
 def greater_equal(one: Any, other: Any) -> bool:
-    found = _compare(one, other)
+    found = _compare(one, other, "_>=_")
     return found is not None and found >= 0
 
 
@@ -121,7 +163,7 @@ def add(one: Any, other: Any) -> Any:
     special = getattr(one, "plus", None)
     if special is not None and is_map(other):
         return special(other)
-    raise no_overload()
+    raise _unfit(one, _ADDED, "_+_")
 
 
 def subtract(one: Any, other: Any) -> Any:
@@ -137,7 +179,7 @@ def subtract(one: Any, other: Any) -> Any:
             return checked_duration(one.nanos - other.nanos)
     if kind is Timestamp and kind2 is Duration:
         return checked_timestamp(one.nanos - other.nanos)
-    raise no_overload()
+    raise _unfit(one, _SUBTRACTED, "_-_")
 
 
 def multiply(one: Any, other: Any) -> Any:
@@ -149,7 +191,7 @@ def multiply(one: Any, other: Any) -> Any:
             return one * other
         if kind is UInt:
             return checked_uint(int(one) * int(other))
-    raise no_overload()
+    raise _unfit(one, _MULTIPLIED, "_*_")
 
 
 def divide(one: Any, other: Any) -> Any:
@@ -164,7 +206,7 @@ def divide(one: Any, other: Any) -> Any:
             if kind is UInt:
                 return UInt(found)
             return checked_int(found if (one < 0) is (other < 0) else -found)
-    raise no_overload()
+    raise _unfit(one, _MULTIPLIED, "_/_")
 
 
 def _divide_floats(one: float, other: float) -> float:
@@ -186,7 +228,7 @@ def modulo(one: Any, other: Any) -> Any:
             raise EvaluationError("integer overflow")
         found = abs(one) % abs(other)
         return -found if one < 0 else found
-    raise no_overload()
+    raise _unfit(one, _REDUCED, "_%_")
 
 
 def negate(value: Any) -> Any:
@@ -197,12 +239,12 @@ def negate(value: Any) -> Any:
         return -value
     if kind is Duration:
         return checked_duration(-value.nanos)
-    raise no_overload()
+    raise _unfit(value, _NEGATED, "-_")
 
 
 def invert(value: Any) -> bool:
     if type(value) is not bool:
-        raise no_overload()
+        raise _unfit(value, _NEGATED, "!_")
     return not value
 
 
@@ -249,7 +291,8 @@ def index(container: Any, key: Any) -> Any:
         return found
     if isinstance(container, OptionalValue):
         return index_optional(container, key)
-    raise no_overload()
+    # What holds nothing has no such key.
+    raise no_such_key(key)
 
 
 def _place(key: Any) -> int:
@@ -278,7 +321,7 @@ def index_optional(container: Any, key: Any) -> OptionalValue:
     if is_map(container):
         found = find_key(container, key, _MISSING)
         return NONE if found is _MISSING else OptionalValue(found)
-    raise no_overload()
+    raise no_such_key(key)
 
 
 def select(value: Any, field: str) -> Any:
@@ -290,8 +333,10 @@ def select(value: Any, field: str) -> Any:
         found = value.find(field, _MISSING)
     elif kind is OptionalValue:
         return select_optional(value, field)
+    elif is_list(value):
+        return index(value, field)
     else:
-        raise no_overload()
+        found = _MISSING
     if found is _MISSING:
         raise no_such_key(field)
     return found
@@ -302,6 +347,8 @@ def select_optional(value: Any, field: str) -> OptionalValue:
         if not value.present:
             return NONE
         value = value.value
+    if not (is_map(value) or is_list(value)):
+        raise no_such_key(field)
     found = _look(value, field)
     return NONE if found is _MISSING else OptionalValue(found)
 
@@ -320,7 +367,9 @@ def _look(value: Any, field: str) -> Any:
         return value.get(field, _MISSING)
     if isinstance(value, MapValue):
         return value.find(field, _MISSING)
-    raise no_overload()
+    if is_list(value):
+        return index(value, field)
+    return _MISSING
 
 
 def insert(target: Any, key: Any, value: Any) -> Keyed:

@@ -253,7 +253,8 @@ class _Parser:
         if token.kind != "name" or token.text in ("in", "true", "false", "null"):
             if token.kind == "name":
                 raise self._unexpected("IDENTIFIER", extraneous=False)
-            text = f"Syntax error: no viable alternative at input '.{token.text}'"
+            shown = "" if token.kind == "end" else token.text
+            text = f"Syntax error: no viable alternative at input '.{shown}'"
             raise _Stop(Issue(token.offset, text))
         self._next()
         if self._token.kind == "(" and not optional:
@@ -316,7 +317,8 @@ class _Parser:
         token = self._token
         if token.kind != "name" or token.text == "in":
             if leading:
-                text = f"Syntax error: no viable alternative at input '.{token.text}'"
+                shown = "" if token.kind == "end" else token.text
+                text = f"Syntax error: no viable alternative at input '.{shown}'"
                 raise _Stop(Issue(token.offset, text))
             raise self._no_start()
         self._next()

@@ -20,6 +20,7 @@ from kutter.api.cel.values import (
     UInt,
     checked_duration,
     checked_int,
+    type_of,
 )
 from kutter.api.durations import DurationError, parse_ns
 
@@ -46,6 +47,10 @@ def _whole(digits: str) -> int:
     return int(digits) if len(short) <= 20 else int(f"{digits[:1].strip('0123456789')}{10**20}")
 
 
+def _unfit(function: str, value: Any) -> EvaluationError:
+    return no_overload(f"{function}({type_of(value).name})")
+
+
 def to_bool(value: Any) -> bool:
     if type(value) is bool:
         return value
@@ -55,7 +60,7 @@ def to_bool(value: Any) -> bool:
         if value in _FALSE:
             return False
         raise EvaluationError(f'strconv.ParseBool: parsing "{value}": invalid syntax')
-    raise no_overload()
+    raise _unfit("bool", value)
 
 
 def to_bytes(value: Any) -> bytes:
@@ -63,7 +68,7 @@ def to_bytes(value: Any) -> bytes:
         return value.encode("utf-8", "surrogatepass")
     if type(value) is bytes:
         return value
-    raise no_overload()
+    raise _unfit("bytes", value)
 
 
 def to_double(value: Any) -> float:
@@ -77,7 +82,7 @@ def to_double(value: Any) -> float:
         if math.isinf(found) and "inf" not in value.lower():
             raise EvaluationError(f'strconv.ParseFloat: parsing "{value}": value out of range')
         return found
-    raise no_overload()
+    raise _unfit("double", value)
 
 
 def to_int(value: Any) -> int:
@@ -100,7 +105,7 @@ def to_int(value: Any) -> int:
         return int(value.nanos // SECOND)
     if kind is Duration:
         return int(value.nanos)
-    raise no_overload()
+    raise _unfit("int", value)
 
 
 def to_uint(value: Any) -> UInt:
@@ -120,7 +125,7 @@ def to_uint(value: Any) -> UInt:
         if found >= 1 << 64:
             raise EvaluationError(f'strconv.ParseUint: parsing "{value}": value out of range')
         return UInt(found)
-    raise no_overload()
+    raise _unfit("uint", value)
 
 
 def to_string(value: Any) -> str:
@@ -141,7 +146,7 @@ def to_string(value: Any) -> str:
             raise EvaluationError(text) from None
     if kind in (Timestamp, Duration):
         return str(value)
-    raise no_overload()
+    raise _unfit("string", value)
 
 
 def float_text(value: float) -> str:
@@ -179,7 +184,7 @@ def to_timestamp(value: Any) -> Timestamp:
         return _in_range(value * SECOND, str(value))
     if kind is str:
         return parse_timestamp(value)
-    raise no_overload()
+    raise _unfit("timestamp", value)
 
 
 def _in_range(nanos: int, text: str) -> Timestamp:
@@ -224,4 +229,4 @@ def to_duration(value: Any) -> Duration:
             return checked_duration(parse_ns(value[:_DURATION_TEXT]))
         except DurationError as error:
             raise EvaluationError(str(error)) from None
-    raise no_overload()
+    raise _unfit("duration", value)

@@ -103,7 +103,8 @@ def _parse_cidr(text: str) -> Network:
         found = ip_interface(text)
     except ValueError:
         shown = quote(text)
-        detail = f"netip.ParsePrefix({shown}): unable to parse"
+        lacks = "no '/'" if "/" not in text else "unable to parse"
+        detail = f"netip.ParsePrefix({shown}): {lacks}"
         raise EvaluationError(f"{what}{what}{detail}") from None
     if isinstance(found, IPv6Interface) and found.ip.ipv4_mapped is not None:
         detail = f"IPv4-mapped IPv6 address {quote(text)} is not allowed"
