@@ -7,9 +7,7 @@ from typing import ClassVar
 
 from kutter.api.errors import (
     FieldError,
-    forbidden_field,
     invalid,
-    not_supported,
 )
 from kutter.apiserver.kinds.standard import Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
@@ -17,7 +15,6 @@ from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.metadata import (
     checked,
-    immutable,
     validate_finalizer_standing,
 )
 
@@ -121,52 +118,3 @@ class ServiceAccountKind(Standard):
             "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
         )
         return [f"metadata.annotations[{_MOUNTABLE}]: {why}"]
-
-
-class PriorityClassKind(Standard):
-    has_status: ClassVar[bool] = False
-    generation_paths: ClassVar[tuple[str, ...]] = ("value", "preemptionPolicy", "globalDefault")
-
-    def default(self, tree: Tree) -> None:
-        setdefault(tree, "preemptionPolicy", "PreemptLowerPriority")
-
-    def check(self, tree: Tree) -> list[FieldError]:
-        name = (tree.get("metadata") or {}).get("name") or ""
-        value = tree.get("value") or 0
-        system = {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
-        if name.startswith("system-"):
-            if system.get(name) != value:
-                detail = (
-                    "priority class names with 'system-' prefix are reserved for system use only. "
-                    f"error: {name} is not a known system priority class"
-                )
-                return [forbidden_field("metadata.name", detail)]
-            return []
-        if value > 1_000_000_000:
-            detail = "maximum allowed value of a user defined priority is 1000000000"
-            return [forbidden_field("value", detail)]
-        policy = tree.get("preemptionPolicy")
-        if policy not in ("PreemptLowerPriority", "Never"):
-            return [not_supported("preemptionPolicy", policy, ["PreemptLowerPriority", "Never"])]
-        return []
-
-    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        errors: Errors = []
-        if (new.get("value") or 0) != (old.get("value") or 0):
-            errors.append(forbidden_field("value", "may not be changed in an update."))
-        errors += immutable(
-            new.get("preemptionPolicy"), old.get("preemptionPolicy"), "preemptionPolicy"
-        )
-        return errors
-
-
-class RuntimeClassKind(Standard):
-    allow_create_on_update: ClassVar[bool] = True
-    has_status: ClassVar[bool] = False
-    allow_unconditional_update: ClassVar[bool] = False
-
-    def check(self, tree: Tree) -> list[FieldError]:
-        return checked("handler", tree.get("handler") or "", text.dns_label)
-
-    def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        return immutable(new.get("handler"), old.get("handler"), "handler")

@@ -7,24 +7,36 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kutter.api.errors import FieldError, forbidden_field, invalid, not_supported, required
+from kutter.api.schema.loader import type_node
+from kutter.api.schema.wire import render
 from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import text
-from kutter.apiserver.validation.metadata import checked, immutable, validate_label_selector
-from kutter.apiserver.validation.pod_containers import PROTOCOLS
+from kutter.apiserver.validation.equality import equal
+from kutter.apiserver.validation.job_policies import validate_domain_path
+from kutter.apiserver.validation.metadata import (
+    IMMUTABLE,
+    checked,
+    immutable,
+    validate_label_selector,
+)
 from kutter.apiserver.validation.pod_probes import validate_port
 
 Errors = list[FieldError]
 
+_PROTOCOLS = ["TCP", "UDP", "SCTP"]
 _PATH_TYPES = ["Exact", "ImplementationSpecific", "Prefix"]
 
 
+_NOT_AN_ADDRESS = "must be a DNS name, not an IP address"
 # How the class was named before there was a field for it.
 _CLASS = "kubernetes.io/ingress.class"
 
 
 class IngressKind(SpecKind):
+    rechecks_metadata: ClassVar[bool] = True
+
     def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
         tree["status"] = {"loadBalancer": {}}
 
@@ -43,7 +55,7 @@ class IngressKind(SpecKind):
         rules, backend = spec.get("rules") or [], spec.get("defaultBackend")
         if not rules and backend is None:
             errors.append(
-                invalid("spec", rules, "either `defaultBackend` or `rules` must be specified")
+                invalid("spec", None, "either `defaultBackend` or `rules` must be specified")
             )
         if backend is not None:
             _backend(errors, backend, "spec.defaultBackend")
@@ -63,9 +75,7 @@ class IngressKind(SpecKind):
         host = rule.get("host") or ""
         if host:
             if text.parse_ip(host) is not None:
-                errors.append(
-                    invalid(f"{path}.host", host, "must be a DNS name, not an IP address")
-                )
+                errors.append(invalid(f"{path}.host", host, _NOT_AN_ADDRESS))
             errors += _host(host, f"{path}.host")
         http = rule.get("http")
         if http is None:
@@ -84,7 +94,31 @@ class IngressKind(SpecKind):
                 _strict_path(errors, value, f"{here}.path")
             elif value and not value.startswith("/"):
                 errors.append(invalid(f"{here}.path", value, "must be an absolute path"))
-            _backend(errors, entry.get("backend") or {}, f"{here}.backend")
+            # A path without a type ends upstream's look at it.
+            if kind is not None:
+                _backend(errors, entry.get("backend") or {}, f"{here}.backend")
+
+    def check_status(self, new: Tree, old: Tree) -> list[FieldError]:
+        errors: Errors = []
+        balancer = (new.get("status") or {}).get("loadBalancer") or {}
+        for i, entry in enumerate(balancer.get("ingress") or ()):
+            path = f"status.loadBalancer.ingress[{i}]"
+            address, host = entry.get("ip") or "", entry.get("hostname") or ""
+            if address:
+                errors += checked(f"{path}.ip", address, text.ip)
+            if host:
+                errors += checked(f"{path}.hostname", host, text.dns_subdomain)
+            if text.parse_ip(host) is not None:
+                errors.append(invalid(f"{path}.hostname", host, _NOT_AN_ADDRESS))
+        return errors
+
+    def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
+        annotations = (new.get("metadata") or {}).get("annotations") or {}
+        if old is not None or _CLASS not in annotations:
+            return []
+        return [
+            f"annotation \"{_CLASS}\" is deprecated, please use 'spec.ingressClassName' instead"
+        ]
 
 
 def _host(host: str, path: str) -> list[FieldError]:
@@ -108,19 +142,15 @@ def _backend(errors: Errors, backend: Tree, path: str) -> None:
     if resource is not None and service is not None:
         errors.append(invalid(path, "", "cannot set both resource and service backends"))
     elif resource is not None:
-        for field in ("kind", "name"):
-            if not resource.get(field):
-                errors.append(required(f"{path}.resource.{field}"))
+        _local_reference(errors, resource, f"{path}.resource")
     elif service is not None:
         if not service.get("name"):
             errors.append(required(f"{path}.service.name"))
         else:
-            errors += checked(f"{path}.service.name", service["name"], text.dns_label_1035)
+            errors += checked(f"{path}.service.name", service["name"], text.dns_label)
         port = service.get("port") or {}
         if port.get("name") and port.get("number"):
-            errors.append(
-                invalid(f"{path}.service.port", "", "cannot set both port name & port number")
-            )
+            errors.append(invalid(path, "", "cannot set both port name & port number"))
         elif port.get("name"):
             errors += checked(f"{path}.service.port.name", port["name"], text.port_name)
         elif port.get("number"):
@@ -129,12 +159,21 @@ def _backend(errors: Errors, backend: Tree, path: str) -> None:
                 invalid(f"{path}.service.port.number", number, p) for p in text.port_number(number)
             ]
         else:
-            errors.append(required(f"{path}.service.port", "port name or number is required"))
+            errors.append(required(path, "port name or number is required"))
     else:
-        errors.append(required(path, "resource or service backend is required"))
+        errors.append(invalid(path, "", "resource or service backend is required"))
+
+
+def _local_reference(errors: Errors, reference: Tree, path: str) -> None:
+    if reference.get("apiGroup") is not None:
+        errors += checked(f"{path}.apiGroup", reference["apiGroup"], text.dns_subdomain)
+    for field in ("kind", "name"):
+        value, here = reference.get(field) or "", f"{path}.{field}"
+        errors += checked(here, value, text.path_segment) if value else [required(here)]
 
 
 class IngressClassKind(SpecKind):
+    rechecks_metadata: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
 
     def default(self, tree: Tree) -> None:
@@ -154,35 +193,28 @@ class IngressClassKind(SpecKind):
                     "Too long: may not be more than 250 bytes",
                 )
             )
-        host, slash, rest = controller.partition("/")
-        if not controller:
-            errors.append(required("spec.controller"))
-        elif not slash or not host or not rest:
-            detail = 'must be a domain-prefixed path (such as "acme.io/foo")'
-            errors.append(invalid("spec.controller", controller, detail))
-        else:
-            errors += [invalid("spec.controller", host, p) for p in text.dns_subdomain(host)]
+        validate_domain_path(errors, controller, "spec.controller")
         parameters = spec.get("parameters")
         if parameters is not None:
-            for field in ("kind", "name"):
-                if not parameters.get(field):
-                    errors.append(required(f"spec.parameters.{field}", f"{field} is required"))
-            scope, namespace = parameters.get("scope"), parameters.get("namespace")
-            if scope not in ("Cluster", "Namespace"):
-                errors.append(
-                    not_supported("spec.parameters.scope", scope, ["Cluster", "Namespace"])
-                )
-            elif scope == "Namespace" and not namespace:
-                detail = "`parameters.scope` is set to 'Namespace'"
-                errors.append(required("spec.parameters.namespace", detail))
-            elif scope == "Cluster" and namespace is not None:
-                detail = "`parameters.scope` is set to 'Cluster'"
-                errors.append(forbidden_field("spec.parameters.namespace", detail))
+            self._parameters(errors, parameters, "spec.parameters")
         return errors
 
+    def _parameters(self, errors: Errors, parameters: Tree, path: str) -> None:
+        _local_reference(errors, parameters, path)
+        scope, namespace = parameters.get("scope"), parameters.get("namespace")
+        here = f"{path}.namespace"
+        if scope not in ("Cluster", "Namespace"):
+            errors.append(not_supported(f"{path}.scope", scope, ["Cluster", "Namespace"]))
+        elif scope == "Cluster" and namespace is not None:
+            errors.append(forbidden_field(here, "`parameters.scope` is set to 'Cluster'"))
+        elif scope == "Namespace" and namespace is None:
+            errors.append(required(here, "`parameters.scope` is set to 'Namespace'"))
+        elif scope == "Namespace":
+            errors += checked(here, namespace or "", text.dns_label)
+
     def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        after, before = new.get("spec") or {}, old.get("spec") or {}
-        return immutable(after.get("controller"), before.get("controller"), "spec.controller")
+        after, before = ((t.get("spec") or {}).get("controller") or "" for t in (new, old))
+        return immutable(after, before, "spec.controller")
 
 
 class NetworkPolicyKind(SpecKind):
@@ -194,8 +226,7 @@ class NetworkPolicyKind(SpecKind):
         for field in ("ingress", "egress"):
             for rule in spec.get(field) or ():
                 for port in rule.get("ports") or ():
-                    if not port.get("protocol"):
-                        port["protocol"] = "TCP"
+                    setdefault(port, "protocol", "TCP")
         if not spec.get("policyTypes"):
             spec["policyTypes"] = ["Ingress"] + (["Egress"] if spec.get("egress") else [])
 
@@ -219,31 +250,29 @@ class NetworkPolicyKind(SpecKind):
         for i, kind in enumerate(kinds):
             if kind not in ("Ingress", "Egress"):
                 path = f"spec.policyTypes[{i}]"
-                errors.append(not_supported(path, kind, ["Egress", "Ingress"]))
+                errors.append(not_supported(path, kind, ["Ingress", "Egress"]))
         return errors
 
     def _port(self, errors: Errors, port: Tree, path: str) -> None:
         protocol, number, end = port.get("protocol"), port.get("port"), port.get("endPort")
-        if protocol is not None and protocol not in PROTOCOLS:
-            errors.append(not_supported(f"{path}.protocol", protocol, PROTOCOLS))
-        if number is not None:
+        if protocol is not None and protocol not in _PROTOCOLS:
+            errors.append(not_supported(f"{path}.protocol", protocol, _PROTOCOLS))
+        here = f"{path}.endPort"
+        if number is None:
+            if end is not None:
+                detail = "may not be specified when `port` is not specified"
+                errors.append(invalid(here, end, detail))
+        elif isinstance(number, int):
             validate_port(errors, number, f"{path}.port")
-            if isinstance(number, int) and end is not None and end < number:
-                errors.append(
-                    invalid(f"{path}.endPort", number, "must be greater than or equal to `port`")
-                )
-            elif isinstance(number, str) and end is not None:
-                errors.append(
-                    invalid(
-                        f"{path}.endPort",
-                        end,
-                        "may not be specified when `port` is non-numeric",
-                    )
-                )
-        elif end is not None:
-            errors.append(
-                invalid(f"{path}.endPort", end, "may not be specified when `port` is not specified")
-            )
+            if end is not None and end < number:
+                errors.append(invalid(here, number, "must be greater than or equal to `port`"))
+            if end is not None:
+                errors += [invalid(here, end, p) for p in text.port_number(end)]
+        else:
+            if end is not None:
+                detail = "may not be specified when `port` is non-numeric"
+                errors.append(invalid(here, end, detail))
+            validate_port(errors, number, f"{path}.port")
 
     def _peer(self, errors: Errors, peer: Tree, path: str) -> None:
         found = 0
@@ -253,11 +282,11 @@ class NetworkPolicyKind(SpecKind):
                 errors += validate_label_selector(peer[field], f"{path}.{field}")
         block = peer.get("ipBlock")
         if block is not None:
+            _ip_block(errors, block, f"{path}.ipBlock")
             if found:
                 detail = "may not specify both ipBlock and another peer"
                 errors.append(forbidden_field(path, detail))
             found += 1
-            _ip_block(errors, block, f"{path}.ipBlock")
         if not found:
             errors.append(required(path, "must specify a peer"))
 
@@ -288,54 +317,87 @@ def _ip_block(errors: Errors, block: Tree, path: str) -> None:
 
 
 class ServiceCIDRKind(SpecKind):
+    generation_paths: ClassVar[tuple[str, ...]] = ()
+
     def check(self, tree: Tree) -> list[FieldError]:
-        errors: Errors = []
-        ranges = (tree.get("spec") or {}).get("cidrs") or []
+        spec = tree.get("spec") or {}
+        ranges, path = spec.get("cidrs") or [], "spec.cidrs"
         if not ranges:
-            errors.append(required("spec.cidrs", "at least one CIDR required"))
-        elif len(ranges) > 2:
-            errors.append(
-                FieldError(
-                    "spec.cidrs",
-                    "FieldValueTooMany",
-                    f"Too many: {len(ranges)}: must have at most 2 items",
-                )
-            )
+            return [required(path, "at least one CIDR required")]
+        if len(ranges) > 2:
+            return [invalid(path, {"CIDRs": ranges}, "may only hold up to 2 values")]
+        errors: Errors = []
         for i, value in enumerate(ranges):
-            errors += checked(f"spec.cidrs[{i}]", value, text.strict_cidr)
-        if len(ranges) == 2 and len({":" in r for r in ranges}) == 1:
+            errors += checked(f"{path}[{i}]", value, text.strict_cidr)
+        families = [_family(value) for value in ranges]
+        if len(ranges) == 2 and families[0] and families[0] == families[1]:
             detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "
-            errors.append(invalid("spec.cidrs", ranges, detail + "2001:db8::/64"))
+            errors.append(invalid(path, ranges, detail + "2001:db8::/64"))
         return errors
 
+    def check_changed(self, new: Tree, old: Tree) -> list[FieldError]:
+        # A second family may come later; otherwise ranges stay as they are.
+        after, before = ((t.get("spec") or {}).get("cidrs") or [] for t in (new, old))
+        return self.check(new) if (len(before), len(after)) == (1, 2) else []
+
     def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        after, before = new.get("spec") or {}, old.get("spec") or {}
-        return immutable(after.get("cidrs"), before.get("cidrs"), "spec.cidrs")
+        after, before = ((t.get("spec") or {}).get("cidrs") for t in (new, old))
+        ranges, known = after or [], before or []
+        if len(ranges) == len(known) or (len(known), len(ranges)) == (1, 2):
+            return [
+                invalid(f"spec.cidrs[{i}]", one, IMMUTABLE)
+                for i, (one, other) in enumerate(zip(ranges, known, strict=False))
+                if one != other
+            ]
+        return [invalid("spec.cidrs", after, IMMUTABLE)]
+
+
+def _family(value: str) -> int:
+    """4 or 6; 0 for what is no range."""
+    address, slash, length = value.rpartition("/")
+    parsed = text.parse_ip(address)
+    if parsed is None or not slash or not length.isdecimal():
+        return 0
+    return parsed.version if int(length) <= parsed.max_prefixlen else 0
 
 
 def _address_name(value: str) -> text.Problems:
-    parsed = text.parse_ip(value)
-    if parsed is None:
-        return (text.IP_TEXT,)
-    return () if str(parsed) == value else (f"must be in canonical form ({parsed})",)
+    problems = text.ip(value)
+    if problems:
+        return problems
+    usual = str(ipaddress.ip_address(value))
+    return () if usual == value else (f'must be in canonical form ("{usual}")',)
 
 
 class IPAddressKind(SpecKind):
+    generation_paths: ClassVar[tuple[str, ...]] = ()
+    rechecks_metadata: ClassVar[bool] = True
+    change_last: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
     name_check: ClassVar[text.Check] = staticmethod(_address_name)
     field_labels: ClassVar[frozenset[str]] = frozenset({"spec.parentRef.name"})
 
     def check(self, tree: Tree) -> list[FieldError]:
-        reference = (tree.get("spec") or {}).get("parentRef")
+        reference, path = (tree.get("spec") or {}).get("parentRef"), "spec.parentRef"
         if reference is None:
-            return [required("spec.parentRef")]
-        return [
-            required(f"spec.parentRef.{f}") for f in ("resource", "name") if not reference.get(f)
-        ]
+            return [required(path)]
+        errors: Errors = []
+        if reference.get("group"):
+            errors += checked(f"{path}.group", reference["group"], text.dns_subdomain)
+        for field in ("resource", "name"):
+            value, here = reference.get(field) or "", f"{path}.{field}"
+            errors += checked(here, value, text.path_segment) if value else [required(here)]
+        if reference.get("namespace"):
+            errors += checked(f"{path}.namespace", reference["namespace"], text.path_segment)
+        return errors
 
     def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
-        after, before = new.get("spec") or {}, old.get("spec") or {}
-        return immutable(after.get("parentRef"), before.get("parentRef"), "spec.parentRef")
+        after, before = ((t.get("spec") or {}).get("parentRef") for t in (new, old))
+        if equal(after, before):
+            return []
+        node = type_node("networking.k8s.io/v1", "ParentReference")
+        shown = None if after is None else render(after, node, internal=True)
+        return [invalid("spec.parentRef", shown, IMMUTABLE)]
 
     def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
         reference = (tree.get("spec") or {}).get("parentRef") or {}

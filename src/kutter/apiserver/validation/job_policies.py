@@ -51,6 +51,13 @@ def _invalid_rule(path: str, detail: str) -> FieldError:
 
 def validate_manager(errors: Errors, manager: str, path: str) -> None:
     """Who looks after the job: a path with a domain before it."""
+    validate_domain_path(errors, manager, path)
+    if len(manager.encode()) > _MANAGER_LENGTH_MAX:
+        errors.append(too_long(path, _MANAGER_LENGTH_MAX))
+
+
+def validate_domain_path(errors: Errors, manager: str, path: str) -> None:
+    """A path with a domain before it."""
     host, slash, rest = manager.partition("/")
     if not manager:
         errors.append(required(path))
@@ -61,8 +68,6 @@ def validate_manager(errors: Errors, manager: str, path: str) -> None:
         errors += [invalid(path, host, text) for text in check_dns_subdomain(host)]
         if not re.fullmatch(_PATH, rest):
             errors.append(invalid(path, rest, regex_error("Invalid path", _PATH)))
-    if len(manager.encode()) > _MANAGER_LENGTH_MAX:
-        errors.append(too_long(path, _MANAGER_LENGTH_MAX))
 
 
 def validate_failed_indexes(errors: Errors, spec: Tree, path: str) -> None:
