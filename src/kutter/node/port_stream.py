@@ -25,7 +25,8 @@ class PortStream:
         await self._write(data)
 
     async def write_eof(self) -> None:
-        """A forwarded port has no half-close: the peer sees the end when it is closed."""
+        """The near end sends no more: a program that reads to the end must see it, and answer."""
+        await self._write(b"")
 
     def close(self) -> None:
         self._close()

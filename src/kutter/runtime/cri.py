@@ -440,7 +440,10 @@ class ContainerRuntime(Protocol):
     ) -> tuple[
         Callable[[int], Awaitable[bytes]], Callable[[bytes], Awaitable[None]], Callable[[], None]
     ]:
-        """Open a TCP connection to localhost:port inside the sandbox: (read, write, close)."""
+        """Open a TCP connection to localhost:port inside the sandbox: (read, write, close).
+
+        To write nothing ends what is sent (a half-close); what comes back can still be read.
+        """
 
     async def container_stats(self, container_id: str) -> ContainerStats: ...
     async def sandbox_stats(self, sandbox_id: str) -> SandboxStats: ...

@@ -361,6 +361,9 @@ class FakeRuntime:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
         async def write(data: bytes) -> None:
+            if not data:
+                writer.write_eof()
+                return
             writer.write(data)
             await writer.drain()
 

@@ -240,6 +240,25 @@ async def test_connect_port_leads_into_the_sandbox(world: World) -> None:
         await world.runtime.connect_port(sandbox[0], 81)
 
 
+async def test_what_is_sent_to_a_port_can_end_before_the_answer(world: World) -> None:
+    sandbox = await world.sandbox()
+    container_id = await world.run(sandbox, "sh", "-c", "exec nc -ll -p 8080 -e wc -c")
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                read, write, close = await world.runtime.connect_port(sandbox[0], 8080)
+                break
+            except CriError:
+                await world.runtime.exec_sync(container_id, ("true",), 5)
+        await write(b"abc")
+        await write(b"")
+        answer = b""
+        while data := await read(100):
+            answer += data
+    close()
+    assert answer == b"3\n"
+
+
 async def test_the_log_is_reopened_after_rotation(world: World) -> None:
     sandbox = await world.sandbox()
     script = "echo first; while [ ! -e /go ]; do sleep 0.02; done; echo second"

@@ -13,7 +13,7 @@ from tests.node.agent.conftest import KernelNode
 from kutter.http.client import HttpClient
 from kutter.http.messages import ByteStream
 from kutter.http.portforward import dial_port_forward
-from kutter.http.remotecommand_client import dial_remote_command
+from kutter.http.remotecommand_client import RemoteCommandError, dial_remote_command
 from kutter.http.server import serve
 from kutter.http.tls import client_context
 
@@ -123,6 +123,40 @@ async def test_port_forward_reaches_localhost_of_the_pod(kernel_node: KernelNode
             local = _Local(b"GET /index.html HTTP/1.0\r\n\r\n")
             await forwarder.forward(local, 8080)
         assert local.received.endswith(b"hi\n")
+    finally:
+        await api.close(grace_s=0.1)
+
+
+async def test_the_near_end_of_a_forwarded_port_may_stop_sending(kernel_node: KernelNode) -> None:
+    class Ended(_Local):
+        async def read(self, limit: int = 65536) -> bytes:
+            data, self._request = self._request, b""
+            return data
+
+    # Both answer once they have read everything.
+    script = "nc -ll -p 8080 -e wc -c & exec nc -ll -p 8081 -e sh -c 'cat; echo over'"
+    await kernel_node.add_pod(containers=[kernel_node.container(command=["sh", "-c", script])])
+    await kernel_node.wait_ready()
+    api = await serve(kernel_node.server.handle)
+    base = f"http://127.0.0.1:{api.port}"
+
+    async def forwarded(request: bytes, port: int) -> bytes:
+        forwarder = await dial_port_forward(
+            lambda headers: _dial(base, f"{POD}/portforward?ports={port}", headers)
+        )
+        async with forwarder:
+            while True:
+                local = Ended(request)
+                try:
+                    await forwarder.forward(local, port)
+                except RemoteCommandError:
+                    continue  # it does not listen yet
+                return local.received
+
+    try:
+        async with asyncio.timeout(30):
+            assert await forwarded(b"abc", 8080) == b"3\n"
+            assert await forwarded(b"", 8081) == b"over\n"
     finally:
         await api.close(grace_s=0.1)
 
