@@ -3,10 +3,10 @@
 A file ``golden/validation/<kind>.json`` holds a kind's ``path``, its ``base`` manifest, ``needs``
 (objects that have to be there before), ``created`` (the answer to a dry-run POST of the base) and
 ``cases``. A case says what to ``do`` (``create``, ``update``, ``patch`` or a subresource), the
-changes to make (``set`` and ``drop``, by JSON pointer) and, for what changes an object, how the
-object comes to be (``from``: changes of the base; ``was``: changes written through the
-subresource). What is expected: ``causes`` (field, type, message) of a 422 whose message follows
-from them; ``code``, ``reason``, ``message`` and ``details`` of other refusals; for what is
+changes to make (``set`` and ``drop``, by JSON pointer), the ``query`` if any and, for what changes
+an object, how the object comes to be (``from``: changes of the base; ``was``: changes written
+through the subresource); one that does ``post`` sends a ``body`` to the subresource ``sub``. What
+is expected: ``causes`` (field, type, message) of a 422 whose message follows from them; ``code``, ``reason``, ``message`` and ``details`` of other refusals; for what is
 accepted, ``answer``: where the answer differs from what was predicted. Nothing said: accepted as
 predicted. ``warnings`` are those of the ``Warning`` headers.
 
@@ -37,6 +37,7 @@ _STAMPED = ("lastPhaseTransitionTime",)
 _GIVEN = "2026-01-31"
 _MISSING = object()
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_WRITE_ONLY = ("finalize",)
 DRY = {"dryRun": "All"}
 
 
@@ -214,7 +215,8 @@ class Script:
 
     def _create(self, case: Tree, created: Tree) -> Play:
         sent = changed(self.base, case)
-        got = yield Ask("POST", self.path, sent, {} if self.fleeting else DRY)
+        query = ({} if self.fleeting else DRY) | case.get("query", {})
+        got = yield Ask("POST", self.path, sent, query)
         return self._expectation(got, self._predicted(created, case), sent)
 
     def _predicted(self, created: Tree, case: Tree) -> Tree:
@@ -232,8 +234,12 @@ class Script:
 
     def _change(self, case: Tree, here: str) -> Play:
         part = case["do"]
+        if part == "post":
+            got = yield Ask("POST", f"{here}/{case['sub']}", case["body"], DRY)
+            return self._expectation(got, {}, case["body"])
         path = here if part in ("update", "patch") else f"{here}/{part}"
-        got = yield Ask("GET", path)
+        # There is no reading through some.
+        got = yield Ask("GET", here if part in _WRITE_ONLY else path)
         assert got.code == 200, (case, got.tree)
         old = got.tree
         if "patch" in case:
@@ -243,7 +249,7 @@ class Script:
             got = yield Ask("PATCH", path, case["patch"], query, _PATCHES[case["type"]])
             return self._expectation(got, self._settled(Got(200, old)), old)
         sent = changed(old, case)
-        got = yield Ask("PUT", path, sent, DRY)
+        got = yield Ask("PUT", path, sent, DRY | case.get("query", {}))
         return self._expectation(got, self._settled(Got(200, sent)), sent)
 
     def _expectation(self, got: Got, predicted: Tree, sent: Tree) -> Tree:
@@ -270,8 +276,10 @@ def refusal(status: Any, sent: Any) -> Tree:
     kind, group = details.get("kind", ""), details.get("group", "")
     of = f"{kind}.{group}" if group else kind
     plain = f'{of} "{details.get("name", "")}" is invalid: {text}'
-    name = (sent.get("metadata") or {}).get("name") if isinstance(sent, dict) else None
-    usual = kind == (sent or {}).get("kind") and details.get("name") == name
+    sent = sent if isinstance(sent, dict) else {}
+    metadata = sent.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    usual = kind == sent.get("kind") and details.get("name") == name
     if status.get("code") == 422 and usual and status.get("message") == plain:
         return {"causes": [[f, r, _shortened(m)] for f, r, m in causes]} if causes else {}
     rest = {k: v for k, v in details.items() if k != "causes"}

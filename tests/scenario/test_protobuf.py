@@ -123,7 +123,7 @@ async def test_update_patch_scale_and_delete_answer_in_protobuf(api: Api) -> Non
     }
     status = await fails(api, 409, "DELETE", f"{DEPLOYMENTS}/web", encode_object(options))
     assert status["reason"] == "Conflict"
-    assert status["details"] == {"name": "web", "group": "apps", "kind": "deployments"}
+    assert status["details"] == {"name": "web", "group": "apps", "kind": "Deployment"}
     options["preconditions"] = {"uid": created["metadata"]["uid"]}
     done = await ok(api, "DELETE", f"{DEPLOYMENTS}/web", encode_object(options))
     assert (done["kind"], done["status"], done["details"]["uid"]) == (

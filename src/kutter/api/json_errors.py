@@ -30,6 +30,21 @@ def explain(text: bytes) -> str:
     return ""
 
 
+_KINDS = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "bool",
+    int: "number",
+    float: "number",
+}
+
+
+def misfit(value: object, go_type: str) -> str:
+    """Why a decoded value does not fit the type it is read into."""
+    return f"json: cannot unmarshal {_KINDS[type(value)]} into Go value of type {go_type}"
+
+
 def _refuse(text: bytes, at: int, where: str) -> _WrongError:
     if at >= len(text):
         return _WrongError(_END)

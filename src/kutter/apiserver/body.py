@@ -227,7 +227,7 @@ def check_kind(
             f'"{found_kind}" is registered for version "{found_version}" in scheme {_SCHEME}'
         )
     if found_kind != kind:
-        own, theirs = api_version.rpartition("/")[2], resource.group or "core"
+        own, theirs = api_version.rpartition("/")[2], _package(resource.group)
         raise bad_request(
             f'{found_kind} in version "{version}" cannot be handled as a {kind}: converting '
             f"({version}.{found_kind}) to ({theirs}.{kind}): unknown conversion"
@@ -255,7 +255,7 @@ def parse_kind(
         theirs = str(tree.get("apiVersion") or version).rpartition("/")[2]
         raise bad_request(
             f'{found} in version "{theirs}" cannot be handled as a {kind}: converting '
-            f"({theirs}.{found}) to ({group or 'core'}.{kind}): unknown conversion"
+            f"({theirs}.{found}) to ({_package(group)}.{kind}): unknown conversion"
         )
     check_fields(schema_for(group, version, kind), tree, "", None, warnings)
     return tree
@@ -288,3 +288,8 @@ def check_fields(
         if found:
             warnings += found
         warnings += schema.clean(tree, report=True, source=source, uncounted=uncounted)
+
+
+def _package(group: str) -> str:
+    """The package of a group's internal types."""
+    return group.partition(".")[0] or "core"

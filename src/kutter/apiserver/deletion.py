@@ -29,7 +29,7 @@ def check_preconditions(resource: Resource, tree: Tree, options: DeleteOptions) 
     uid, version = metadata.get("uid", ""), metadata.get("resourceVersion", "")
     if options.uid and options.uid != uid:
         raise conflict(
-            resource.plural,
+            resource.kind,
             metadata["name"],
             f"the UID in the precondition ({options.uid}) does not match the UID in record "
             f"({uid}). The object might have been deleted and then recreated",
@@ -37,7 +37,7 @@ def check_preconditions(resource: Resource, tree: Tree, options: DeleteOptions) 
         )
     if options.resource_version and options.resource_version != version:
         raise conflict(
-            resource.plural,
+            resource.kind,
             metadata["name"],
             f"the ResourceVersion in the precondition ({options.resource_version}) does not match "
             f"the ResourceVersion in record ({version}). The object might have been modified",

@@ -57,11 +57,13 @@ class LocalCluster:
         clock: Clock = SYSTEM_CLOCK,
         api: ApiServerOptions | None = None,
         store_file: Path | None = None,
+        service_cidr: str = "10.43.0.0/16",
     ) -> None:
         """``store_file`` keeps the state, for a cluster that is started again."""
         self._clock = clock
         self._api = api or ApiServerOptions()
         self._store_file = store_file
+        self._service_cidr = service_cidr
         self._nodes = nodes
         self._life_cycle = tuple(life_cycle)
         self._controllers = controllers
@@ -135,6 +137,7 @@ class LocalCluster:
         self.plane = ControlPlane(
             store,
             ControlPlaneOptions(
+                service_cidr=self._service_cidr,
                 token_key_pem=self._certificates.token_key_file.read_bytes(),
                 root_ca_pem=self._certificates.ca_pem,
                 root_ca_key_pem=self._certificates.pair("ca").key.read_bytes(),

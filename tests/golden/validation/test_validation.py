@@ -19,12 +19,14 @@ from tests.validation_cases import NAMESPACE, Ask, Got, Play, Script, expected
 from kutter.http.messages import Request
 from kutter.testing.cluster import ADMIN, LocalCluster
 
+_SERVICES = "10.97.0.0/16"
 _FILES = sorted(Path(__file__).parent.glob("*.json"))
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(controllers=False, scheduler=False) as cluster:
+    # The range is that of the server the answers are from.
+    with LocalCluster(controllers=False, scheduler=False, service_cidr=_SERVICES) as cluster:
         name = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": NAMESPACE}}
         account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}}
         for path, body in (

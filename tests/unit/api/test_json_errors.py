@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kutter.api.json_errors import explain
+from kutter.api.json_errors import explain, misfit
 
 _END = "unexpected end of JSON input"
 
@@ -55,3 +55,7 @@ def test_what_a_decoder_refuses_is_explained_and_nothing_else(text: bytes) -> No
         assert explain(text) or not text.isascii() or b"\\u" in text or b"e" in text.lower()
     else:
         assert explain(text) == ""
+
+
+def test_a_value_of_another_type() -> None:
+    assert misfit([], "v1.X") == "json: cannot unmarshal array into Go value of type v1.X"

@@ -42,16 +42,16 @@ class TokenRequests:
     def complete(self, tree: Tree, namespace: str, name: str) -> None:
         """Check the request and fill in its defaults. Raises 400 and 422."""
         metadata = tree.get("metadata") or {}
-        for field, wanted in (("name", name), ("namespace", namespace)):
-            given = metadata.get(field)
-            if given and given != wanted:
-                raise bad_request(
-                    f"the {field} of the provided object does not match the {field} sent on "
-                    "the request"
-                    if field == "namespace"
-                    else f"the name of the object ({given}) does not match the name on the URL "
-                    f"({wanted})"
-                )
+        given = metadata.get("name")
+        if given and given != name:
+            detail = "must match the service account name if specified"
+            errors = [invalid("metadata.name", given, detail)]
+            raise invalid_object("TokenRequest", name, errors, GROUP)
+        if metadata.get("namespace") and metadata["namespace"] != namespace:
+            raise bad_request(
+                "the namespace of the provided object does not match the namespace sent on the "
+                "request"
+            )
         tree["metadata"] = {**metadata, "name": name, "namespace": namespace}
         spec: Tree = dict(tree.get("spec") or {})
         tree["spec"] = spec
@@ -99,14 +99,14 @@ class TokenRequests:
         return tree
 
     def _binding(self, reference: Tree | None, account: Tree, reader: Reader) -> Binding | None:
-        if not reference:
+        if reference is None:
             return None
         kind, version = reference.get("kind", ""), reference.get("apiVersion", "")
         name = str(reference.get("name", ""))
         namespace = account["metadata"]["namespace"]
         resource = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}.get(kind)
-        if version != "v1" or resource is None:
-            group, _, short = version.rpartition("/")
+        group, _, short = version.rpartition("/")
+        if group or resource is None:
             raise bad_request(f"cannot bind token to object of type {group}/{short}, Kind={kind}")
         found = reader.get(resource, "" if kind == "Node" else namespace, name)
         if found is None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import orjson
 
-from kutter.api import gojson
+from kutter.api import json_errors
 from kutter.api.errors import (
     FieldError,
     forbidden_field,
@@ -160,7 +160,7 @@ def _no_json_object(data: bytes) -> str:
     try:
         content = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return gojson.syntax_error(data)
+        return json_errors.explain(data)
     if content is None or isinstance(content, dict):
         return ""
-    return gojson.type_error(content, "map[string]interface {}")
+    return json_errors.misfit(content, "map[string]interface {}")

@@ -12,12 +12,11 @@ from kutter.api.errors import (
     invalid,
     required,
 )
-from kutter.api.schema.loader import type_node
-from kutter.api.schema.wire import render
 from kutter.apiserver.kinds.standard import Standard, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import quantities, text
+from kutter.apiserver.validation.internal import shown
 from kutter.apiserver.validation.metadata import (
     IMMUTABLE,
 )
@@ -144,9 +143,9 @@ class LimitRangeKind(Standard):
             ("default", low, default, low, "min value {} is greater than default value {}"),
             ("default", default, high, high, "default value {} is greater than max value {}"),
         )
-        for field, a, b, shown, detail in rules:
+        for field, a, b, told, detail in rules:
             if exceeds(a, b):
-                errors.append(invalid(f"{path}.{field}[{name}]", shown, detail.format(a, b)))
+                errors.append(invalid(f"{path}.{field}[{name}]", told, detail.format(a, b)))
         if ratio is not None:
             here = f"{path}.{_RATIO}[{name}]"
             if quantities.amount(ratio) < quantities.NANO:
@@ -215,8 +214,7 @@ class ResourceQuotaKind(Standard):
         for expression in expressions:
             self._expression(errors, expression, path, selector, hard)
         named = [e.get("scopeName") for e in expressions]
-        shown = scopes or None
-        errors += [invalid(path, shown, "conflicting scopes")] * _conflicts(named)
+        errors += [invalid(path, scopes or None, "conflicting scopes")] * _conflicts(named)
         return errors
 
     def _expression(
@@ -227,8 +225,8 @@ class ResourceQuotaKind(Standard):
         if scope not in _SCOPES:
             errors.append(invalid(f"{path}.scopeName", scope, "unsupported scope"))
         elif misfits := _misfits(scope, hard):
-            shown = render(selector, type_node("core/v1", "ScopeSelector"), internal=True)
-            errors += [invalid(path, shown, _INAPPLICABLE)] * misfits
+            found = invalid(path, shown("ScopeSelector", selector), _INAPPLICABLE)
+            errors += [found] * misfits
         valued = ("PriorityClass", "VolumeAttributesClass")
         if scope in _SCOPES and scope not in valued and operator != "Exists":
             detail = (

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from kutter.api import gojson
+from kutter.api import json_errors
 from kutter.api.errors import (
     FieldError,
     duplicate,
@@ -18,11 +18,12 @@ from kutter.api.errors import (
     required,
 )
 from kutter.api.schema.loader import type_node
-from kutter.api.schema.wire import render, zero_of
+from kutter.api.schema.wire import zero_of
 from kutter.apiserver.kinds.standard import Standard
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import quantities, text
+from kutter.apiserver.validation.internal import shown
 from kutter.apiserver.validation.metadata import checked
 from kutter.apiserver.validation.pod_resources import validate_amount
 from kutter.apiserver.validation.pod_scheduling import TAINT_EFFECTS
@@ -149,10 +150,10 @@ def _listed(written: str, kind: type, go_type: str) -> tuple[Any, str]:
     try:
         found = orjson.loads(written)
     except orjson.JSONDecodeError:
-        return None, gojson.syntax_error(written.encode())
+        return None, json_errors.explain(written.encode())
     if found is None or isinstance(found, kind):
         return found, ""
-    return None, gojson.type_error(found, go_type)
+    return None, json_errors.misfit(found, go_type)
 
 
 def _resources(errors: Errors, status: Tree) -> None:
@@ -207,8 +208,7 @@ def _addresses(errors: Errors, addresses: list[Tree]) -> None:
     seen: list[Tree] = []
     for i, address in enumerate(addresses):
         if address in seen:
-            shown = render(address, type_node("core/v1", "NodeAddress"), internal=True)
-            errors.append(duplicate(f"status.addresses[{i}]", shown))
+            errors.append(duplicate(f"status.addresses[{i}]", shown("NodeAddress", address)))
         seen.append(address)
 
 
@@ -226,8 +226,7 @@ def validate_taints(errors: Errors, taints: list[Tree], path: str) -> None:
         elif effect not in TAINT_EFFECTS:
             errors.append(not_supported(f"{here}.effect", effect, TAINT_EFFECTS))
         if (effect, key) in seen:
-            shown = render(taint, type_node("core/v1", "Taint"), internal=True)
-            found = duplicate(here, shown)
+            found = duplicate(here, shown("Taint", taint))
             detail = f"{found.message}: taints must be unique by key and effect pair"
             errors.append(FieldError(here, found.reason, detail))
         seen.add((effect, key))

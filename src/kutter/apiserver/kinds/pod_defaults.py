@@ -6,6 +6,8 @@ pod gets ``default_pod_spec``; a pod ``default_pod`` besides.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Any
 
 from kutter.apiserver.kinds.standard import setdefault
@@ -103,8 +105,23 @@ def mirror_service_account(spec: Tree) -> None:
         spec["serviceAccountName"] = spec["serviceAccount"] = name
 
 
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_IMAGE = re.compile(
+    rf"(?:(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?/)?{_COMPONENT}(?:/{_COMPONENT})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?"
+)
+
+
+@lru_cache(1024)
 def pull_policy(image: str) -> str:
-    """Always for images that may change under their name: tagged latest, or not at all."""
+    """Always for images that may change under their name: tagged latest, or not at all.
+
+    What is no image is left to whoever pulls it.
+    """
+    if _IMAGE.fullmatch(image) is None:
+        return "IfNotPresent"
     name, _, digest = image.partition("@")
     _, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
@@ -154,6 +171,9 @@ def _requirements(resources: Tree | None) -> None:
 
 
 def _field_refs(source: Tree) -> None:
+    in_file = source.get("fileKeyRef")
+    if in_file is not None:
+        setdefault(in_file, "optional", False)
     reference = source.get("fieldRef")
     if reference is not None and not reference.get("apiVersion"):
         reference["apiVersion"] = "v1"

@@ -16,7 +16,13 @@ from kutter.apiserver.storage.foretold import (
     is_plain_name,
     new_token_volume,
 )
-from kutter.apiserver.storage.stored import StoredResource, attach, object_of, settled
+from kutter.apiserver.storage.stored import (
+    StoredResource,
+    attach,
+    drop_repeated_owners,
+    object_of,
+    settled,
+)
 from kutter.apiserver.writing import WriteContext
 from kutter.base.clock import render_time
 from kutter.store.interface import WriteConflictError
@@ -67,6 +73,8 @@ class Creation(StoredResource):
         if strategy.generation_paths and strategy.first_generation:
             metadata["generation"] = strategy.first_generation
         look = self._look(context)
+        if metadata.get("ownerReferences"):
+            drop_repeated_owners(metadata, context.warnings)
         strategy.prepare_for_create(look, tree)
         metadata = tree["metadata"]
         errors = strategy.validate_create(look, tree)

@@ -222,3 +222,18 @@ def attach(tree: Tree, owners: bytes) -> None:
 def same(new: Tree, old: Tree) -> bool:
     """Equal as trees; both carry the same resourceVersion here."""
     return new == old
+
+
+def drop_repeated_owners(metadata: Tree, warnings: list[str]) -> None:
+    """An owner that is told twice is kept once, and the client told so."""
+    owners = metadata["ownerReferences"]
+    kept = [owner for i, owner in enumerate(owners) if owner not in owners[:i]]
+    if len(kept) == len(owners):
+        return
+    metadata["ownerReferences"] = kept
+    repeated = dict.fromkeys(o.get("uid") or "" for i, o in enumerate(owners) if o in owners[:i])
+    warnings.append(
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references "
+        "in 1.20+, and may reject such requests as early as 1.24; please fix your requests; "
+        f"duplicate UID(s) observed: {', '.join(repeated)}"
+    )

@@ -17,6 +17,7 @@ from kutter.apiserver.storage.creation import Creation
 from kutter.apiserver.storage.stored import (
     UPDATE_ATTEMPTS,
     attach,
+    drop_repeated_owners,
     object_of,
     same,
     settled,
@@ -105,6 +106,8 @@ class Update(Creation):
         if not context.admitted:
             await self._admission.mutate(request)
         new = object_of(request)
+        if new["metadata"].get("ownerReferences"):
+            drop_repeated_owners(new["metadata"], context.warnings)
         look = self._look(context)
         status = context.subresource == "status"
         if status:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from kutter.api import gojson
+from kutter.api import json_errors
 from kutter.api.errors import FieldError, forbidden_field, invalid
 from kutter.apiserver.validation.paths import local_descending_path
 from kutter.apiserver.validation.pod_scheduling import validate_tolerations
@@ -56,12 +56,12 @@ def _tolerations(errors: Errors, written: str, path: str) -> None:
     try:
         found = orjson.loads(written)
     except orjson.JSONDecodeError:
-        errors.append(invalid(path, TOLERATIONS, gojson.syntax_error(written.encode())))
+        errors.append(invalid(path, TOLERATIONS, json_errors.explain(written.encode())))
         return
     if isinstance(found, list) and all(isinstance(t, dict) for t in found):
         validate_tolerations(errors, found, f"{path}.{TOLERATIONS}")
     else:
-        detail = gojson.type_error(found, "[]core.Toleration")
+        detail = json_errors.misfit(found, "[]core.Toleration")
         errors.append(invalid(path, TOLERATIONS, detail))
 
 

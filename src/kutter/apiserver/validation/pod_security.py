@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -14,7 +15,9 @@ from kutter.api.errors import (
     required,
     too_long,
 )
+from kutter.api.quoting import Quoted
 from kutter.apiserver.validation import text
+from kutter.apiserver.validation.internal import shown
 from kutter.apiserver.validation.paths import local_descending_path
 
 Tree = dict[str, Any]
@@ -127,7 +130,7 @@ def _seccomp(errors: Errors, profile: Tree | None, path: str) -> None:
         errors.append(
             invalid(
                 f"{path}.localhostProfile",
-                profile,
+                shown("SeccompProfile", profile),
                 "can only be set when seccomp type is Localhost",
             )
         )
@@ -187,7 +190,9 @@ def _windows_user(errors: Errors, name: str, path: str) -> None:
         errors.append(invalid(path, name, "runAsUserName cannot be an empty string"))
         return
     if _control_characters(name):
-        errors.append(invalid(path, name, "runAsUserName cannot contain control characters"))
+        # A pointer upstream, so JSON and not what Go's %q makes of it.
+        told = Quoted(json.dumps(name, ensure_ascii=False))
+        errors.append(invalid(path, told, "runAsUserName cannot contain control characters"))
         return
     if name.count("\\") > 1:
         errors.append(invalid(path, name, "runAsUserName cannot contain more than one backslash"))
@@ -260,7 +265,7 @@ def validate_container_context(
             errors.append(
                 invalid(
                     path,
-                    context,
+                    shown("SecurityContext", context),
                     "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
                 )
             )
@@ -268,7 +273,7 @@ def validate_container_context(
             errors.append(
                 invalid(
                     path,
-                    context,
+                    shown("SecurityContext", context),
                     "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` "
                     "CAP_SYS_ADMIN",
                 )
@@ -281,13 +286,13 @@ def validate_host_users(errors: Errors, spec: Tree, path: str) -> None:
     if spec.get("hostUsers") is not False:
         return
     detail = "when `hostUsers` is false"
-    for field, shown in (
+    for field, told in (
         ("hostNetwork", "hostNetwork"),
         ("hostPID", "HostPID"),
         ("hostIPC", "HostIPC"),
     ):
         if spec.get(field):
-            errors.append(forbidden_field(f"{path}.{shown}", detail))
+            errors.append(forbidden_field(f"{path}.{told}", detail))
     for field in ("initContainers", "containers", "ephemeralContainers"):
         for i, container in enumerate(spec.get(field) or ()):
             if container.get("volumeDevices"):

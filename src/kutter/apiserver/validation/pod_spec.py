@@ -14,6 +14,7 @@ from kutter.api.errors import (
     too_long,
 )
 from kutter.apiserver.validation import pod_annotations, text
+from kutter.apiserver.validation.internal import shown
 from kutter.apiserver.validation.metadata import (
     WHOLE,
     checked,
@@ -319,7 +320,7 @@ def _resource_claims(errors: Errors, claims: list[Tree], path: str) -> None:
             errors.append(
                 invalid(
                     here,
-                    claim,
+                    shown("PodResourceClaim", claim),
                     "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be "
                     "specified",
                 )
@@ -328,7 +329,7 @@ def _resource_claims(errors: Errors, claims: list[Tree], path: str) -> None:
             errors.append(
                 invalid(
                     here,
-                    claim,
+                    shown("PodResourceClaim", claim),
                     "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
                 )
             )

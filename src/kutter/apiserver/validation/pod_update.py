@@ -7,6 +7,7 @@ from typing import Any
 from kutter.api.errors import FieldError, forbidden_field, invalid, required
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.equality import equal
+from kutter.apiserver.validation.internal import shown
 from kutter.apiserver.validation.metadata import WHOLE, validate_metadata_update
 from kutter.apiserver.validation.pod_annotations import (
     validate_annotation_changes,
@@ -189,7 +190,7 @@ def _node_affinity_additions(errors: Errors, new: Tree, old: Tree) -> None:
         errors.append(
             invalid(
                 path,
-                (new.get(_REQUIRED) or {}).get("nodeSelectorTerms"),
+                shown("NodeSelector", new.get(_REQUIRED) or {}, "nodeSelectorTerms"),
                 "no additions/deletions to non-empty NodeSelectorTerms list are allowed",
             )
         )
@@ -201,7 +202,7 @@ def _node_affinity_additions(errors: Errors, new: Tree, old: Tree) -> None:
                 errors.append(
                     invalid(
                         f"{path}[{i}]",
-                        after,
+                        shown("NodeSelectorTerm", after),
                         "only additions are allowed (no mutations or deletions)",
                     )
                 )

@@ -12,9 +12,8 @@ from kutter.api.errors import (
     not_supported,
     required,
 )
-from kutter.api.schema.loader import type_node
-from kutter.api.schema.wire import render
 from kutter.apiserver.validation import text
+from kutter.apiserver.validation.internal import shown
 from kutter.apiserver.validation.metadata import checked, validate_labels
 from kutter.apiserver.validation.pod_containers import validate_protocol
 from kutter.apiserver.validation.pod_probes import validate_port
@@ -129,8 +128,7 @@ def _collisions(errors: Errors, ports: list[Tree], kind: str) -> None:
     for i, (protocol, number) in enumerate(numbers):
         if (protocol, number) in numbers[:i]:
             key = {"protocol": protocol, "port": number}
-            shown = render(key, type_node("core/v1", "ServicePort"), internal=True)
-            errors.append(duplicate(f"spec.ports[{i}]", shown))
+            errors.append(duplicate(f"spec.ports[{i}]", shown("ServicePort", key)))
 
 
 def _topology(errors: Errors, tree: Tree) -> None:

@@ -254,8 +254,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
             ]
         ),
         (
-            'spec.containers[0].securityContext: Invalid value: {"privileged":true,'
-            '"allowPrivilegeEscalation":false}: cannot set `allowPrivilegeEscalation` to false and '
+            'spec.containers[0].securityContext: Invalid value: {"Capabilities":null,'
+            '"Privileged":true,"SELinuxOptions":null,"WindowsOptions":null,"RunAsUser":null,'
+            '"RunAsGroup":null,"RunAsNonRoot":null,"ReadOnlyRootFilesystem":null,'
+            '"AllowPrivilegeEscalation":false,"ProcMount":null,"SeccompProfile":null,'
+            '"AppArmorProfile":null}: cannot set `allowPrivilegeEscalation` to false and '
             "`privileged` to true"
         ),
     ),
