@@ -32,6 +32,7 @@ from kutter.apiserver.kinds import (
     pod,
     policy,
     rbac,
+    resource_claim,
     resource_slice,
     stateful_sets,
     storage,
@@ -106,6 +107,8 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     ("networking.k8s.io", "networkpolicies"): networking.NetworkPolicyKind,
     ("networking.k8s.io", "servicecidrs"): networking.ServiceCIDRKind,
     ("networking.k8s.io", "ipaddresses"): networking.IPAddressKind,
+    ("resource.k8s.io", "resourceclaims"): resource_claim.ResourceClaimKind,
+    ("resource.k8s.io", "resourceclaimtemplates"): resource_claim.ResourceClaimTemplateKind,
     ("resource.k8s.io", "resourceslices"): resource_slice.ResourceSliceKind,
     (_ADMISSION, "mutatingwebhookconfigurations"): webhooks.WebhookConfigurationKind,
     (_ADMISSION, "validatingwebhookconfigurations"): webhooks.WebhookConfigurationKind,
@@ -125,8 +128,6 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
 _RETURNED = frozenset(
     {
         ("resource.k8s.io", "deviceclasses"),
-        ("resource.k8s.io", "resourceclaims"),
-        ("resource.k8s.io", "resourceclaimtemplates"),
     }
 )
 

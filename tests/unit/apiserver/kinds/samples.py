@@ -51,6 +51,9 @@ _VOLUME = {
     "hostPath": {"path": "/data"},
 }
 
+_DEVICES = {
+    "devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "a.example.com"}}]}
+}
 BODIES: dict[str, dict[str, Any]] = {
     "pods": {"spec": POD_SPEC},
     "podtemplates": {"template": _TEMPLATE},
@@ -140,6 +143,8 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "servicecidrs": {"spec": {"cidrs": ["10.43.0.0/16"]}},
     "ipaddresses": {"spec": {"parentRef": {"resource": "services", "name": "web"}}},
+    "resourceclaims": {"spec": _DEVICES},
+    "resourceclaimtemplates": {"spec": {"spec": _DEVICES}},
     "resourceslices": {
         "spec": {
             "driver": "a.example.com",
