@@ -189,6 +189,7 @@ class ControlPlane:
             self.client(CONTROLLERS, user_agent="kutter-informers"), clock=self._clock
         )
         # The API answers before these are read in: half of what a start costs is their imports.
+        await asyncio.to_thread(importlib.import_module, "jwt")
         if options.with_controllers:
             await asyncio.to_thread(importlib.import_module, "kutter.controllers.registry")
             self._start_controllers(scope, informers)

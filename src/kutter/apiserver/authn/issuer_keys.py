@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-import jwt
 import orjson
 
 from kutter.apiserver.authn.token_keys import InvalidTokenError
@@ -55,6 +54,8 @@ class IssuerKeys:
         return found
 
     def _find(self, key_id: str, algorithm: str) -> list[Any]:
+        import jwt
+
         found = []
         for key in self._keys:
             if key.get("use") not in (None, "", "sig") or key.get("kty") == "oct":

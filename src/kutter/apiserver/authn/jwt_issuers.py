@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-import jwt
-
 from kutter.apiserver.authn.claim_rules import CompiledRules
 from kutter.apiserver.authn.issuer_keys import IssuerKeys
 from kutter.apiserver.authn.service_accounts import Verified
@@ -81,6 +79,8 @@ class JwtIssuer:
         return Verified(user, shared, self._clock.now() + timedelta(seconds=expires), ())
 
     async def _check_signature(self, token: str) -> Claims:
+        import jwt
+
         try:
             header = jwt.get_unverified_header(token)
         except jwt.exceptions.PyJWTError as error:
@@ -119,6 +119,8 @@ _UNJUDGED: Any = {
 
 
 def _decode(token: str, key: Any, algorithm: str) -> Claims | None:
+    import jwt
+
     try:
         claims: Claims = jwt.decode(token, key, algorithms=[algorithm], options=_UNJUDGED)
     except (jwt.exceptions.PyJWTError, ValueError, TypeError):

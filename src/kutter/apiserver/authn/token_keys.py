@@ -6,6 +6,9 @@ Between PEM files and the claims of a token. Laws:
   and an HMAC made with the public key never pass.
 * Only the first key signs; further ones are accepted, so that keys can be rotated.
 * Nothing here looks at a clock: what the claims say is for the caller to judge.
+
+PyJWT is imported where it is first needed: it brings a web client along, and a start waits for
+imports. Whoever starts a server reads it in once the server answers.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import jwt
 import orjson
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -50,12 +52,16 @@ class TokenKeys:
 
     def sign(self, claims: Claims) -> str:
         """A compact JWT with ``claims``."""
+        import jwt
+
         return jwt.encode(
             claims, self._private, algorithm=self.algorithm, headers={"kid": self._key_id}
         )
 
     def verify(self, token: str) -> Claims:
         """The claims of a token whose signature holds. Raises InvalidTokenError."""
+        import jwt
+
         if len(token) > _TOKEN_MAX_BYTES:
             raise InvalidTokenError("token is too long")
         try:
