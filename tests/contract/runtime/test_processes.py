@@ -202,6 +202,25 @@ async def test_attach_reaches_the_main_process(world: World) -> None:
     assert (await world.wait_ended(container_id)).exit_code == 4
 
 
+@pytest.mark.parametrize("tty", [False, True])
+async def test_the_end_of_input_detaches_from_a_process_that_keeps_its_own(
+    world: World, tty: bool
+) -> None:
+    sandbox = await world.sandbox()
+    script = "while read line; do echo got $line; done; echo end"
+    container_id = await world.run(sandbox, "sh", "-c", script, stdin=True, tty=tty)
+    for word in (b"one", b"two"):
+        terminal = Terminal(word + b"\n", hold=True)
+        work = asyncio.ensure_future(
+            world.runtime.attach(container_id, terminal, tty=tty, stdin=True)
+        )
+        await terminal.expect(b"got " + word)
+        terminal.send(b"")
+        await asyncio.wait_for(work, 30)
+    assert (await world.runtime.container(container_id)).state is ContainerState.RUNNING
+    assert b"end" not in terminal.stdout
+
+
 async def test_attach_to_a_terminal(world: World) -> None:
     sandbox = await world.sandbox()
     container_id = await world.run(sandbox, "sh", stdin=True, tty=True)

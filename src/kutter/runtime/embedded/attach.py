@@ -47,7 +47,11 @@ def _connect(bundle: Path) -> socket.socket:
 
 
 async def attach(live: LiveContainer, io: ExecIo, *, tty: bool, stdin: bool) -> None:
-    """Move bytes until the process ends; cancelling detaches. Raises CriError."""
+    """Move bytes until the process ends; cancelling detaches. Raises CriError.
+
+    The end of the caller's input detaches as well, unless it is passed on to the process (which
+    has that input once, and no terminal): a program that waits for more would hold the caller.
+    """
     if live.record.phase is not Phase.RUNNING:
         raise CriError(f"container {live.record.id} is not running")
     try:
@@ -57,18 +61,21 @@ async def attach(live: LiveContainer, io: ExecIo, *, tty: bool, stdin: bool) -> 
     writer = PipeWriter(os.dup(connection.fileno()))
     reader = PipeReader(connection.detach())
     loop = asyncio.get_running_loop()
-    side = []
+    side: list[asyncio.Task[bool]] = []
     if stdin:
-        side.append(loop.create_task(_pump_stdin(io, writer)))
+        once = live.record.config.stdin_once and not tty
+        side.append(loop.create_task(_pump_stdin(io, writer, detaches=not once)))
     if tty:
         side.append(loop.create_task(_pump_sizes(io, live.bundle)))
     output = loop.create_task(_pump_output(io, reader))
     try:
         waiting = {output, *side}
-        while not output.done():
+        over = False
+        while not over:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()  # a caller that is gone ends the session
+            # A caller that is gone ends the session by an exception.
+            results = [task.result() for task in done]
+            over = any(results)
     finally:
         side.append(output)
         for task in side:
@@ -78,29 +85,36 @@ async def attach(live: LiveContainer, io: ExecIo, *, tty: bool, stdin: bool) -> 
         reader.close()
 
 
-async def _pump_output(io: ExecIo, reader: PipeReader) -> None:
+# Each answers whether the session is over with it.
+
+
+async def _pump_output(io: ExecIo, reader: PipeReader) -> bool:
     while packet := await reader.read(_PACKET_MAX_BYTES):
         write = io.write_stderr if packet[0] == _STDERR else io.write_stdout
         if len(packet) > 1:
             await write(packet[1:])
+    return True
 
 
-async def _pump_stdin(io: ExecIo, writer: PipeWriter) -> None:
+async def _pump_stdin(io: ExecIo, writer: PipeWriter, *, detaches: bool) -> bool:
     while data := await io.read_stdin():
         try:
             for start in range(0, len(data), _STDIN_PACKET_BYTES):
                 await writer.write(data[start : start + _STDIN_PACKET_BYTES])
         except OSError:  # the process or its monitor is gone: the output ends as well
-            return
-    with contextlib.suppress(OSError):
-        writer.shutdown()
+            return False
+    if not detaches:
+        with contextlib.suppress(OSError):
+            writer.shutdown()
+    return detaches
 
 
-async def _pump_sizes(io: ExecIo, bundle: Path) -> None:
+async def _pump_sizes(io: ExecIo, bundle: Path) -> bool:
     while (size := await io.next_resize()) is not None:
         columns, rows = size
         with contextlib.suppress(OSError):
             send_control(bundle, f"1 {rows} {columns}\n")
+    return False
 
 
 async def connect_port(namespace: Path | None, port: int) -> PortConnection:
