@@ -20,9 +20,10 @@ from kutter.base.tasks import Scope
 from kutter.client.client import Client
 from kutter.machinery.events import EventRecorder
 from kutter.machinery.informer import Change, InformerFactory
-from kutter.scheduler.cycle import Choice, choose
+from kutter.scheduler.cycle import Choice
 from kutter.scheduler.queue import SchedulingQueue, Waiting
 from kutter.scheduler.snapshot import NamespaceLookup, PodInfo, Snapshot, describe_pod
+from kutter.scheduler.standing import Standings
 
 _log = get_logger("scheduler")
 
@@ -52,6 +53,7 @@ class Scheduler:
         self._rng = rng
         self._snapshot = Snapshot()
         self._namespaces = NamespaceLookup()
+        self._standings = Standings(self._snapshot, self._namespaces, rng=rng)
         self._queue = SchedulingQueue(clock)
         self._assumed: set[str] = set()
         self._slots = asyncio.Semaphore(BINDINGS_LIMIT)
@@ -117,8 +119,15 @@ class Scheduler:
             self._queue.remove(uid)
             self._assumed.discard(uid)
             known = self._snapshot.pods.get(uid)
-            if known is None or _placed_part(known.pod) != _placed_part(pod):
+            if (
+                known is None
+                or self._snapshot.node_name_of(known) != pod.spec.node_name
+                or _placed_part(known.pod) != _placed_part(pod)
+            ):
                 self._snapshot.add_pod(describe_pod(pod), pod.spec.node_name)
+            else:
+                # Mostly it is where it was assumed to be, and asks for what it asked for.
+                known.pod = pod
         elif self._is_mine(pod):
             if uid in self._assumed:
                 return
@@ -156,7 +165,7 @@ class Scheduler:
             waiting = await self._queue.pop()
             await self._slots.acquire()
             started = self._clock.monotonic()
-            choice = choose(waiting.info, self._snapshot, self._namespaces, rng=self._rng)
+            choice = self._standings.choose(waiting.info)
             self.duration.observe(self._clock.monotonic() - started)
             if choice.node:
                 self._assume(waiting.info, choice.node)
@@ -266,9 +275,8 @@ def _schedulable_part(node: Node) -> tuple[object, ...]:
 
 
 def _placed_part(pod: Pod) -> tuple[object, ...]:
-    """What about a placed pod others can notice."""
+    """What about a placed pod others can notice, beside its node."""
     return (
-        pod.spec.node_name,
         pod.metadata.labels,
         bool(pod.metadata.deletion_timestamp),
         tuple(c.resources for c in pod.spec.containers),

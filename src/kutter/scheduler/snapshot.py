@@ -28,6 +28,9 @@ _FIXED = {"cpu": CPU, "memory": MEMORY, "pods": PODS, "ephemeral-storage": STORA
 DEFAULT_CPU_MILLI = 100
 DEFAULT_MEMORY_BYTES = 200 * 1024 * 1024
 
+# More changes than this are no more looked at one by one.
+_TOUCHED_LIMIT = 4096
+
 PortKey = tuple[str, int]  # protocol, host port
 
 
@@ -165,6 +168,14 @@ class Snapshot:
         self._images: dict[str, tuple[int, set[int]]] = {}
         self.anti_affine: dict[str, PodInfo] = {}
         self._waiting: dict[str, dict[str, PodInfo]] = {}  # node not known yet → its pods
+        # Of what is not about pods: a node came, went or changed, or a column did.
+        self.nodes_version = 0
+        # Rows whose pods changed, in order, since ``nodes_version`` moved.
+        self.touched: list[int] = []
+
+    def _nodes_changed(self) -> None:
+        self.nodes_version += 1
+        self.touched.clear()
 
     @property
     def size(self) -> int:
@@ -181,6 +192,11 @@ class Snapshot:
         assert found is not None
         return found.name
 
+    def node_name_of(self, pod: PodInfo) -> str:
+        """The node a pod is counted on; empty when it is counted on none."""
+        found = self._rows[pod.row] if pod.row >= 0 else None
+        return found.name if found is not None else ""
+
     def node_of(self, row: int) -> Node:
         found = self._rows[row]
         assert found is not None
@@ -194,6 +210,7 @@ class Snapshot:
 
     def set_node(self, node: Node) -> None:
         """Add a node or take in its new state."""
+        self._nodes_changed()
         name = node.metadata.name
         row = self.by_name.get(name)
         if row is None:
@@ -214,6 +231,7 @@ class Snapshot:
         row = self.by_name.pop(name, None)
         if row is None:
             return
+        self._nodes_changed()
         entry = self._rows[row]
         assert entry is not None
         self._unindex(row)
@@ -244,6 +262,7 @@ class Snapshot:
         known = self.resource_columns.get(resource)
         if known is not None:
             return known
+        self._nodes_changed()
         index = self.resource_columns[resource] = len(self.resource_columns)
         blank = np.zeros((len(self.alive), 1), dtype=np.int64)
         self.allocatable = np.concatenate([self.allocatable, blank], axis=1)
@@ -343,6 +362,9 @@ class Snapshot:
 
     def _charge(self, info: PodInfo, row: int, sign: int) -> None:
         columns = [(self.column(r), amount) for r, amount in info.requests.items()]
+        if len(self.touched) >= _TOUCHED_LIMIT:
+            self._nodes_changed()
+        self.touched.append(row)
         charged = self.requested[row]
         for column, amount in columns:
             charged[column] += sign * amount

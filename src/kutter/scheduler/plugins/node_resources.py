@@ -43,10 +43,16 @@ class NodeResourcesFit:
 def _fractions(pod: PodInfo, snapshot: Snapshot) -> tuple[Scores, Scores]:
     """CPU and memory use with the pod on board, as fractions of what there is."""
     used = np.add(snapshot.scored[: snapshot.length], (pod.scored_cpu, pod.scored_memory))
-    there = snapshot.allocatable[: snapshot.length][:, (CPU, MEMORY)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        fractions = np.where(there > 0, used / np.maximum(there, 1), 1.0)
+    there = snapshot.allocatable[: snapshot.length, CPU : MEMORY + 1]
+    fractions = used / np.maximum(there, 1)
+    fractions[there <= 0] = 1.0
     return fractions[:, 0], fractions[:, 1]
+
+
+def _bounded(values: Scores) -> Scores:
+    """Between 0 and 1. (``np.clip`` looks at its arguments for longer than this takes.)"""
+    bounded: Scores = np.minimum(np.maximum(values, 0.0), 1.0)
+    return bounded
 
 
 class LeastAllocated:
@@ -57,7 +63,7 @@ class LeastAllocated:
         self, pod: PodInfo, snapshot: Snapshot, namespaces: NamespaceLookup, feasible: Mask
     ) -> Scores | None:
         cpu, memory = _fractions(pod, snapshot)
-        free = np.clip(1.0 - cpu, 0, 1) + np.clip(1.0 - memory, 0, 1)
+        free = _bounded(1.0 - cpu) + _bounded(1.0 - memory)
         scores: Scores = free * (MAX_SCORE / 2)
         return scores
 
@@ -72,6 +78,6 @@ class BalancedAllocation:
         if not pod.requests.get("cpu") and not pod.requests.get("memory"):
             return None
         cpu, memory = _fractions(pod, snapshot)
-        spread = np.abs(np.clip(cpu, 0, 1) - np.clip(memory, 0, 1)) / 2
+        spread = np.abs(_bounded(cpu) - _bounded(memory)) / 2
         scores: Scores = (1.0 - spread) * MAX_SCORE
         return scores
