@@ -239,15 +239,23 @@ async def test_a_commit_is_a_handful_of_statements_and_a_deletion_one_commit(tmp
         await store.close()
 
 
-async def test_a_change_is_stored_without_reading_what_was_before(tmp_path: Path):
-    store = await SqliteStore.open(tmp_path / "store.sqlite")
+@pytest.mark.parametrize("between", [0, 30])
+async def test_a_change_is_stored_without_reading_what_was_before(tmp_path: Path, between: int):
+    """Also when it is long ago, as it is for most objects of a large cluster."""
+    store = await SqliteStore.open(tmp_path / "store.sqlite", history_events=10)
     try:
         record = await store.put("/registry/a/1", b"x")
+        for number in range(between):
+            await store.put(f"/registry/b/{number}", b"x")
         asked: list[str] = []
         store._reader.set_trace_callback(asked.append)
         await store.put("/registry/a/1", b"y", expected=record.mod_revision)
-        await store.delete("/registry/a/1")
+        await store.delete("/registry/a/1", last=b"z")
         assert asked == []
+        store._reader.set_trace_callback(None)
+        before = store.revision - 3
+        found = await store.range("/registry/a/", "/registry/a0", revision=before)
+        assert found.records == [record]
     finally:
         await store.close()
 

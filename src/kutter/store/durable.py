@@ -281,7 +281,9 @@ class SqliteStore:
         records, read_at, _ = self._read_range(start, end, 0)
         await self._wait_published(read_at)
         self._history.check(revision, self.revision)
-        records = self._history.rewind(records, start, end, read_at=read_at, revision=revision)
+        records = self._history.rewind(
+            records, start, end, read_at=read_at, revision=revision, value_at=self._value_at
+        )
         shown = records[:limit] if limit else records
         return RangeResult(shown, read_at, len(records) - len(shown))
 
@@ -330,7 +332,7 @@ class SqliteStore:
         mod, created = self._live.get(key, (0, 0))
         if expected is not None and expected != mod:
             raise WriteConflictError(key, await self._current(key))
-        previous = self._value_at(mod) if mod else None
+        previous = self._remembered(mod) if mod else None
         revision = self._assigned + 1
         event = Event("put", key, value, previous, created or revision, revision, mod)
         expires_at = self._clock.now().timestamp() + ttl_s if ttl_s is not None else None
@@ -349,7 +351,7 @@ class SqliteStore:
             raise WriteConflictError(key, await self._current(key))
         if not mod:
             return None
-        value = self._value_at(mod)
+        value = self._value_at(mod) if last is None else self._remembered(mod)
         marked: asyncio.Future[None] | None = None
         if last is not None:
             revision = self._assigned + 1
@@ -357,6 +359,7 @@ class SqliteStore:
             event = Event("put", key, last, value, created, revision, mod)
             marked = self._submit(event, None)
             mod, value = revision, last
+        assert value is not None, "read above, or given"
         revision = self._assigned + 1
         del self._live[key]
         done = self._submit(Event("delete", key, value, None, created, revision, mod), None)
@@ -393,13 +396,20 @@ class SqliteStore:
         mod, created = self._live.get(key, (0, 0))
         return Record(key, self._value_at(mod), created, mod) if mod else None
 
-    def _value_at(self, revision: int) -> bytes:
+    def _remembered(self, revision: int) -> bytes | None:
+        """What ``revision`` wrote, if it is at hand: asking SQLite holds up the loop.
+
+        Whoever changes an object that was not changed for long would ask for each. The value is
+        needed only to undo the change for somebody who reads the past, and it is in the log for as
+        long as that is possible.
+        """
         pending = self._pending.get(revision)
-        if pending is None:
-            # Nearly always: what is changed was changed lately. Asking SQLite holds up the loop.
-            pending = self._history.value_at(revision)
-        if pending is not None:
-            return pending
+        return pending if pending is not None else self._history.value_at(revision)
+
+    def _value_at(self, revision: int) -> bytes:
+        remembered = self._remembered(revision)
+        if remembered is not None:
+            return remembered
         row = self._reader.execute(
             "SELECT value FROM log WHERE revision = ?", (revision,)
         ).fetchone()

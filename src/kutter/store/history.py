@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from kutter.store.interface import (
@@ -152,23 +152,36 @@ class History:
         return list(islice(self._events, start, None))
 
     def rewind(
-        self, records: list[Record], start: str, end: str, *, read_at: int, revision: int
+        self,
+        records: list[Record],
+        start: str,
+        end: str,
+        *,
+        read_at: int,
+        revision: int,
+        value_at: Callable[[int], bytes] | None = None,
     ) -> list[Record]:
-        """Turn a range read at ``read_at`` into the range as it was at ``revision``."""
+        """Turn a range read at ``read_at`` into the range as it was at ``revision``.
+
+        ``value_at`` is asked for values that were not at hand when they were changed.
+        """
         table = {r.key: r for r in records}
         for event in reversed(self.since(revision)):
             if event.revision > read_at or not start <= event.key < end:
                 continue
-            if event.previous is None and event.kind == "put":
+            if event.kind == "put" and not event.previous_revision:
                 table.pop(event.key, None)
             elif event.kind == "delete":
                 table[event.key] = Record(
                     event.key, event.value, event.create_revision, event.previous_revision
                 )
             else:
-                assert event.previous is not None
+                before = event.previous
+                if before is None:
+                    assert value_at is not None, "who leaves values out knows where they are"
+                    before = value_at(event.previous_revision)
                 table[event.key] = Record(
-                    event.key, event.previous, event.create_revision, event.previous_revision
+                    event.key, before, event.create_revision, event.previous_revision
                 )
         return [table[key] for key in sorted(table)]
 

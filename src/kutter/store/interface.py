@@ -30,8 +30,9 @@ class Record(NamedTuple):
 class Event(NamedTuple):
     """One change. For ``delete``, ``value`` is the last value and ``revision`` the deletion's.
 
-    ``previous`` is the value before a put of an existing key (None when it was created);
-    ``previous_revision`` is the mod revision before this change (0: there was nothing).
+    ``previous`` is the value before a put of an existing key (None when it was created, or when
+    that value is not at hand); ``previous_revision`` is the mod revision before this change (0:
+    there was nothing).
     """
 
     kind: Literal["put", "delete"]

@@ -238,13 +238,19 @@ async def test_any_number_of_writes_at_once_is_all_there(store, count):
     assert [r.value for r in found.records] == [b"%d" % i for i in range(1, count, 2)]
 
 
-async def test_the_value_before_is_told_however_long_ago_it_was(store):
+async def test_the_value_before_can_be_read_however_long_ago_it_was_written(store):
     first = await store.put("/registry/old/1", b"first")
     await asyncio.gather(*(store.put("/registry/a/1", b"%d" % i) for i in range(1200)))
-    watch = store.watch("/registry/old/", after=store.revision)
+    before = store.revision
+    watch = store.watch("/registry/old/", after=before)
     await store.put("/registry/old/1", b"second", expected=first.mod_revision)
-    batch = [e async for batch in _first_batch(watch) for e in batch]
-    assert [(e.value, e.previous) for e in batch] == [(b"second", b"first")]
+    (event,) = [e async for batch in _first_batch(watch) for e in batch]
+    assert (event.value, event.previous_revision) == (b"second", first.mod_revision)
+    # The value comes along if it is at hand; it is never another one.
+    assert event.previous in (b"first", None)
+    await store.delete("/registry/old/1", last=b"third")
+    found = await store.range("/registry/old/", "/registry/old0", revision=before)
+    assert found.records == [first]
 
 
 async def _first_batch(watch):
