@@ -104,6 +104,7 @@ _MAX_ENDPOINTS, _MAX_ADDRESSES, _MAX_PORTS, _MAX_HINTS = 1000, 100, 20000, 8
 
 
 class EndpointSliceKind(Standard):
+    leaves_metadata: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
     generation_paths: ClassVar[tuple[str, ...]] = ("endpoints", "ports", "addressType")
 
@@ -140,8 +141,7 @@ class EndpointSliceKind(Standard):
 
     def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
         errors = self.check_metadata(new) + self.check_changed(new, old)
-        errors += self.check_change(new, old)
-        return errors or self.check_metadata_change(new, old)
+        return errors + self.check_change(new, old)
 
     def warnings(self, context: StrategyContext, new: Tree, old: Tree | None) -> list[str]:
         found: list[str] = []

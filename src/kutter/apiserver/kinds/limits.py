@@ -37,6 +37,7 @@ _LIMIT_FIELDS = ("max", "min", "default", "defaultRequest", _RATIO)
 
 
 class LimitRangeKind(Standard):
+    leaves_metadata: ClassVar[bool] = True
     has_status: ClassVar[bool] = False
     allow_create_on_update: ClassVar[bool] = True
 
@@ -62,8 +63,7 @@ class LimitRangeKind(Standard):
             metadata["name"] = str(uuid.uuid4())
 
     def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
-        # Upstream looks at the object alone, but for what no object may change.
-        return self.validate_create(context, new) or self.check_metadata_change(new, old)
+        return self.validate_create(context, new)
 
     def check(self, tree: Tree) -> list[FieldError]:
         errors: Errors = []

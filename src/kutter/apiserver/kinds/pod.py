@@ -19,7 +19,12 @@ from kutter.apiserver.kinds.pod_defaults import (
     default_pod_spec,
     mirror_service_account,
 )
-from kutter.apiserver.kinds.pod_status import keep_observed, mirror_addresses, qos_class
+from kutter.apiserver.kinds.pod_status import (
+    drop_volume_status,
+    keep_observed,
+    mirror_addresses,
+    qos_class,
+)
 from kutter.apiserver.kinds.pod_warnings import pod_warnings
 from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
@@ -141,6 +146,7 @@ class PodKind(SpecKind):
         if not status.get("qosClass") and before.get("qosClass"):
             status["qosClass"] = before["qosClass"]
         keep_observed(status, before)
+        drop_volume_status(status)
 
     def prepare_for_part_update(
         self, context: StrategyContext, part: str, new: Tree, old: Tree

@@ -9,6 +9,7 @@ from kutter.apiserver.validation import quantities
 Tree = dict[str, Any]
 
 _COMPUTE = ("cpu", "memory")
+_CONTAINER_STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
 
 
 def qos_class(spec: Tree) -> str:
@@ -70,3 +71,11 @@ def keep_observed(status: Tree, before: Tree) -> None:
         generation = listed.pop(0)
         if generation and not condition.get("observedGeneration"):
             condition["observedGeneration"] = generation
+
+
+def drop_volume_status(status: Tree) -> None:
+    """Upstream has the field and switches it off."""
+    for field in _CONTAINER_STATUSES:
+        for container in status.get(field) or ():
+            for mount in container.get("volumeMounts") or ():
+                mount.pop("volumeStatus", None)
