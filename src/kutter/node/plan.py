@@ -287,7 +287,8 @@ def _plan_one(
     if f"kill/{run.id}" in facts.busy or ephemeral:
         return None
     if run.id in facts.replaced:
-        draft.look_again(facts.replaced[run.id] + REPLACE_QUIET_S)
+        if facts.being_replaced(spec.name):
+            draft.look_again(facts.replaced[run.id] + REPLACE_QUIET_S)
         return StartContainer(spec.name, run.metadata.attempt + 1)
     if not should_restart(facts.pod, spec, run.exit_code):
         return None

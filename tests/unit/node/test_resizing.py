@@ -9,6 +9,7 @@ import pytest
 from tests.unit.node.conftest import NodeWorld, container_tree, pod_path
 from tests.unit.node.test_plan import EXITED, RUNNING, facts, pod, run
 
+from kutter.node.facts import REPLACE_QUIET_S
 from kutter.node.plan import KillContainer, StartContainer, plan_pod
 from kutter.node.resources import cpu_shares
 from kutter.node.status import compute_status
@@ -204,5 +205,9 @@ def test_a_run_stopped_to_be_made_anew_is_followed_by_another() -> None:
     stopped = facts(one, run(state=EXITED), replaced={"app-0": changed.now})
     plan = plan_pod(stopped)
     assert plan.steps == (StartContainer("app", 1),)
+    # Whose successor is long in coming (a pull) is looked at when something changes, not all the time.
+    since = {"app-0": changed.now - REPLACE_QUIET_S}
+    late = facts(one, run(state=EXITED), replaced=since, images={}, busy=frozenset({"image/app"}))
+    assert (plan_pod(late).steps, plan_pod(late).requeue_at) == ((), 0.0)
     assert compute_status(stopped, plan)["phase"] == "Running"
     assert plan_pod(facts(one, run(state=EXITED))).ended
