@@ -167,7 +167,9 @@ CASES: list[tuple[str, str, str, Any, dict[str, str], int, str, str]] = [
     ("wrong version", "DELETE", ONE, {"preconditions": {"resourceVersion": "1"}}, {}, 409, "Conflict", "the ResourceVersion in the precondition (1)"),
     ("grace is text", "DELETE", f"{PODS}/kept", {"gracePeriodSeconds": "x"}, {}, 400, "BadRequest", "DeleteOptions"),
     ("grace is text in the query", "DELETE", f"{PODS}/kept?gracePeriodSeconds=x", None, {}, 400, "BadRequest", ""),
-    ("options of another kind", "DELETE", f"{PODS}/kept", {"kind": "Pod"}, {}, 400, "BadRequest", "DeleteOptions"),
+    ("options of another kind", "DELETE", f"{PODS}/kept", {"kind": "Pod"}, {}, 400, "BadRequest", 'no kind "Pod" is registered for version "v1" in scheme'),
+    ("a version of many to delete", "DELETE", f"{CM}?resourceVersion=x", None, {}, 400, "BadRequest", "invalid resource version: resourceVersion: Invalid value"),
+    ("a manager that cannot be shown", "POST", f"{CM}?fieldManager=a%09b", X, {}, 422, "Invalid", "invalid character U+0009 (at position 1)"),
     # subresources
     ("binding to nothing", "POST", f"{PODS}/kept/binding", {"metadata": {"name": "kept"}, "target": {}}, {}, 422, "Invalid", "target.name"),
     ("binding another pod", "POST", f"{PODS}/kept/binding", {**X, "target": {"name": "n"}}, {}, 400, "BadRequest", ""),

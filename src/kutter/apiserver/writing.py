@@ -110,19 +110,23 @@ def read_write_options(
     if not query and not apply:
         return options, False
     errors: list[FieldError] = []
+    manager = query.get("fieldManager", "")
+    if apply and not manager:
+        errors.append(required("fieldManager", "is required for apply patch"))
+    elif force and not apply:
+        errors.append(forbidden_field("force", "may not be specified for non-apply patch"))
     dry = _check_dry_run(dry_run, errors)
     if dry_run:
         options["dryRun"] = dry_run
-    manager = query.get("fieldManager", "")
     if manager:
         options["fieldManager"] = manager
         if len(manager) > _MANAGER_LIMIT:
             detail = f"may not be more than {_MANAGER_LIMIT} bytes"
             errors.append(FieldError("fieldManager", "FieldValueTooLong", f"Too long: {detail}"))
         elif not manager.isprintable():
-            errors.append(
-                invalid("fieldManager", manager, "should only contain printable characters")
-            )
+            at, odd = next((i, c) for i, c in enumerate(manager) if not c.isprintable())
+            detail = f"invalid character U+{ord(odd):04X} (at position {at})"
+            errors.append(invalid("fieldManager", manager, detail))
     validation = query.get("fieldValidation", "")
     if validation:
         options["fieldValidation"] = validation
@@ -130,10 +134,6 @@ def read_write_options(
             errors.append(not_supported("fieldValidation", validation, ["", *_VALIDATIONS]))
     if force:
         options["force"] = force == "true"
-    if apply and not manager:
-        errors.append(required("fieldManager", "is required for apply patch"))
-    elif force and not apply:
-        errors.append(forbidden_field("force", "may not be specified for non-apply patch"))
     if errors:
         raise invalid_options(kind, errors)
     return options, dry

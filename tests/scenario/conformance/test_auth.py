@@ -119,7 +119,9 @@ def test_should_support_oidc_discovery_of_service_account_issuer(cluster, rest, 
         found.tree
     )
     assert found.tree["response_types_supported"] == ["id_token"]
-    keys = rest.answer("GET", "/openid/v1/jwks")
+    # The keys have a media type of their own, and no other (as upstream).
+    assert rest.answer("GET", "/openid/v1/jwks").status == 406
+    keys = rest.answer("GET", "/openid/v1/jwks", headers={"accept": "*/*"})
     assert keys.headers["content-type"] == "application/jwk-set+json"
     request = {"spec": {"audiences": ["oidc-discovery-test"], "expirationSeconds": 600}}
     token = rest.post(accounts(namespace, "default", "token"), request)["status"]["token"]
@@ -139,7 +141,7 @@ def test_should_support_oidc_discovery_of_service_account_issuer(cluster, rest, 
     config.host, config.verify_ssl = cluster.url, True
     config.ssl_ca_cert = ca_file(cluster)
     caller = k8s.ApiClient(config)
-    headers = {"authorization": f"Bearer {token}"}
+    headers = {"authorization": f"Bearer {token}", "accept": "*/*"}
     for path in ("/.well-known/openid-configuration", "/openid/v1/jwks"):
         assert Rest(caller).answer("GET", path, headers=headers).status == 200
     caller.close()

@@ -7,9 +7,11 @@ https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-imp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import unquote
 
-from kutter.api.errors import internal
+from kutter.api.errors import bad_request
+from kutter.api.quoting import quote
 from kutter.apiserver.authn.identity import (
     ANONYMOUS_NAME,
     GROUP_AUTHENTICATED,
@@ -42,8 +44,8 @@ def impersonates(request: Request) -> bool:
 async def impersonate(request: Request, user: User, authorizer: Authorizer) -> User:
     """Whom ``user`` acts as: mostly themselves.
 
-    The headers leave the request. Raises 403 for what ``user`` may not, 500 (as upstream) for
-    groups, uid or extra without a user.
+    The headers leave the request. Raises 403 for what ``user`` may not, 400 for groups, uid or
+    extra without a user.
     """
     found = _take_headers(request)
     name = next((v for k, v in found if k == "impersonate-user" and v), "")
@@ -52,7 +54,8 @@ async def impersonate(request: Request, user: User, authorizer: Authorizer) -> U
     extra = _extra_of(found)
     if not name:
         if groups or uid or extra:
-            raise internal("requested groups, uid or extra without impersonating a user")
+            shown = _go_user(uid, groups, extra)
+            raise bad_request(f"requested {shown} without impersonating a user name")
         return user
     for attributes in _questions(user, User(name, uid, groups, extra)):
         decision = await authorizer.authorize(attributes)
@@ -130,3 +133,15 @@ def _all_groups(name: str, groups: tuple[str, ...]) -> tuple[str, ...]:
     if GROUP_AUTHENTICATED in groups or GROUP_UNAUTHENTICATED in groups:
         return groups
     return (*groups, GROUP_AUTHENTICATED)
+
+
+def _go_user(uid: str, groups: tuple[str, ...], extra: Mapping[str, tuple[str, ...]]) -> str:
+    """Somebody without a name as upstream prints them."""
+    listed = f"{{{', '.join(map(quote, groups))}}}" if groups else "(nil)"
+    more = ", ".join(
+        f"{quote(key)}:[]string{{{', '.join(map(quote, extra[key]))}}}" for key in sorted(extra)
+    )
+    return (
+        f'&user.DefaultInfo{{Name:"", UID:{quote(uid)}, Groups:[]string{listed}, '
+        f"Extra:map[string][]string{f'{{{more}}}' if extra else '(nil)'}}}"
+    )

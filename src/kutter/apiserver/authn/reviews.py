@@ -27,7 +27,7 @@ class TokenReview:
         spec = tree.get("spec") or {}
         token = spec.get("token")
         if not token:
-            raise bad_request(f"token is required for TokenReview in {GROUP}")
+            raise bad_request("token is required for TokenReview in authentication")
         audiences = tuple(spec.get("audiences") or ())
         verified = await self._authenticator.authenticate_token(token, audiences)
         if verified is None:

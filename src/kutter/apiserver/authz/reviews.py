@@ -34,7 +34,7 @@ class SelfSubjectAccessReview:
     async def review(self, tree: Tree, user: User, namespace: str) -> Tree:
         """``tree`` with its status. Raises 422."""
         spec = tree.get("spec") or {}
-        _raise_if_any(self.kind, _check_question(spec))
+        _raise_if_any([*_check_question(spec), *_check_metadata(tree)])
         tree["status"] = await _answer(self._authorizer, self._explain, attributes_of(spec, user))
         return tree
 
@@ -51,7 +51,7 @@ class SubjectAccessReview:
     async def review(self, tree: Tree, user: User, namespace: str) -> Tree:
         """``tree`` with its status. Raises 422."""
         spec = tree.get("spec") or {}
-        _raise_if_any(self.kind, [*_check_question(spec), *_check_subject(spec)])
+        _raise_if_any([*_check_question(spec), *_check_subject(spec), *_check_metadata(tree)])
         tree["status"] = await _answer(
             self._authorizer, self._explain, attributes_of(spec, _subject_of(spec))
         )
@@ -68,19 +68,19 @@ class LocalSubjectAccessReview:
         self._explain = explain
 
     async def review(self, tree: Tree, user: User, namespace: str) -> Tree:
-        """``tree`` with its status. Raises 400 and 422."""
+        """``tree`` with its status. Raises 422."""
         spec = tree.get("spec") or {}
-        _raise_if_any(self.kind, [*_check_question(spec), *_check_subject(spec)])
-        asked = spec.get("resourceAttributes")
-        if not asked:
-            path = "spec.nonResourceAttributes"
+        tree.setdefault("metadata", {})["namespace"] = namespace
+        errors = [*_check_question(spec), *_check_subject(spec)]
+        errors += _check_metadata(tree, "must be empty except for namespace")
+        asked, given = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+        if asked and asked.get("namespace", "") != namespace:
+            path, found = "spec.resourceAttributes.namespace", asked.get("namespace", "")
+            errors.append(invalid(path, found, "must match metadata.namespace"))
+        if given:
             text = "disallowed on this kind of request"
-            given = spec.get("nonResourceAttributes")
-            raise invalid_object(self.kind, "", [invalid(path, given, text)], GROUP)
-        if asked.get("namespace", "") != namespace:
-            raise bad_request(
-                f"spec.resourceAttributes.namespace must match namespace: {namespace}"
-            )
+            errors.append(invalid("spec.nonResourceAttributes", _shown(given), text))
+        _raise_if_any(errors)
         tree["status"] = await _answer(
             self._authorizer, self._explain, attributes_of(spec, _subject_of(spec))
         )
@@ -178,7 +178,7 @@ def _check_question(spec: Tree) -> list[FieldError]:
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if resource and path:
         text = "cannot be specified in combination with resourceAttributes"
-        return [invalid("spec.nonResourceAttributes", path, text)]
+        return [invalid("spec.nonResourceAttributes", _shown(path), text)]
     if resource:
         return check_selectors("spec.resourceAttributes", resource)
     if not path:
@@ -194,6 +194,18 @@ def _check_subject(spec: Tree) -> list[FieldError]:
     return [invalid("spec.user", spec.get("user", ""), text)]
 
 
-def _raise_if_any(kind: str, errors: list[FieldError]) -> None:
+def _shown(path: Tree) -> Tree:
+    """Attributes in upstream's internal form."""
+    return {"Path": path.get("path") or "", "Verb": path.get("verb") or ""}
+
+
+def _check_metadata(tree: Tree, detail: str = "must be empty") -> list[FieldError]:
+    """A review is no object: it has no name and no labels."""
+    metadata = tree.get("metadata") or {}
+    return [invalid("metadata", metadata, detail)] if metadata.keys() - {"namespace"} else []
+
+
+def _raise_if_any(errors: list[FieldError]) -> None:
+    """Raises 422; upstream does not say of which kind."""
     if errors:
-        raise invalid_object(kind, "", errors, GROUP)
+        raise invalid_object("", "", errors, GROUP)

@@ -389,9 +389,8 @@ async def delete_collection(call: Call) -> Response:
     selection = parse_selection(
         storage.strategy, info.namespace, info.label_selector, info.field_selector
     )
-    asked = parse_list_options(
-        {k: v for k, v in call.query.items() if k in ("limit", "continue")}, watch=False
-    )
+    told = ("limit", "continue", "resourceVersion", "resourceVersionMatch")
+    asked = parse_list_options({k: v for k, v in call.query.items() if k in told}, watch=False)
     entries, meta = await select(call, ListOptions(asked.limit, asked.token), selection)
     for start in range(0, len(entries), _DELETE_BATCH):
         async with asyncio.TaskGroup() as tasks:

@@ -91,7 +91,11 @@ async def test_one_no_is_enough() -> None:
 async def test_groups_without_a_user() -> None:
     with pytest.raises(ApiError) as caught:
         await impersonate(request(("Impersonate-Group", "x")), ADMIN, Only("*"))
-    assert caught.value.code == 500
+    assert caught.value.code == 400
+    assert caught.value.message == (
+        'requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"x"}, '
+        "Extra:map[string][]string(nil)} without impersonating a user name"
+    )
 
 
 def test_whether_somebody_impersonates_is_looked_for_once_per_header_block() -> None:

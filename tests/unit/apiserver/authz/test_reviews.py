@@ -82,18 +82,27 @@ async def test_bad_questions(authorizer: UnionAuthorizer, given: dict[str, Any],
     with pytest.raises(ApiError, match=text) as caught:
         await SubjectAccessReview(authorizer, lambda _: "because").review(given, ANN, "")
     assert caught.value.code == 422
-    assert caught.value.message.startswith(
-        'SubjectAccessReview.authorization.k8s.io "" is invalid: '
-    )
+    # Upstream does not say of which kind.
+    assert caught.value.message.startswith('.authorization.k8s.io "" is invalid: ')
 
 
 async def test_local_reviews_stay_in_their_namespace(authorizer: UnionAuthorizer) -> None:
     review = LocalSubjectAccessReview(authorizer, lambda _: "because")
     asked = spec(resourceAttributes=dict(PODS), user="x")
     assert not (await review.review(asked, ANN, "blue"))["status"]["allowed"]
-    with pytest.raises(ApiError, match="must match namespace: green") as caught:
+    with pytest.raises(ApiError, match=r"must match metadata\.namespace") as caught:
         await review.review(spec(resourceAttributes=dict(PODS), user="x"), ANN, "green")
-    assert caught.value.code == 400
+    assert caught.value.code == 422
+    both = spec(resourceAttributes=dict(PODS), nonResourceAttributes={"path": "/x"}, user="x")
+    with pytest.raises(ApiError, match="disallowed on this kind of request"):
+        await review.review(both, ANN, "blue")
+
+
+async def test_a_review_has_no_name(authorizer: UnionAuthorizer) -> None:
+    asked = {**spec(resourceAttributes=dict(PODS), user="x"), "metadata": {"name": "a"}}
+    with pytest.raises(ApiError, match=r"metadata: Invalid value: .* must be empty") as caught:
+        await SubjectAccessReview(authorizer, lambda _: "because").review(asked, ANN, "")
+    assert caught.value.code == 422
 
 
 async def test_what_may_i(index: RbacIndex) -> None:
