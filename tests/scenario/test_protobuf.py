@@ -212,7 +212,8 @@ async def test_kinds_without_messages_stay_json(api: Api) -> None:
     status = decoded(await api.call("GET", f"{OLDER}/web", headers=ACCEPT))
     assert status["code"] == 406
     assert status["message"] == (
-        "only the following media types are accepted: application/json, application/yaml"
+        "only the following media types are accepted: application/json, application/yaml, "
+        "application/vnd.kubernetes.protobuf"
     )
     refused = await api.call(
         "POST",
@@ -419,3 +420,24 @@ async def test_large_answers_are_compressed(api: Api) -> None:
     assert header(response, "content-encoding") == ["gzip"]
     assert decode_object(gzip.decompress(response.body))["data"]["x"] == "y" * 200_000
     assert orjson.loads((await api.call("GET", f"{CM}/big")).body)["kind"] == "ConfigMap"
+
+
+@pytest.mark.parametrize(
+    ("accept", "listed"),
+    [
+        # As upstream's v1.36.2 answers.
+        (
+            "application/yaml",
+            "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+        ),
+        (
+            "application/json;as=Nope;v=v1;g=meta.k8s.io",
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        ),
+    ],
+)
+async def test_forms_a_watch_has_not(api: Api, accept: str, listed: str) -> None:
+    response = await api.call("GET", f"{CM}?watch=1", headers={"accept": accept})
+    assert response.status == 406
+    text = response.body.decode().replace("\n  ", " ")
+    assert f"only the following media types are accepted: {listed}" in text

@@ -107,9 +107,10 @@ def negotiate(
             and params.get("v") in _META_VERSIONS
         ):
             return Accepted(form, chosen, params["v"], wanted)
-    raise not_acceptable(
-        [JSON] + [YAML] * (not watch) + [PROTOBUF + ";stream=watch" * watch] * protobuf
-    )
+    # Upstream tells what its encoders know, of whatever kind is asked for.
+    if watch and status_media(header) == YAML:
+        raise not_acceptable([f"{JSON};stream=watch", f"{PROTOBUF};stream=watch"])
+    raise not_acceptable([JSON, YAML, PROTOBUF])
 
 
 @lru_cache(maxsize=512)
