@@ -106,9 +106,13 @@ class ServerConnection(asyncio.Protocol):
         sender.lost = True
         sender.resume_writing()
         if not self._busy:
-            self._server.release(self)
+            self._release()
         elif self._task is not None and (sender.streaming or self._method in _READS):
             self._task.cancel()
+
+    def _release(self) -> None:
+        self._server.release(self)
+        self._reader.let_go()
 
     def pause_writing(self) -> None:
         self._sender.pause_writing()
@@ -163,7 +167,7 @@ class ServerConnection(asyncio.Protocol):
             self._task = None
             sender = self._sender
             if sender.lost:
-                self._server.release(self)
+                self._release()
             elif close or sender.eof or sender.ending:
                 self._reader.discarding = True
                 self._transport.close()

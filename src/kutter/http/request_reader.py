@@ -164,6 +164,11 @@ class RequestReader:
         if fresh and len(self.pending) == 1:
             self._learn(data, self.pending[0])
 
+    def let_go(self) -> None:
+        """The connection is over. The parser knows us and we it, and so it is with the source."""
+        self.discarding = True
+        del self._parser, self._source
+
     def decline_upgrade(self) -> None:
         """The offer was answered plainly: what follows is the next request."""
         tail, self.tail = bytes(self.tail or b""), None

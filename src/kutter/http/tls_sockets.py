@@ -14,6 +14,9 @@ _log = get_logger("http.tls")
 
 _ACCEPTS = 64  # connections taken in one turn of the loop
 _ACCEPT_PAUSE_S = 1.0  # when the process has no descriptors left
+# Handshakes under way; past that the one that began first is given up: an honest one is over long
+# before, and nobody keeps others out by beginning many.
+_HANDSHAKES_MAX = 2048
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -33,6 +36,7 @@ class TlsListener:
         self._context = context
         self._factory = factory
         self._handshake_timeout_s = handshake_timeout_s
+        self._handshakes: dict[TlsTransport, None] = {}
         self._closed = False
         for listening in sockets:
             self._listen(listening)
@@ -61,21 +65,39 @@ class TlsListener:
             except OSError:
                 accepted.close()  # gone already
                 continue
-            TlsTransport(
-                self._loop,
-                accepted,
-                self._context,
-                self._factory,
-                handshake_timeout_s=self._handshake_timeout_s,
-            )
+            self._shake_hands(accepted)
+
+    def _shake_hands(self, accepted: socket.socket) -> None:
+        def made() -> asyncio.Protocol:
+            self._handshakes.pop(transport, None)
+            return self._factory()
+
+        def failed(error: Exception) -> None:
+            self._handshakes.pop(transport, None)
+
+        transport = TlsTransport(
+            self._loop,
+            accepted,
+            self._context,
+            made,
+            handshake_timeout_s=self._handshake_timeout_s,
+            failed=failed,
+        )
+        if len(self._handshakes) >= _HANDSHAKES_MAX:
+            oldest = next(iter(self._handshakes))
+            del self._handshakes[oldest]
+            oldest.abort()
+        self._handshakes[transport] = None
 
     def close(self) -> None:
-        """Accept no more; open connections stay."""
+        """Accept no more; open connections stay, handshakes under way are given up."""
         if not self._closed:
             self._closed = True
             for listening in self.sockets:
                 self._loop.remove_reader(listening.fileno())
                 listening.close()
+            for transport in self._handshakes:
+                transport.abort()
 
 
 async def listen_tls(

@@ -30,6 +30,8 @@ _CLOSE_TIMEOUT_S = 30.0
 
 Loop = asyncio.AbstractEventLoop
 Factory = Callable[[], asyncio.Protocol]
+# Who is told of a connection that is gone.
+_NOBODY = asyncio.Protocol()
 
 
 class TlsTransport(asyncio.Transport):
@@ -242,6 +244,7 @@ class TlsTransport(asyncio.Transport):
         self._cancel_timer()
         self._open = True
         self._protocol = self._factory()
+        self._let_go()
         try:
             self._protocol.connection_made(self)
         except Exception as error:
@@ -380,10 +383,21 @@ class TlsTransport(asyncio.Transport):
 
     def _lose(self, error: Exception | None) -> None:
         self._socket.close()
-        if self._open:
-            self._protocol.connection_lost(error)
-        elif self._failed is not None:
-            self._failed(error or ConnectionAbortedError("given up during the handshake"))
+        try:
+            if self._open:
+                self._protocol.connection_lost(error)
+            elif self._failed is not None:
+                self._failed(error or ConnectionAbortedError("given up during the handshake"))
+        finally:
+            self._let_go()
+            self._protocol = _NOBODY
+
+    def _let_go(self) -> None:
+        """Who made us knows us, and we them: until the cycle collector came, which is rare, each
+        would keep the other, and OpenSSL's memory with it.
+        """
+        self._factory = asyncio.Protocol
+        self._failed = None
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import socket
 import ssl
@@ -567,3 +568,33 @@ async def test_curl_agrees(tmp_path: Path) -> None:
         out, _ = await process.communicate()
     assert process.returncode == 0
     assert out == b"0\n1\n2\n3\n4\nGET /one  0POST /big  2000000"
+
+
+async def test_a_connection_that_is_over_is_not_left_to_the_cycle_collector(pki) -> None:
+    tls = ServerTls(pki.path("server.crt"), pki.path("server.key"))
+
+    def left() -> list[str]:
+        kinds = ("TlsTransport", "ServerConnection", "RequestReader")
+        return [type(o).__name__ for o in gc.get_objects() if type(o).__name__ in kinds]
+
+    async with running(tls=tls) as server:
+        context = client_context(ca_file=pki.path("ca.crt"))
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", server.port, ssl=context, server_hostname="localhost"
+                )
+                for request in (GET.replace(b"Connection: close\r\n", b""), GET):
+                    writer.write(request)
+                assert (await reader.read()).count(b"HTTP/1.1 200") == 2
+                writer.close()
+            async with asyncio.timeout(20):
+                while server.connection_count:
+                    await asyncio.sleep(0.005)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert left() == []
+        finally:
+            gc.enable()

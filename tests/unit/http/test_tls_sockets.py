@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import ssl
@@ -129,3 +130,48 @@ async def test_without_descriptors_accepting_pauses_and_goes_on(
     assert "no room to accept" in caplog.text
     transport.close()
     listener.close()
+
+
+async def begun(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A handshake that was begun and goes no further."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x16\x03\x01")
+    return reader, writer
+
+
+async def ended(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async with asyncio.timeout(20):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+    writer.close()
+
+
+async def test_many_begun_handshakes_keep_nobody_out(pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kutter.http.tls_sockets._HANDSHAKES_MAX", 2)
+    listener = await listen(pki)
+    port = port_of(listener)
+    first = await begun(port)
+    async with asyncio.timeout(20):
+        while not listener._handshakes:  # accepted
+            await asyncio.sleep(0.005)
+    others = [await begun(port) for _ in range(2)]
+    await ended(*first)
+    context = client_context(ca_file=pki.path("ca.crt"))
+    async with asyncio.timeout(20):
+        transport = await connect_tls("127.0.0.1", port, context, Ear)
+    assert len(listener._handshakes) <= 2
+    transport.close()
+    for _, writer in others:
+        writer.close()
+    listener.close()
+
+
+async def test_a_closed_listener_leaves_no_handshake_behind(pki) -> None:
+    listener = await listen(pki)
+    half = await begun(port_of(listener))
+    async with asyncio.timeout(20):
+        while not listener._handshakes:
+            await asyncio.sleep(0.005)
+    listener.close()
+    await ended(*half)
+    assert not listener._handshakes
