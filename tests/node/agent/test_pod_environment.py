@@ -170,9 +170,12 @@ async def test_limits_change_in_place(kernel_node: KernelNode) -> None:
         subresource="resize",
     )
     pid = str(kernel_node.run_of().pid)
-    groups = dict(
-        line.split(":", 2)[1:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    )
+    groups = {
+        controller: group
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        for _, controllers, group in [line.split(":", 2)]
+        for controller in controllers.split(",")  # "cpu,cpuacct" where they are mounted together
+    }
     if "cpu" in groups:
         file, wanted = Path("/sys/fs/cgroup/cpu" + groups["cpu"]) / "cpu.cfs_quota_us", "25000"
     else:
