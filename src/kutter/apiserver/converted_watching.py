@@ -38,15 +38,15 @@ class ConvertingWatcher(Watcher):
         super().__init__(selection, encoder, revision)
         self._converter = converter
         self._converting = False
-        # Changes, and a frame that has its place among them.
-        self._pending: deque[CacheEvent | bytes] = deque()
+        # Changes, and the revision the initial state ends at, which has its place among them.
+        self._pending: deque[CacheEvent | int] = deque()
         self._pending_bytes = 0
 
     @property
     def behind(self) -> bool:
         return bool(self._pending) or self._converting
 
-    def start(self, initial: list[Entry] | None, history: Iterable[CacheEvent], end: bytes) -> None:
+    def start(self, initial: list[Entry] | None, history: Iterable[CacheEvent], end: int) -> None:
         for entry in initial or ():
             self._pending.append(CacheEvent("ADDED", entry, None, entry.revision))
         self._pending.extend(history)
@@ -79,10 +79,10 @@ class ConvertingWatcher(Watcher):
 
     async def _convert(self) -> bytes:
         batch: list[CacheEvent] = []
-        end = b""
+        end = 0
         while self._pending and len(batch) < BATCH and not end:
             item = self._pending.popleft()
-            if isinstance(item, bytes):
+            if isinstance(item, int):
                 end = item
             else:
                 batch.append(item)
@@ -95,7 +95,9 @@ class ConvertingWatcher(Watcher):
             type = selection.seen_as(event)
             if type is not None:
                 frames.append(render(self.encoder, type, event))
-        return b"".join(frames) + end
+        if end:
+            frames.append(self.end_frame(end))
+        return b"".join(frames)
 
 
 class ConvertingBroadcaster(Broadcaster):

@@ -66,9 +66,9 @@ class Watcher:
         """Whether changes wait that are not frames yet."""
         return False
 
-    def start(self, initial: list[Entry] | None, history: Iterable[CacheEvent], end: bytes) -> None:
+    def start(self, initial: list[Entry] | None, history: Iterable[CacheEvent], end: int) -> None:
         """Buffer what the watch begins with, which does not count as slowness: the state, or the
-        changes since; then ``end``.
+        changes since; then the bookmark that ends the state at revision ``end`` (0: none).
         """
         frame, encode = self.encoder.frame, self.encoder.encode
         chunks: list[bytes] = []
@@ -79,9 +79,13 @@ class Watcher:
             if type is not None:
                 chunks.append(render(self.encoder, type, event))
         if end:
-            chunks.append(end)
+            chunks.append(self.end_frame(end))
         if chunks:
             self._buffer.append(b"".join(chunks))
+
+    def end_frame(self, revision: int) -> bytes:
+        """The bookmark after the initial state."""
+        return self.encoder.frame("BOOKMARK", self.encoder.bookmark(revision, _INITIAL_EVENTS_END))
 
     def push(self, encoded: bytes) -> None:
         """Hand a frame over, at once if its reader has everything before it and keeps up."""
@@ -274,14 +278,11 @@ class WatchStream:
 
     def start(self, initial: list[Entry] | None, *, send_end: bool, revision: int) -> None:
         """Buffer the state (or the history) the watch begins with, without a gap before live."""
-        watcher, encoder = self._watcher, self._watcher.encoder
+        watcher = self._watcher
         if initial is None:
-            watcher.start(None, self._broadcaster.cache.history_after(watcher.revision), b"")
-            return
-        end = b""
-        if send_end:
-            end = encoder.frame("BOOKMARK", encoder.bookmark(revision, _INITIAL_EVENTS_END))
-        watcher.start(initial, (), end)
+            watcher.start(None, self._broadcaster.cache.history_after(watcher.revision), 0)
+        else:
+            watcher.start(initial, (), revision if send_end else 0)
 
     def __aiter__(self) -> WatchStream:
         return self

@@ -259,10 +259,12 @@ def test_only_the_first_table_of_a_watch_tells_its_columns(rest, namespace):
         for events in (one, two):
             assert summary(events.next()[1]) == (names, [["c"]])
             assert summary(events.next()[1]) == (None, [["d"]])
-    empty = summaries(
-        labelSelector="none=such",
-        sendInitialEvents="true",
-        resourceVersionMatch="NotOlderThan",
-        allowWatchBookmarks="true",
-    )
+    state = {
+        "sendInitialEvents": "true",
+        "resourceVersionMatch": "NotOlderThan",
+        "allowWatchBookmarks": "true",
+    }
+    empty = summaries(labelSelector="none=such", **state)
     assert empty[0] == (names, [[]])
+    whole = summaries(fieldSelector="metadata.name=a", **state)
+    assert whole[:2] == [(names, [["a"]]), (None, [[]])]
