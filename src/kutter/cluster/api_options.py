@@ -19,6 +19,7 @@ class ApiServerOptions:
     request_timeout: str = "1m0s"
     shutdown_delay_duration: str = "0s"
     etcd_compaction_interval: str = "5m0s"
+    event_ttl: str = "1h0m0s"
     enable_admission_plugins: str = ""
     disable_admission_plugins: str = ""
     admission_control_config_file: str = ""
@@ -75,6 +76,8 @@ class ApiServerOptions:
             seconds_of(self, name)
         if not seconds_of(self, "request_timeout"):
             raise ValueError(f"--request-timeout is {self.request_timeout}, expected more than 0s")
+        if not seconds_of(self, "event_ttl"):
+            raise ValueError(f"--event-ttl is {self.event_ttl}, expected more than 0s")
         if not self.max_requests_inflight + self.max_mutating_requests_inflight:
             raise ValueError(
                 "--max-requests-inflight and --max-mutating-requests-inflight are 0 together,"
@@ -134,6 +137,7 @@ FILE_SETTINGS = frozenset(
 API_FLAGS: dict[str, str] = {
     "max_requests_inflight": "seats of requests served at once, shared out (default 400)",
     "max_mutating_requests_inflight": "added to those seats (default 200)",
+    "event_ttl": "how long events are kept (default 1h0m0s)",
     "request_timeout": "how long a request may take, watches and streams apart (default 1m0s)",
     "enable_admission_plugins": "admission plugins to use beside those on by default, with commas",
     "disable_admission_plugins": "admission plugins not to use although on by default, with commas",

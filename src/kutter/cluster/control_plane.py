@@ -110,7 +110,11 @@ class ControlPlane:
         )
         self._identity = Identity(options.api, self.security, clock=clock)
         self._kinds = kinds = Kinds(
-            KindOptions(service_cidrs=(options.service_cidr,), node_ports=options.node_ports)
+            KindOptions(
+                service_cidrs=(options.service_cidr,),
+                node_ports=options.node_ports,
+                event_ttl_s=seconds_of(options.api, "event_ttl"),
+            )
         )
         self.api = ApiServer(
             ServerParts(

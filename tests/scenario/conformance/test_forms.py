@@ -60,7 +60,8 @@ def test_every_collection_has_every_form(rest, media, form, kind):
 
 def test_a_table_of_protobuf_is_not_acceptable(rest):
     answer = rest.call("GET", "/api/v1/pods", headers={"accept": f"{PROTOBUF};{TABLE}"})
-    status = decode_object(answer.data)
+    # What a wish for another form would get says nothing of the refusal, as upstream.
+    status = json.loads(answer.data)
     assert (answer.status, status["reason"]) == (406, "NotAcceptable")
 
 
@@ -147,4 +148,5 @@ def test_yaml_goes_in_and_comes_out(rest, namespace):
     (found,) = yaml.safe_load(listed.data)["items"]
     assert found["data"] == rest.get(f"{path}/y")["data"] == {"a": "true", "b": "x\n", "c": "123"}
     # No stream of YAML documents: not upstream's either.
-    rest.fails(406, "NotAcceptable", "GET", path, query={"watch": "true"}, headers={"accept": YAML})
+    refused = rest.call("GET", f"{path}?watch=true", headers={"accept": YAML})
+    assert (refused.status, yaml.safe_load(refused.data)["reason"]) == (406, "NotAcceptable")
