@@ -105,7 +105,7 @@ async def test_unknown_formats_are_told_once(api: Api) -> None:
             {"url": "http://a.example.com"},
             "webhookClientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme",
         ),
-        ({"service": {"name": "a"}}, "webhookClientConfig.service.namespace: Required value"),
+        ({"service": {"name": "a"}}, "webhookClientConfig.service.name: Required value"),
     ],
 )
 async def test_a_conversion_webhooks_place_is_checked(

@@ -183,7 +183,7 @@ def test_answers_tell_the_schema_and_level_by_uid(rest):
         (SCHEMAS, schema("x", "y", precedence=1), "only the schema named 'exempt' may have"),
         (SCHEMAS, schema("x", "y", precedence=10001), "must not be greater than 10000"),
         (SCHEMAS, schema("x", "y", user=""), "user.name: Required value"),
-        (LEVELS, {**level("x"), "spec": {"type": "Exempt"}}, "if and only if name is 'exempt'"),
+        (LEVELS, {**level("x"), "spec": {"type": "Exempt"}}, "if and only if `name` is 'exempt'"),
         (LEVELS, level("x", shares=-1), "must be a non-negative integer"),
         (LEVELS, level("x", response={"type": "Queue"}), "queuing: Required value"),
         (

@@ -74,10 +74,11 @@ class LocalSubjectAccessReview:
         errors = [*_check_question(spec), *_check_subject(spec)]
         errors += _check_metadata(tree, "must be empty except for namespace")
         asked, given = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-        if asked and asked.get("namespace", "") != namespace:
-            path, found = "spec.resourceAttributes.namespace", asked.get("namespace", "")
-            errors.append(invalid(path, found, "must match metadata.namespace"))
-        if given:
+        where = None if asked is None else asked.get("namespace") or ""
+        if where is not None and where != namespace:
+            path = "spec.resourceAttributes.namespace"
+            errors.append(invalid(path, where, "must match metadata.namespace"))
+        if given is not None:
             text = "disallowed on this kind of request"
             errors.append(invalid("spec.nonResourceAttributes", _shown(given), text))
         _raise_if_any(errors)
@@ -176,15 +177,21 @@ async def _answer(authorizer: Authorizer, explain: Explain, attributes: Attribut
 
 def _check_question(spec: Tree) -> list[FieldError]:
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if resource and path:
+    errors: list[FieldError] = []
+    if resource is not None and path is not None:
         text = "cannot be specified in combination with resourceAttributes"
-        return [invalid("spec.nonResourceAttributes", _shown(path), text)]
-    if resource:
-        return check_selectors("spec.resourceAttributes", resource)
-    if not path:
+        errors.append(invalid("spec.nonResourceAttributes", _shown(path), text))
+    if resource is None and path is None:
         text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        return [invalid("spec.resourceAttributes", path, text)]
-    return []
+        errors.append(invalid("spec.resourceAttributes", None, text))
+    if resource is not None:
+        errors += check_selectors("spec.resourceAttributes", resource)
+    return errors
+
+
+def _shown(path: Tree) -> Tree:
+    """``nonResourceAttributes`` as upstream's Go struct, which errors show."""
+    return {"Path": path.get("path") or "", "Verb": path.get("verb") or ""}
 
 
 def _check_subject(spec: Tree) -> list[FieldError]:
@@ -192,11 +199,6 @@ def _check_subject(spec: Tree) -> list[FieldError]:
         return []
     text = "at least one of user or group must be specified"
     return [invalid("spec.user", spec.get("user", ""), text)]
-
-
-def _shown(path: Tree) -> Tree:
-    """Attributes in upstream's internal form."""
-    return {"Path": path.get("path") or "", "Verb": path.get("verb") or ""}
 
 
 def _check_metadata(tree: Tree, detail: str = "must be empty") -> list[FieldError]:

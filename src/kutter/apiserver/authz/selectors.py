@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kutter.api.errors import FieldError, invalid, required
+from kutter.api.errors import FieldError, forbidden_field, invalid, required
 from kutter.api.selectors import SelectorError, escape_field_value, parse_fields, parse_labels
+from kutter.apiserver.validation import text as text_rules
+from kutter.apiserver.validation.metadata import checked
 
 _LABEL_WORDS = {
     "=": "In",
@@ -109,25 +111,30 @@ def check_selectors(path: str, asked: Mapping[str, Any]) -> list[FieldError]:
         elif not raw and not requirements:
             text = f"when {here} is specified, requirements or rawSelector is required"
             errors.append(required(f"{here}.requirements", text))
-        errors += _check_requirements(f"{here}.requirements", requirements)
+        errors += _check_requirements(
+            f"{here}.requirements", requirements, of_fields=field == "fieldSelector"
+        )
     return errors
 
 
-def _check_requirements(path: str, requirements: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+def _check_requirements(
+    path: str, requirements: Sequence[Mapping[str, Any]], *, of_fields: bool
+) -> list[FieldError]:
     errors: list[FieldError] = []
     for index, term in enumerate(requirements):
         here, operator, values = f"{path}[{index}]", term.get("operator"), term.get("values")
-        if not term.get("key"):
+        if of_fields and not term.get("key"):
             errors.append(required(f"{here}.key", "must be specified"))
         if operator in ("In", "NotIn"):
             if not values:
                 text = "must be specified when `operator` is 'In' or 'NotIn'"
                 errors.append(required(f"{here}.values", text))
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                errors.append(invalid(f"{here}.values", values, text))
-        else:
-            text = "not a valid selector operator"
-            errors.append(invalid(f"{here}.operator", operator or "", text))
+        elif operator in ("Exists", "DoesNotExist") and values:
+            text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            errors.append(forbidden_field(f"{here}.values", text))
+        # Operators of clients newer than the server are nobody's fault.
+        if not of_fields:
+            errors += checked(f"{here}.key", term.get("key") or "", text_rules.qualified_name)
+            for at, value in enumerate(values or ()):
+                errors += checked(f"{here}.values[{at}]", value, text_rules.label_value)
     return errors

@@ -65,9 +65,7 @@ class CustomResourceDefinitionKind(Standard):
 
     def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
         errors = self.check_metadata(tree) + self._check_name(tree) + self.check(tree)
-        if (tree.get("spec") or {}).get("versions"):
-            errors += _check_stored(tree)
-        return errors + find_approval_errors(tree, None)
+        return errors + _check_stored(tree) + find_approval_errors(tree, None)
 
     def _check_name(self, tree: Tree) -> list[FieldError]:
         spec = tree.get("spec") or {}
@@ -138,11 +136,11 @@ def _check_bundle(spec: Tree, before: Tree) -> list[FieldError]:
 
 def _storage_versions(tree: Tree) -> list[str]:
     versions = (tree.get("spec") or {}).get("versions") or ()
-    return [v["name"] for v in versions if v.get("storage") and v.get("name")]
+    return [v.get("name") or "" for v in versions if v.get("storage")]
 
 
 def _check_stored(tree: Tree) -> list[FieldError]:
-    names = {v.get("name") for v in (tree.get("spec") or {}).get("versions") or ()}
+    names = {v.get("name") or "" for v in (tree.get("spec") or {}).get("versions") or ()}
     sent = (tree.get("status") or {}).get("storedVersions")
     stored = sent or []
     path = "status.storedVersions"

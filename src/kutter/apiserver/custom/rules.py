@@ -55,6 +55,9 @@ def find_spec_errors(spec: Tree, path: str = "spec") -> Errors:
     elif scope not in ("Cluster", "Namespaced"):
         errors.append(not_supported(f"{path}.scope", scope, ["Cluster", "Namespaced"]))
     if spec.get("preserveUnknownFields"):
+        if _has_defaults(spec):
+            detail = "must be false in order to use defaults in the schema"
+            errors.append(invalid(f"{path}.preserveUnknownFields", value=True, detail=detail))
         detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "
         detail += "spec.versions[*].schema instead"
         errors.append(invalid(f"{path}.preserveUnknownFields", value=True, detail=detail))
@@ -118,7 +121,7 @@ def _versions(spec: Tree, path: str) -> Errors:
         at, name = f"{path}.versions[{i}]", version.get("name") or ""
         if problems := check_dns_label_1035(name):
             errors.append(invalid(f"{at}.name", name, ",".join(problems)))
-            if i == 0:
+            if i == 0 and name:
                 # Upstream knows the first one by a field of its own, too.
                 errors.append(invalid(f"{path}.version", name, ",".join(problems)))
         errors += _deprecation(version, at)
@@ -129,7 +132,8 @@ def _versions(spec: Tree, path: str) -> Errors:
         errors.append(invalid(f"{path}.versions", _shown(versions, shared), detail))
     if sum(bool(version.get("storage")) for version in versions) != 1:
         detail = "must have exactly one version marked as storage version"
-        errors.append(invalid(f"{path}.versions", _shown(versions, shared), detail))
+        shown = None if spec.get("versions") is None else _shown(versions, shared)
+        errors.append(invalid(f"{path}.versions", shown, detail))
     if versions:
         errors += _version_parts(versions[0], path, shared, hoisted=True)
     return errors
@@ -179,7 +183,11 @@ def _version_parts(version: Tree, path: str, parts: set[str], *, hoisted: bool =
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
     subresources = version.get("subresources") or {}
     if "schema" in parts and schema is not None:
-        errors += _schema(schema, f"{at('schema')}.openAPIV3Schema")
+        where = f"{at('schema')}.openAPIV3Schema"
+        kind = schema.get("type") or "object"
+        if kind != "object" and subresources.get("status") is not None:
+            errors.append(invalid(f"{where}.type", kind, _ROOT_TYPE))
+        errors += _schema(schema, where)
     if "subresources" in parts and subresources.get("scale") is not None:
         errors += _scale(subresources["scale"], f"{at('subresources')}.scale")
     if "additionalPrinterColumns" in parts:
@@ -189,6 +197,34 @@ def _version_parts(version: Tree, path: str, parts: set[str], *, hoisted: bool =
         fields = version["selectableFields"]
         errors += _selectable(fields, schema or {}, at("selectableFields"))
     return errors
+
+
+_ROOT_TYPE = (
+    'only "object" is allowed as the type at the root of the schema if the status subresource '
+    "is enabled"
+)
+
+
+def _has_defaults(spec: Tree) -> bool:
+    schemas = [v.get("schema") or {} for v in spec.get("versions") or ()]
+    return any(_defaults_below(schema.get("openAPIV3Schema")) for schema in schemas)
+
+
+def _defaults_below(schema: Any) -> bool:
+    """Whether a schema or one within it gives a default."""
+    if isinstance(schema, list):
+        return any(_defaults_below(part) for part in schema)
+    if not isinstance(schema, dict):
+        return False
+    if schema.get("default") is not None:
+        return True
+    within = [part for field in _OF_NAMES for part in (schema.get(field) or {}).values()]
+    within += [schema.get(field) for field in _OF_SCHEMAS]
+    return any(_defaults_below(part) for part in within)
+
+
+_OF_NAMES = ("properties", "patternProperties", "definitions", "dependencies")
+_OF_SCHEMAS = ("items", "additionalProperties", "additionalItems", "not", "allOf", "anyOf", "oneOf")
 
 
 def _schema(schema: Tree, path: str) -> Errors:

@@ -64,6 +64,7 @@ class _PolicyKind(SpecKind):
     """What both sorts of policies share."""
 
     patches: ClassVar[bool] = False
+    allow_unconditional_update: ClassVar[bool] = False
 
     def default(self, tree: Tree) -> None:
         spec = spec_of(tree)
@@ -171,6 +172,7 @@ def _check_mutable(match: Tree | None, path: str) -> list[FieldError]:
 
 
 class _BindingKind(Standard):
+    allow_unconditional_update: ClassVar[bool] = False
     has_status: ClassVar[bool] = False
     generation_paths: ClassVar[tuple[str, ...]] = ("spec",)
 

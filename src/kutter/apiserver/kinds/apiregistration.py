@@ -46,7 +46,7 @@ class APIServiceKind(SpecKind):
         name = (tree.get("metadata") or {}).get("name", "")
         group, version = spec.get("group") or "", spec.get("version") or ""
         errors: list[FieldError] = []
-        if name != f"{version}.{group}":
+        if name and not text.path_segment(name) and name != f"{version}.{group}":
             detail = f'must be `spec.version+"."+spec.group`: "{version}.{group}"'
             errors.append(invalid("metadata.name", name, detail))
         if not group and version != "v1":

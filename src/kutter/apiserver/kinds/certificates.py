@@ -17,11 +17,13 @@ from kutter.api.errors import (
     invalid,
     not_supported,
     required,
+    too_long,
 )
 from kutter.api.quoting import quote
 from kutter.apiserver.kinds.standard import Standard, spec_of
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
+from kutter.apiserver.validation import text
 from kutter.base.clock import render_time
 
 Errors = list[FieldError]
@@ -30,6 +32,8 @@ _CSR_OWN = ("username", "uid", "groups", "extra")
 
 
 class CertificateSigningRequestKind(Standard):
+    name_check: ClassVar[text.Check] = staticmethod(text.path_segment)
+    rechecks_metadata: ClassVar[bool] = True
     field_labels: ClassVar[frozenset[str]] = frozenset({"spec.signerName"})
 
     def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
@@ -53,6 +57,7 @@ class CertificateSigningRequestKind(Standard):
 
     def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
         super().prepare_for_status_update(context, new, old)
+        _keep_decisions(new, old)
         _stamp_conditions(new, old, render_time(context.now))
 
     def prepare_for_part_update(
@@ -75,7 +80,7 @@ class CertificateSigningRequestKind(Standard):
         spec = tree.get("spec") or {}
         problem = _problem_of(spec.get("request") or "")
         if problem:
-            errors.append(invalid("spec.request", spec.get("request") or "", problem))
+            errors.append(invalid("spec.request", spec.get("request"), problem))
         usages = spec.get("usages") or []
         if not usages:
             errors.append(required("spec.usages"))
@@ -85,14 +90,13 @@ class CertificateSigningRequestKind(Standard):
             elif usage in usages[:i]:
                 errors.append(duplicate(f"spec.usages[{i}]", usage))
         signer = spec.get("signerName") or ""
-        domain, slash, rest = signer.partition("/")
         if not signer:
             errors.append(required("spec.signerName"))
-        elif not slash or "." not in domain or not rest:
-            detail = (
-                "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-            )
+        elif signer == "kubernetes.io/legacy-unknown":
+            detail = "the legacy signerName is not allowed via this API version"
             errors.append(invalid("spec.signerName", signer, detail))
+        else:
+            errors += _check_signer(signer, "spec.signerName")
         seconds = spec.get("expirationSeconds")
         if seconds is not None and seconds < 600:
             detail = "may not specify a duration less than 600 seconds (10 minutes)"
@@ -101,6 +105,35 @@ class CertificateSigningRequestKind(Standard):
 
     def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
         return {"spec.signerName": (tree.get("spec") or {}).get("signerName") or ""}
+
+
+def _check_signer(signer: str, path: str) -> list[FieldError]:
+    """What is wrong with a domain and a path in it."""
+    domain, slash, rest = signer.partition("/")
+    if not slash or "/" in rest:
+        detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
+        return [invalid(path, signer, detail)]
+    errors: Errors = []
+    if len(domain) > _DOMAIN_MAX:
+        errors.append(too_long(path, _DOMAIN_MAX))
+    labels = domain.split(".")
+    errors += _check_first_bad(domain, labels, text.dns_label, path)
+    if len(labels) < 2:
+        detail = "should be a domain with at least two segments separated by dots"
+        errors.append(invalid(path, domain, detail))
+    errors += _check_first_bad(rest, rest.split("."), text.dns_subdomain, path)
+    if len(signer) > _SIGNER_MAX:
+        errors.append(too_long(path, _SIGNER_MAX))
+    return errors
+
+
+def _check_first_bad(whole: str, labels: list[str], check: text.Check, path: str) -> Errors:
+    for label in labels:
+        problems = check(label)
+        if problems:
+            head = f"validating label {quote(label)}: "
+            return [invalid(path, whole, head + problem) for problem in problems]
+    return []
 
 
 def _problem_of(encoded: str) -> str:
@@ -136,6 +169,9 @@ def _stamp_conditions(new: Tree, old: Tree, now: str) -> None:
 
 
 _DECISIONS = frozenset({"Approved", "Denied"})
+_STATES = ["False", "True", "Unknown"]
+_DOMAIN_MAX = 253
+_SIGNER_MAX = _DOMAIN_MAX + 1 + (253 + 1 + 63)
 
 
 def _check_conditions(conditions: list[Tree]) -> list[FieldError]:
@@ -150,9 +186,13 @@ def _check_conditions(conditions: list[Tree]) -> list[FieldError]:
             errors.append(required(f"{path}[{i}].status"))
         elif types[i] in ("Approved", "Denied", "Failed") and status != "True":
             errors.append(not_supported(f"{path}[{i}].status", status, ["True"]))
+        elif status not in _STATES:
+            errors.append(not_supported(f"{path}[{i}].status", status, _STATES))
         if {types[i]} | set(types[:i]) >= _DECISIONS and types[i] in _DECISIONS:
             detail = "Approved and Denied conditions are mutually exclusive"
-            errors.append(invalid(f"{path}[{i}].type", types[i], detail))
+            errors.append(invalid(path, types[i], detail))
+        if types[i] in types[:i]:
+            errors.append(duplicate(f"{path}[{i}].type", types[i]))
     return errors
 
 
@@ -174,18 +214,28 @@ def _check_kept(new: Tree, old: Tree) -> list[FieldError]:
     ]
 
 
+def _keep_decisions(new: Tree, old: Tree) -> None:
+    """Decisions that are there before and after stay as they were."""
+    for kind in _DECISIONS:
+        after, before = _of_type(new, kind), _of_type(old, kind)
+        if len(after) == len(before):
+            kept = iter(before)
+            conditions = _conditions(new)
+            conditions[:] = [next(kept) if c.get("type") == kind else c for c in conditions]
+
+
 def _check_undecided(new: Tree, old: Tree) -> list[FieldError]:
     """Decisions are made through ``approval`` only."""
     errors: Errors = []
     for kind in ("Approved", "Denied"):
         after, before = _of_type(new, kind), _of_type(old, kind)
         if len(after) > len(before):
-            text = f"updates may not add a condition of type {quote(kind)}"
+            detail = f"updates may not add a condition of type {quote(kind)}"
         elif len(after) == len(before) and after != before:
-            text = f"updates may not modify a condition of type {quote(kind)}"
+            detail = f"updates may not modify a condition of type {quote(kind)}"
         else:
             continue
-        errors.append(forbidden_field("status.conditions", text))
+        errors.append(forbidden_field("status.conditions", detail))
     return errors
 
 
@@ -195,8 +245,8 @@ def _certificate(tree: Tree) -> str:
 
 def _check_reset(new: Tree, old: Tree) -> list[FieldError]:
     if _certificate(old) and _certificate(new) != _certificate(old):
-        text = "updates may not modify existing certificate content"
-        return [forbidden_field("status.certificate", text)]
+        detail = "updates may not modify existing certificate content"
+        return [forbidden_field("status.certificate", detail)]
     return []
 
 
@@ -208,15 +258,18 @@ def _check_certificate(tree: Tree) -> list[FieldError]:
     path = "status.certificate"
     try:
         pem = base64.b64decode(encoded)
-        x509.load_pem_x509_certificates(pem)
     except (ValueError, binascii.Error):
-        text = "must contain at least one CERTIFICATE PEM block"
-        return [invalid(path, "<certificate data>", text)]
+        pem = b""
     kinds = {line for line in pem.decode("latin-1").splitlines() if line.startswith("-----BEGIN ")}
     for kind in sorted(kinds - {"-----BEGIN CERTIFICATE-----"}):
         name = kind.removeprefix("-----BEGIN ").rstrip("-")
-        text = f"only CERTIFICATE PEM blocks are allowed, found {quote(name)}"
-        return [invalid(path, "<certificate data>", text)]
+        detail = f"only CERTIFICATE PEM blocks are allowed, found {quote(name)}"
+        return [invalid(path, "<certificate data>", detail)]
+    try:
+        x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        detail = "must contain at least one CERTIFICATE PEM block"
+        return [invalid(path, "<certificate data>", detail)]
     return []
 
 

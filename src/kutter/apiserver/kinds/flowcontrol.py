@@ -6,7 +6,7 @@ The mandatory ones are fixed: their specifications can be changed by nobody.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 from kutter.api.errors import (
     FieldError,
@@ -44,8 +44,6 @@ _FIXED_LEVELS = {tree["metadata"]["name"]: tree["spec"] for tree in MANDATORY_LE
 
 
 class FlowSchemaKind(SpecKind):
-    allow_unconditional_update: ClassVar[bool] = False
-
     def default(self, tree: Tree) -> None:
         spec = spec_of(tree)
         if not spec.get("matchingPrecedence"):
@@ -66,7 +64,9 @@ class FlowSchemaKind(SpecKind):
         method = spec.get("distinguisherMethod")
         if method is not None and method.get("type") not in _METHODS:
             path = "spec.distinguisherMethod.type"
-            errors.append(not_supported(path, method.get("type") or "", _METHODS))
+            # The whole method is what upstream shows here, as its Go struct.
+            shown = {"Type": method.get("type") or ""}
+            errors.append(not_supported(path, shown, _METHODS))
         level = (spec.get("priorityLevelConfiguration") or {}).get("name") or ""
         path = "spec.priorityLevelConfiguration.name"
         if not level:
@@ -96,7 +96,7 @@ def _check_conditions(tree: Tree) -> Errors:
             errors.append(duplicate(path, kind))
         seen.add(kind)
         if not kind:
-            errors.append(required(path, "must not be empty"))
+            errors.append(required(path))
     return errors
 
 
@@ -225,8 +225,6 @@ def _problem_of(url: str) -> str:
 
 
 class PriorityLevelKind(SpecKind):
-    allow_unconditional_update: ClassVar[bool] = False
-
     def default(self, tree: Tree) -> None:
         spec = spec_of(tree)
         if spec.get("type") == "Exempt":
@@ -249,7 +247,7 @@ class PriorityLevelKind(SpecKind):
         kind = spec.get("type") or ""
         errors: Errors = []
         if (name == EXEMPT) is not (kind == "Exempt"):
-            detail = "type must be 'Exempt' if and only if name is 'exempt'"
+            detail = "must be 'Exempt' if and only if `name` is 'exempt'"
             errors.append(invalid("spec.type", kind, detail))
         if kind == "Exempt":
             if spec.get("limited") is not None:

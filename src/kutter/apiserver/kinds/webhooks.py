@@ -30,6 +30,7 @@ _REINVOCATIONS = ("IfNeeded", "Never")
 
 
 class WebhookConfigurationKind(Standard):
+    allow_unconditional_update: ClassVar[bool] = False
     has_status: ClassVar[bool] = False
     generation_paths: ClassVar[tuple[str, ...]] = ("webhooks",)
 

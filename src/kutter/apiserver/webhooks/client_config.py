@@ -111,8 +111,11 @@ def _check_url(url: str, path: str) -> list[FieldError]:
 
 
 def _check_service(service: Tree, path: str) -> list[FieldError]:
+    # Which of the two is missing upstream tells crosswise; so do we.
     errors = [
-        required(f"{path}.{field}") for field in ("name", "namespace") if not service.get(field)
+        required(f"{path}.{told}")
+        for told, field in (("name", "namespace"), ("namespace", "name"))
+        if not service.get(field)
     ]
     port = service.get("port", DEFAULT_PORT)
     if not 1 <= port <= 65535:
