@@ -86,6 +86,9 @@ def running(pod: Pod, facts: PodFacts) -> dict[str, Any]:
                 "started": True,
                 "restartCount": 0,
                 "state": {"running": {"startedAt": facts.now}},
+                # Without these a node counts as one that cannot resize.
+                "resources": c.resources.tree(),
+                **({"allocatedResources": c.resources.requests} if c.resources.requests else {}),
             }
             for c in pod.spec.containers
         ],
