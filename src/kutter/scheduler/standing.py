@@ -18,18 +18,43 @@ import numpy as np
 from kutter.base.rng import SYSTEM_RNG, Rng
 from kutter.scheduler.cycle import Choice, choose
 from kutter.scheduler.framework import Filter, Score
+from kutter.scheduler.plugins.image_locality import ImageLocality
+from kutter.scheduler.plugins.node_affinity import NodeAffinity, NodeAffinityScore
+from kutter.scheduler.plugins.node_basics import NodeName, NodePorts, NodeUnschedulable
 from kutter.scheduler.plugins.node_resources import (
     BalancedAllocation,
     LeastAllocated,
     NodeResourcesFit,
 )
+from kutter.scheduler.plugins.pod_affinity import InterPodAffinity, InterPodAffinityScore
 from kutter.scheduler.plugins.registry import FILTERS, SCORES
+from kutter.scheduler.plugins.taint_toleration import TaintScore, TaintToleration
+from kutter.scheduler.plugins.topology_spread import TopologySpread, TopologySpreadScore
 from kutter.scheduler.snapshot import Mask, NamespaceLookup, PodInfo, Scores, Snapshot
 
 # Templates that are being rolled out at the same time.
 LIMIT = 16
 # What looks at one row alone: its room, and the pod.
 _BY_ROW = (NodeResourcesFit, LeastAllocated, BalancedAllocation)
+# What looks at nodes, and in a plain pod at no more than ``_asked`` names; or has no opinion of it.
+_BY_NODE = (
+    NodeUnschedulable,
+    NodeName,
+    TaintToleration,
+    NodeAffinity,
+    NodePorts,
+    TopologySpread,
+    InterPodAffinity,
+    TaintScore,
+    NodeAffinityScore,
+    ImageLocality,
+    TopologySpreadScore,
+    InterPodAffinityScore,
+)
+# Of anybody else nothing is known, and nothing stands.
+UNKNOWN = tuple(
+    plugin for plugin in (*FILTERS, *SCORES) if not isinstance(plugin, (*_BY_ROW, *_BY_NODE))
+)
 _FIXED_FILTERS: tuple[Filter, ...] = tuple(f for f in FILTERS if not isinstance(f, _BY_ROW))
 _ROW_FILTERS: tuple[Filter, ...] = tuple(f for f in FILTERS if isinstance(f, _BY_ROW))
 _FIXED_SCORES: tuple[Score, ...] = tuple(s for s in SCORES if not isinstance(s, _BY_ROW))
@@ -53,7 +78,8 @@ def _is_plain(pod: PodInfo, snapshot: Snapshot) -> bool:
     """Whether only nodes and their room decide where the pod may go."""
     spec = pod.pod.spec
     return not (
-        pod.ports
+        UNKNOWN
+        or pod.ports
         or spec.affinity is not None
         or spec.topology_spread_constraints
         or spec.node_name

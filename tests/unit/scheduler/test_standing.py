@@ -91,6 +91,20 @@ def test_a_decision_is_the_one_choose_would_make(start: Any, history: Any, seed:
                 placed.append(info.uid)
 
 
+def test_every_plug_in_is_known() -> None:
+    # Whoever adds one says in standing.py what it looks at; until then nothing stands.
+    assert standing.UNKNOWN == ()
+
+
+def test_nothing_stands_beside_a_plug_in_nobody_knows(monkeypatch: Any) -> None:
+    snapshot = Snapshot()
+    snapshot.set_node(node("n0"))
+    standings = Standings(snapshot, NamespaceLookup())
+    monkeypatch.setattr(standing, "UNKNOWN", (object(),))
+    assert standings.choose(describe_pod(pod("p"))).node == "n0"
+    assert len(standings) == 0
+
+
 def test_only_rows_that_changed_are_asked_about_again(monkeypatch: Any) -> None:
     snapshot, namespaces = Snapshot(), NamespaceLookup()
     for number in range(50):
