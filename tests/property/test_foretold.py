@@ -39,7 +39,7 @@ def template(number: int) -> dict[str, Any]:
 
 
 # A name given, or made up from a base.
-names = st.sampled_from(["a", "b", "c-1", "web", "web-", "A", "x.y", "gen-", "gen-"])
+names = st.sampled_from(["a", "b", "c-1", "web", "web-", "A", "x.y", "gen-", "gen-", "both-1"])
 posts = st.tuples(
     st.just("post"),
     st.integers(0, 4),
@@ -64,6 +64,8 @@ class World:
         body = template(number)
         if name == "gen-":
             body["metadata"] = {"generateName": name, **body["metadata"]}
+        elif name == "both-1":
+            body["metadata"] = {"name": name, "generateName": "both-", **body["metadata"]}
         else:
             body["metadata"] = {"name": name, **body["metadata"]}
         target = f"{PODS}?{query}" if query else PODS

@@ -243,6 +243,8 @@ class Forecasts:
         if name:
             if not _NAME.fullmatch(name) or body.count(name) != 1:
                 return None
+            if metadata.generateName:
+                return None  # both: what is said of a taken name depends on whether they agree
             words = body.replace(name, _HOLE)
         else:
             try:

@@ -174,7 +174,7 @@ def _forecast(call: Call) -> Forecast | None:
         return None
     user = call.user
     extra = tuple((key, tuple(values)) for key, values in user.extra.items()) if user.extra else ()
-    who = (user.name, user.uid, user.groups, extra, manager_of(call))
+    who = (user.name, user.uid, tuple(user.groups), extra, manager_of(call))
     return forecasts.of(request.body, (*who, call.info.namespace, request.raw_query))
 
 
