@@ -158,6 +158,7 @@ async def summary(agent: NodeAgent) -> Tree:
             "availableBytes": memory.get("MemAvailable", 0),
             "usageBytes": used,
             "workingSetBytes": used,
+            "rssBytes": memory.get("AnonPages", 0),
         },
         "fs": filesystem,
         "runtime": {"imageFs": filesystem},

@@ -186,6 +186,7 @@ async def test_only_known_callers_are_served(kernel_node: KernelNode) -> None:
     (ran,) = orjson.loads((await known.request("GET", f"{base}/runningpods/")).body)["items"]
     assert (ran["metadata"]["name"], ran["spec"]["containers"][0]["name"]) == ("web", "app")
     summary = orjson.loads((await known.request("GET", f"{base}/stats/summary")).body)
+    assert summary["node"]["memory"]["rssBytes"] > 0
     (told,) = summary["pods"]
     assert told["podRef"]["name"] == "web"
     (container,) = told["containers"]
