@@ -359,6 +359,54 @@ async def test_a_flood_of_one_caller_does_not_keep_others_waiting():
     await server.stop()
 
 
+def seats_of(metrics, name):
+    kind = 'apiserver_flowcontrol_%s_limit_seats{priority_level="%s"} '
+    rows = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line and line[0] != "#")
+    return tuple(float(rows[(kind % (which, name)).strip()]) for which in ("nominal", "current"))
+
+
+@pytest.mark.parametrize(("limit", "borrows"), [(None, True), (0, False)])
+async def test_seats_nobody_uses_are_borrowed_unless_that_is_forbidden(monkeypatch, limit, borrows):
+    monkeypatch.setattr("kutter.apiserver.fairness.fairness.ADJUSTMENT_PERIOD_S", 0.05)
+    ports = Slow()
+    server = await start_server(authorizer=ports, authenticator=ports, seats=20)
+    queued = {"type": "Queue", "queuing": {"queues": 1, "handSize": 1, "queueLengthLimit": 50}}
+    poor, rich = level("poor", shares=10**8, response=queued), level("rich", shares=10**8)
+    rich["spec"]["limited"]["lendablePercent"] = 80
+    if limit is not None:
+        poor["spec"]["limited"]["borrowingLimitPercent"] = limit
+    server.fairness.configure(
+        [poor, rich], [schema("ann", "poor", user="ann"), schema("bob", "rich", user="bob")]
+    )
+    api = Api(server)
+    calls = [
+        asyncio.ensure_future(api.call("GET", PODS, headers={"who": "ann"})) for _ in range(16)
+    ]
+    await until(lambda: ports.waiting >= 10)
+
+    async def told(name):
+        return seats_of((await api.call("GET", "/metrics")).body.decode(), name)
+
+    if borrows:
+        await until(lambda: ports.waiting == 16)
+        nominal, current = await told("poor")
+        assert (nominal, current) >= (10, 16)
+        lent_from, left = await told("rich")
+        assert 0 < left < lent_from
+    else:
+        for _ in range(5):
+            server.fairness.adjust()
+            await asyncio.sleep(0)
+        assert ports.waiting == 10
+        assert await told("poor") == (10, 10)
+    # Whoever lent still has what it kept for itself.
+    assert (await api.call("GET", PODS, headers={"who": "bob"})).status == 200
+    ports.gate.set()
+    answers = await asyncio.gather(*calls)
+    assert {answer.status for answer in answers} == {200}
+    await server.stop()
+
+
 async def test_a_watch_keeps_its_seat_only_until_it_has_begun():
     server = await start_server(authenticator=Slow(), seats=10)
     api = Api(server)
