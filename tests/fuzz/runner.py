@@ -34,6 +34,8 @@ UPSTREAMS_500 = (
     "failed to create typed live object",
     "unknown patch type",
     "failed to allocate a serviceIP: range is full",
+    "strconv.ParseUint: parsing",
+    "expected a []interface {}, but received a",
 )
 SWEEP_EVERY = 2000
 _STREAM_S = 0.05

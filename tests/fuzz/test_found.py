@@ -89,3 +89,13 @@ async def test_owners_with_a_time_that_is_none_are_refused(api: Api) -> None:
     zone = {"name": "a", "managedFields": [{**owner, "time": "2026-01-01T02:00:00+01:00"}]}
     await api.ok("PUT", f"{path}/a", {"metadata": zone, "value": 1})
     assert (await api.call("GET", path, headers=protobuf)).status == 200
+
+
+@pytest.mark.parametrize("version", ["x" * 300, "\0", "../../errors/v1", "a/b/c"])
+async def test_a_version_nobody_has_is_looked_for_in_no_file(api: Api, version: str) -> None:
+    """The table of a group-version was a file by its name: a long one was "the store failed"."""
+    body = {"kind": "Endpoints", "apiVersion": version, "metadata": {"name": "a"}}
+    answer = await api.fails(
+        400, "BadRequest", "POST", "/api/v1/namespaces/default/endpoints", body
+    )
+    assert "cannot be handled" in answer["message"] or "GroupVersion" in answer["message"]

@@ -16,14 +16,23 @@ import orjson
 
 from kutter.api.schema.node import Node, NodeType
 
+_TABLES = files("kutter.api.schema") / "tables"
 
-@lru_cache(maxsize=64)
+
 def _table(name: str) -> dict[str, Any]:
-    path = files("kutter.api.schema") / "tables" / f"{name.replace('/', '.')}.json"
-    try:
-        read: dict[str, Any] = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {"table": name, "kinds": [], "types": {}}
+    """What is in a table. Names come from whoever sends a body: no file is looked for by one."""
+    file = f"{name.replace('/', '.')}.json"
+    return _read(file) if file in _known() else {"table": name, "kinds": [], "types": {}}
+
+
+@lru_cache(maxsize=1)
+def _known() -> frozenset[str]:
+    return frozenset(entry.name for entry in _TABLES.iterdir())
+
+
+@lru_cache(maxsize=128)
+def _read(file: str) -> dict[str, Any]:
+    read: dict[str, Any] = orjson.loads((_TABLES / file).read_bytes())
     return read
 
 
