@@ -23,13 +23,16 @@ class Source:
         """(line, column), both from 1; an offset of -1 is the text as a whole."""
         if offset < 0:
             return -1, 0
+        if not self.text:
+            # There is no column, and no line to show.
+            return 1, 0
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
     def _render(self, issue: Issue) -> str:
         line, column = issue.line, issue.column
         text = f"ERROR: <input>:{line}:{column}: {issue.message}"
-        if line < 0:
+        if line < 0 or not column:
             return text
         start = self._starts[line - 1]
         end = self._starts[line] - 1 if line < len(self._starts) else len(self.text)

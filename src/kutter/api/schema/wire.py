@@ -107,6 +107,9 @@ def fresh(value: Any) -> Any:
     return [] if value == [] else value
 
 
+_EMBEDDED = "ObjectMeta"
+
+
 def render(value: Any, node: Node, *, internal: bool = False) -> Quoted:
     """JSON as Go writes a struct: fields in its order, maps by key.
 
@@ -135,6 +138,10 @@ def _ordered(value: Any, node: Node | None, *, internal: bool) -> Any:
     shown: dict[str, Any] = {}
     for name, field in fields.items():
         below = node.fields.get(name)
+        if not tagged and field.go_name == _EMBEDDED:
+            # Go writes an embedded struct's fields among those of the one around it.
+            shown |= _ordered(value.get(name) or {}, below, internal=internal)
+            continue
         if value.get(name) is not None:
             found = _ordered(value[name], below, internal=internal)
         elif tagged and field.flag not in ("=", "*"):

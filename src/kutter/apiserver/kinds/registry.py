@@ -23,6 +23,7 @@ from kutter.apiserver.kinds import (
     daemon_sets,
     data,
     deployments,
+    device_class,
     discovery,
     events,
     flowcontrol,
@@ -41,7 +42,7 @@ from kutter.apiserver.kinds import (
 )
 from kutter.apiserver.kinds.service import ServiceKind
 from kutter.apiserver.kinds.service_ranges import ServiceRanges
-from kutter.apiserver.kinds.standard import PlainKind, ReturnedKind
+from kutter.apiserver.kinds.standard import PlainKind
 from kutter.apiserver.kinds.strategy import Strategy
 
 
@@ -107,6 +108,7 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     ("networking.k8s.io", "networkpolicies"): networking.NetworkPolicyKind,
     ("networking.k8s.io", "servicecidrs"): networking.ServiceCIDRKind,
     ("networking.k8s.io", "ipaddresses"): networking.IPAddressKind,
+    ("resource.k8s.io", "deviceclasses"): device_class.DeviceClassKind,
     ("resource.k8s.io", "resourceclaims"): resource_claim.ResourceClaimKind,
     ("resource.k8s.io", "resourceclaimtemplates"): resource_claim.ResourceClaimTemplateKind,
     ("resource.k8s.io", "resourceslices"): resource_slice.ResourceSliceKind,
@@ -123,13 +125,6 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     (_FLOW, "flowschemas"): flowcontrol.FlowSchemaKind,
     (_FLOW, "prioritylevelconfigurations"): flowcontrol.PriorityLevelKind,
 }
-
-# Kinds without rules of their own whose finished DELETE answers the object.
-_RETURNED = frozenset(
-    {
-        ("resource.k8s.io", "deviceclasses"),
-    }
-)
 
 
 class Kinds:
@@ -156,8 +151,7 @@ class Kinds:
         make = _KINDS.get((resource.group, resource.plural))
         if make is not None:
             return make(resource)
-        returned = (resource.group, resource.plural) in _RETURNED
-        return ReturnedKind(resource) if returned else PlainKind(resource)
+        return PlainKind(resource)
 
 
 _default: Kinds | None = None

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kutter.api.errors import FieldError
 from kutter.api.resources import Resource
 from kutter.apiserver.kinds.standard import ReturnedKind
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
+from kutter.apiserver.validation.device_claims import check_admin_access, check_claim_spec
+from kutter.apiserver.validation.devices import fixed
+from kutter.apiserver.validation.metadata import validate_template_metadata
 
 _ONE_BY_ONE = "ExactCount"
 
@@ -44,6 +48,15 @@ class ResourceClaimKind(ReturnedKind):
         super().prepare_for_create(context, tree)
         tree["status"] = {}
 
+    def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
+        spec = tree.get("spec") or {}
+        errors = _check_admin_requests(context, tree, spec)
+        return errors + self.check_metadata(tree) + check_claim_spec(spec, "spec")
+
+    def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
+        errors = self.check_metadata(new) + self.check_metadata_change(new, old)
+        return errors + fixed(new.get("spec"), old.get("spec"), "ResourceClaimSpec", "spec")
+
 
 class ResourceClaimTemplateKind(ReturnedKind):
     def __init__(self, resource: Resource) -> None:
@@ -52,3 +65,27 @@ class ResourceClaimTemplateKind(ReturnedKind):
 
     def default(self, tree: Tree) -> None:
         default_claim((tree.get("spec") or {}).get("spec") or {})
+
+    def validate_create(self, context: StrategyContext, tree: Tree) -> list[FieldError]:
+        claim = (tree.get("spec") or {}).get("spec") or {}
+        return _check_admin_requests(context, tree, claim) + self._check_template(tree)
+
+    def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
+        errors = self._check_template(new) + self.check_metadata_change(new, old)
+        kind = "ResourceClaimTemplateSpec"
+        return errors + fixed(new.get("spec"), old.get("spec"), kind, "spec")
+
+    def _check_template(self, tree: Tree) -> list[FieldError]:
+        errors = self.check_metadata(tree)
+        spec = tree.get("spec") or {}
+        metadata = spec.get("metadata") or {}
+        errors += validate_template_metadata(metadata, "spec.metadata")
+        return errors + check_claim_spec(spec.get("spec") or {}, "spec.spec")
+
+
+def _check_admin_requests(context: StrategyContext, tree: Tree, claim: Tree) -> list[FieldError]:
+    requests = (claim.get("devices") or {}).get("requests") or ()
+    asking = [bool((request.get("exactly") or {}).get("adminAccess")) for request in requests]
+    namespace = (tree.get("metadata") or {}).get("namespace") or ""
+    # The path is that of a claim for templates, too, as upstream has it.
+    return check_admin_access(context.reader, namespace, asking, "spec.devices.requests")

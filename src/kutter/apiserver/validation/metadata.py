@@ -201,6 +201,34 @@ def validate_annotations(annotations: Tree, path: str) -> list[FieldError]:
     return errors
 
 
+# What the metadata of a claim's template may not hold, in upstream's order and spelling.
+_NOT_IN_TEMPLATES = (
+    ("name", "name"),
+    ("generateName", "generateName"),
+    ("namespace", "namespace"),
+    ("selfLink", "selfLink"),
+    ("uid", "uID"),
+    ("resourceVersion", "resourceVersion"),
+    ("generation", "generation"),
+    ("creationTimestamp", "creationTimestamp"),
+    ("deletionTimestamp", "deletionTimestamp"),
+    ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
+    ("ownerReferences", "ownerReferences"),
+    ("finalizers", "finalizers"),
+    ("managedFields", "managedFields"),
+)
+
+
+def validate_template_metadata(metadata: Tree, path: str) -> list[FieldError]:
+    """The metadata of what is made from a template: annotations and labels, and nothing else."""
+    errors = validate_annotations(metadata.get("annotations") or {}, f"{path}.annotations")
+    errors += validate_labels(metadata.get("labels") or {}, f"{path}.labels")
+    for field, shown in _NOT_IN_TEMPLATES:
+        if metadata.get(field):
+            errors.append(forbidden_field(f"{path}.{shown}", "cannot be set"))
+    return errors
+
+
 def validate_label_selector(
     selector: Tree | None, path: str, *, check_values: bool = True
 ) -> list[FieldError]:

@@ -18,7 +18,7 @@ from kutter.api.errors import (
     required,
 )
 from kutter.apiserver.validation import projections, quantities, text, volume_sources
-from kutter.apiserver.validation.metadata import validate_annotations, validate_labels
+from kutter.apiserver.validation.metadata import validate_template_metadata
 from kutter.apiserver.validation.paths import local_descending_path, no_backsteps
 
 Tree = dict[str, Any]
@@ -36,22 +36,6 @@ _HOST_PATH_TYPES = (
 )
 _MORE_THAN_ONE = "may not specify more than 1 volume type"
 _PULL_POLICIES = ["Always", "IfNotPresent", "Never"]
-# What the metadata of a claim's template may not hold, in upstream's order and spelling.
-_NOT_IN_TEMPLATES = (
-    ("name", "name"),
-    ("generateName", "generateName"),
-    ("namespace", "namespace"),
-    ("selfLink", "selfLink"),
-    ("uid", "uID"),
-    ("resourceVersion", "resourceVersion"),
-    ("generation", "generation"),
-    ("creationTimestamp", "creationTimestamp"),
-    ("deletionTimestamp", "deletionTimestamp"),
-    ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
-    ("ownerReferences", "ownerReferences"),
-    ("finalizers", "finalizers"),
-    ("managedFields", "managedFields"),
-)
 
 
 def validate_volumes(
@@ -162,15 +146,7 @@ def _ephemeral(errors: Errors, source: Tree, path: str) -> None:
         return
     from kutter.apiserver.validation.volumes import validate_claim_spec
 
-    metadata = template.get("metadata") or {}
-    if metadata:
-        errors += validate_annotations(
-            metadata.get("annotations") or {}, f"{here}.metadata.annotations"
-        )
-        errors += validate_labels(metadata.get("labels") or {}, f"{here}.metadata.labels")
-        for field, shown in _NOT_IN_TEMPLATES:
-            if metadata.get(field):
-                errors.append(forbidden_field(f"{here}.metadata.{shown}", "cannot be set"))
+    errors += validate_template_metadata(template.get("metadata") or {}, f"{here}.metadata")
     errors += validate_claim_spec(template.get("spec") or {}, f"{here}.spec")
 
 

@@ -143,6 +143,7 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "servicecidrs": {"spec": {"cidrs": ["10.43.0.0/16"]}},
     "ipaddresses": {"spec": {"parentRef": {"resource": "services", "name": "web"}}},
+    "deviceclasses": {"spec": {"extendedResourceName": "a.example.com/gpu"}},
     "resourceclaims": {"spec": _DEVICES},
     "resourceclaimtemplates": {"spec": {"spec": _DEVICES}},
     "resourceslices": {
