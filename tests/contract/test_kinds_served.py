@@ -8,7 +8,7 @@ import pytest
 from tests.apiserver_harness import ADMIN, Api, start_server
 from tests.unit.apiserver.kinds.samples import BODIES, NAMES, resource, sample, strategy
 
-from kutter.api.catalog import BUILTIN
+from kutter.api.catalog import BUILTIN, OPTIONAL, Catalog
 from kutter.api.resources import Resource
 from kutter.apiserver.printing.registry import printer_for
 
@@ -17,7 +17,8 @@ _TABLE = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
 
 @pytest.fixture
 async def api() -> Api:
-    return Api(await start_server(printer_for=printer_for))
+    catalog = Catalog((*BUILTIN, *OPTIONAL))
+    return Api(await start_server(printer_for=printer_for, catalog=catalog))
 
 
 @pytest.mark.parametrize("plural", BODIES)
@@ -103,7 +104,10 @@ async def test_an_immutable_selector_is_refused_and_changes_nothing(api: Api) ->
 
 
 _READS = [
-    (resource, verb) for resource in BUILTIN for verb in ("get", "list") if verb in resource.verbs
+    (resource, verb)
+    for resource in (*BUILTIN, *OPTIONAL)
+    for verb in ("get", "list")
+    if verb in resource.verbs
 ]
 
 

@@ -1,7 +1,8 @@
 """The resources served: upstream's discovery as data, and look-ups in it.
 
 :data:`BUILTIN` holds what an upstream v1.36 API server serves by default: every GA
-group-version, no beta or alpha one. A :class:`Catalog` starts from it and takes custom resources
+group-version, no beta or alpha one; :data:`OPTIONAL` what is served only when asked for
+(:mod:`kutter.api.runtime_config`). A :class:`Catalog` starts from it and takes custom resources
 at run time. Laws: groups come in upstream's discovery order, a group's versions by preference;
 a (group, version, plural) names one resource, and so does a (group, version, kind) among the
 listable ones.
@@ -226,6 +227,14 @@ sub=status at=apiextensions.k8s.io/customresourcedefinitions as=apiextensions.k8
     ),
 )
 
+_OPTIONAL_TABLE: tuple[tuple[str, str, str], ...] = (
+    (
+        "storagemigration.k8s.io",
+        "v1beta1",
+        "storageversionmigrations StorageVersionMigration C * sub=status",
+    ),
+)
+
 
 def _parse(group: str, version: str, line: str) -> Resource:
     plural, kind, scope, verbs, *rest = line.split()
@@ -253,11 +262,16 @@ def _parse(group: str, version: str, line: str) -> Resource:
     )
 
 
-BUILTIN: tuple[Resource, ...] = tuple(
-    _parse(group, version, line)
-    for group, version, lines in _TABLE
-    for line in lines.strip().splitlines()
-)
+def _parse_table(table: tuple[tuple[str, str, str], ...]) -> tuple[Resource, ...]:
+    return tuple(
+        _parse(group, version, line)
+        for group, version, lines in table
+        for line in lines.strip().splitlines()
+    )
+
+
+BUILTIN = _parse_table(_TABLE)
+OPTIONAL = _parse_table(_OPTIONAL_TABLE)
 
 
 class Catalog:
@@ -276,6 +290,7 @@ class Catalog:
         self._by_kind: dict[tuple[str, str, str], Resource] = {}
         for resource in resources:
             self.add(resource)
+        self._own_groups = frozenset(self._groups)
 
     def add(self, resource: Resource) -> None:
         """Add or replace a resource. New groups and versions go to the end."""
@@ -309,6 +324,10 @@ class Catalog:
             del self._groups[group]
         self._changed()
         return gone
+
+    def is_own_group(self, group: str) -> bool:
+        """Whether a group is the server's own; paths below others are refused otherwise."""
+        return group in self._own_groups
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         try:
@@ -357,18 +376,12 @@ class Catalog:
                 yield from served.values()
 
 
-_BUILTIN_GROUPS = frozenset(r.group for r in BUILTIN)
-_BUILTIN_INDEX = {(r.group, r.version, r.plural): r for r in BUILTIN}
+_BUILTIN_INDEX = {(r.group, r.version, r.plural): r for r in (*BUILTIN, *OPTIONAL)}
 
 
 def builtin(group: str, version: str, plural: str) -> Resource:
-    """A built-in resource; KeyError when there is none."""
+    """A built-in resource, an optional one too; KeyError when there is none."""
     return _BUILTIN_INDEX[group, version, plural]
-
-
-def is_builtin_group(group: str) -> bool:
-    """Whether a group is the server's own; paths below others are refused otherwise."""
-    return group in _BUILTIN_GROUPS
 
 
 def split_api_version(api_version: str) -> tuple[str, str]:

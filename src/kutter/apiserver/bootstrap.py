@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import orjson
@@ -18,6 +18,7 @@ import yaml
 from kutter.api.errors import ApiError, is_reason
 from kutter.apiserver.admission.priority import CLASSES, SYSTEM_CLASSES
 from kutter.apiserver.authn.identity import GROUP_MASTERS, User
+from kutter.apiserver.authz.policy import default_objects, optional_objects
 from kutter.apiserver.authz.reconcile import reconcile_policy
 from kutter.apiserver.ports import Reader, Tree
 from kutter.http.messages import Request, Response
@@ -29,8 +30,11 @@ _RBAC_PATH = "/apis/rbac.authorization.k8s.io/v1"
 Handle = Callable[[Request], Awaitable[Response]]
 
 
-async def bootstrap(handle: Handle, reader: Reader) -> int:
-    """Write what is missing; answers how many writes that took. Raises ApiError."""
+async def bootstrap(handle: Handle, reader: Reader, optional: Iterable[str] = ()) -> int:
+    """Write what is missing; answers how many writes that took. Raises ApiError.
+
+    ``optional``: the group-versions served beside the usual ones.
+    """
     writer = _Writer(handle)
     missing = [n for n in SYSTEM_NAMESPACES if not reader.exists("namespaces", "", n)]
     async with asyncio.TaskGroup() as group:
@@ -42,7 +46,9 @@ async def bootstrap(handle: Handle, reader: Reader) -> int:
         for tree in classes:
             path = "/apis/scheduling.k8s.io/v1/priorityclasses"
             group.create_task(writer.post(path, tree))
-        policy = group.create_task(reconcile_policy(reader, writer))
+        policy = group.create_task(
+            reconcile_policy(reader, writer, [*default_objects(), *optional_objects(optional)])
+        )
     return len(missing) + len(classes) + policy.result()
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from kutter.api.catalog import is_builtin_group
 from kutter.api.protobuf import encode_object
 from kutter.api.resources import Resource, Subresource
 from kutter.apiserver.negotiation import (
@@ -118,7 +117,7 @@ class Discovery:
         parts = path.strip("/").split("/")
         if parts[0] != "apis":
             return path in ("/", _INDEX)
-        return len(parts) < 3 or not is_builtin_group(parts[1])
+        return len(parts) < 3 or not self._server.catalog.is_own_group(parts[1])
 
     def _tree(self, path: str) -> Tree | None:
         if path in ("/", _INDEX):

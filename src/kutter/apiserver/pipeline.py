@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kutter.api.catalog import is_builtin_group
+from kutter.api.catalog import Catalog
 from kutter.api.durations import DurationError, parse
 from kutter.api.errors import (
     ApiError,
@@ -229,8 +229,8 @@ class Pipeline:
             return await server.answer_path(passage.request, info)
         resource = server.catalog.find(info.group, info.version, info.resource)
         if resource is None:
-            raise _no_resource(info)
-        _check_scope(info, resource)
+            raise _no_resource(info, server.catalog)
+        _check_scope(info, resource, server.catalog)
         served = server.served_for(resource)
         call = Call(
             server=server,
@@ -328,20 +328,20 @@ def _check_segment(name: str) -> None:
     raise bad_request(f"Name parameter invalid: {quote(name)}: {detail}")
 
 
-def _no_resource(info: RequestInfo) -> ApiError:
-    return path_not_found() if is_builtin_group(info.group) else PageNotFoundError()
+def _no_resource(info: RequestInfo, catalog: Catalog) -> ApiError:
+    return path_not_found() if catalog.is_own_group(info.group) else PageNotFoundError()
 
 
-def _check_scope(info: RequestInfo, resource: Resource) -> None:
+def _check_scope(info: RequestInfo, resource: Resource, catalog: Catalog) -> None:
     """A namespace in the path belongs to namespaced resources, and to each of their objects."""
     if not resource.namespaced:
         if info.namespace and info.resource != "namespaces":
-            raise _no_resource(info)
+            raise _no_resource(info, catalog)
         # The path of a namespace names it twice; the object itself lives in none.
         info.namespace = ""
     elif not info.namespace:
         if len(info.parts) > 1:
-            raise _no_resource(info)
+            raise _no_resource(info, catalog)
         if info.verb not in ("list", "watch") and resource.storage_prefix:
             raise method_not_allowed("")
 

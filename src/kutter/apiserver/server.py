@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kutter.api.catalog import Catalog, is_builtin_group
+from kutter.api.catalog import Catalog
 from kutter.api.errors import ApiError, PageNotFoundError, method_not_allowed, path_not_found
 from kutter.api.resources import Resource
 from kutter.apiserver.aggregation.aggregator import Aggregator
@@ -280,7 +280,9 @@ class ApiServer:
         if request.method != "GET" and self._discovery.is_known(path):
             return method_not_allowed("")
         head, _, rest = path[1:].partition("/")
-        own = head == "api" or (head == "apis" and is_builtin_group(rest.partition("/")[0]))
+        own = head == "api" or (
+            head == "apis" and self.catalog.is_own_group(rest.partition("/")[0])
+        )
         return path_not_found() if own else PageNotFoundError()
 
     def paths(self) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kutter.api.durations import DurationError, parse
+from kutter.api.runtime_config import served_resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class ApiServerOptions:
     shutdown_delay_duration: str = "0s"
     etcd_compaction_interval: str = "5m0s"
     event_ttl: str = "1h0m0s"
+    runtime_config: str = ""
     enable_admission_plugins: str = ""
     disable_admission_plugins: str = ""
     admission_control_config_file: str = ""
@@ -93,6 +95,7 @@ class ApiServerOptions:
         ):
             if not getattr(self, name):
                 raise ValueError(f"--{name.replace('_', '-')} is 0, expected 1 or more")
+        served_resources(self.runtime_config)
         self._check_admission()
 
     def _check_admission(self) -> None:
@@ -138,6 +141,8 @@ API_FLAGS: dict[str, str] = {
     "max_requests_inflight": "seats of requests served at once, shared out (default 400)",
     "max_mutating_requests_inflight": "added to those seats (default 200)",
     "event_ttl": "how long events are kept (default 1h0m0s)",
+    "runtime_config": "group-versions served beside the usual ones, with commas:"
+    " group/version=true, or api/beta=true for all there are",
     "request_timeout": "how long a request may take, watches and streams apart (default 1m0s)",
     "enable_admission_plugins": "admission plugins to use beside those on by default, with commas",
     "disable_admission_plugins": "admission plugins not to use although on by default, with commas",

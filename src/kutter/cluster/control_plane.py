@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kutter.api.catalog import Catalog
+from kutter.api.catalog import BUILTIN, Catalog
+from kutter.api.runtime_config import served_resources
 from kutter.apiserver.admission.configuration import read_admission_options
 from kutter.apiserver.aggregation.authentication_config import ensure_authentication_config
 from kutter.apiserver.aggregation.front_proxy import FrontProxy
@@ -86,8 +87,14 @@ class ControlPlane:
         self._options = options
         self._clock = clock
         self._rng = rng
+        resources = served_resources(options.api.runtime_config)
+        self._optional = frozenset(r.api_version for r in resources).difference(
+            r.api_version for r in BUILTIN
+        )
         self._encryption = (
-            EncryptionAtRest(Path(options.api.encryption_provider_config), store, Catalog)
+            EncryptionAtRest(
+                Path(options.api.encryption_provider_config), store, lambda: Catalog(resources)
+            )
             if options.api.encryption_provider_config
             else None
         )
@@ -119,6 +126,7 @@ class ControlPlane:
         self.api = ApiServer(
             ServerParts(
                 store=self.store,
+                catalog=Catalog(resources),
                 strategy_for=kinds.strategy_for,
                 printer_for=printer_for,
                 node_client=node_client,
@@ -160,7 +168,7 @@ class ControlPlane:
         self.security.follow(self.api.caches)
         self.security.reserve_in(self.api.storage_of("", "resourcequotas"))
         self.security.attach(self.api)
-        await bootstrap(self.api.handle, self.api.caches)
+        await bootstrap(self.api.handle, self.api.caches, self._optional)
         steps.reached("bootstrap")
         if options.root_ca_pem:
             host = f"[{options.address}]" if ":" in options.address else options.address

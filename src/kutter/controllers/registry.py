@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kutter.api.catalog import Catalog
 from kutter.api.types.apps_v1 import ReplicaSet
 from kutter.api.types.core_v1 import ReplicationController
+from kutter.api.types.storagemigration_v1beta1 import StorageVersionMigration
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.client.client import Client
 from kutter.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
@@ -33,6 +34,7 @@ from kutter.controllers.secret_tokens import Issue, SecretTokenController
 from kutter.controllers.service_accounts import RootCaPublisher, ServiceAccountController
 from kutter.controllers.service_cidrs import ServiceCIDRController
 from kutter.controllers.service_lb import ServiceLoadBalancer
+from kutter.controllers.storage_migration import StorageVersionMigrator
 from kutter.controllers.storage_protection import (
     AttributesClassProtection,
     ClaimProtection,
@@ -137,9 +139,22 @@ def build_controllers(
         ClusterRoleAggregator(act_as("clusterrole-aggregation-controller"), informers),
         TokenCleaner(act_as("token-cleaner"), informers, clock),
         BootstrapSigner(act_as("bootstrap-signer"), informers, clock),
+        *_optional_controllers(act_as, informers, catalog, clock),
         *_token_controllers(act_as(""), informers, options),
         *_certificate_controllers(act_as("certificate-controller"), informers, options),
     ]
+
+
+def _optional_controllers(
+    act_as: ActAs, informers: InformerFactory, catalog: Catalog, clock: Clock
+) -> list[Controller]:
+    """Those of kinds that are served only when asked for."""
+    found: list[Controller] = []
+    resource = StorageVersionMigration.resource
+    if catalog.find(resource.group, resource.version, resource.plural) is not None:
+        client = act_as("storage-version-migrator-controller")
+        found.append(StorageVersionMigrator(client, informers, catalog, clock))
+    return found
 
 
 def _token_controllers(

@@ -35,6 +35,7 @@ TABLES = {
     "resource_v1": "resource.k8s.io/v1",
     "scheduling_v1": "scheduling.k8s.io/v1",
     "storage_v1": "storage.k8s.io/v1",
+    "storagemigration_v1beta1": "storagemigration.k8s.io/v1beta1",
 }
 ROUGH = {
     "string": str,

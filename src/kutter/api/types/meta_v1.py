@@ -63,6 +63,11 @@ class Condition(View):
     type: str = ""
 
 
+class GroupResource(View):
+    group: str = ""
+    resource: str = ""
+
+
 class Preconditions(View):
     resource_version: str | None = None
     uid: str | None = None

@@ -24,6 +24,7 @@ _GROUPS: tuple[tuple[str, int, str], ...] = (
     ("resource.k8s.io", 16200, "v1=20 v1beta2=15 v1beta1=9 v1alpha3=1"),
     ("flowcontrol.apiserver.k8s.io", 16100, "v1=21 v1beta3=18"),
     ("internal.apiserver.k8s.io", 16000, "v1alpha1=9"),
+    ("storagemigration.k8s.io", 15800, "v1beta1=9"),
 )
 
 # (group, version): (group priority, version priority). This server's own group of APIServices has

@@ -13,10 +13,11 @@ verbs of looking, of changing, and of writing events.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from kutter.apiserver.authz.policy_additions import CONTROLLER_ADDITIONS
-from kutter.apiserver.authz.policy_controllers import CONTROLLER_ROLES
+from kutter.apiserver.authz.policy_controllers import CONTROLLER_ROLES, OPTIONAL_ROLES
 
 GROUP = "rbac.authorization.k8s.io"
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
@@ -325,6 +326,19 @@ def default_objects() -> list[Tree]:
             for (namespace, name), (role, subjects) in _BINDINGS.items()
         ),
     ]
+
+
+def optional_objects(api_versions: Iterable[str]) -> list[Tree]:
+    """What the policy holds beyond that where optional group-versions are served."""
+    objects = []
+    for account, text in (
+        role for version in api_versions for role in OPTIONAL_ROLES.get(version, {}).items()
+    ):
+        name = f"system:controller:{account}"
+        bound = _bind("ClusterRole", name, (f"ServiceAccount:kube-system/{account}",))
+        objects.append(_object("ClusterRole", name, rules=parse_rules(text)))
+        objects.append(_object("ClusterRoleBinding", name, **bound))
+    return objects
 
 
 def default_cluster_roles() -> list[Tree]:

@@ -296,3 +296,15 @@ read,update storage.k8s.io volumeattributesclasses
         True,
     ),
 }
+
+# Of group-versions that are served only when asked for: by group-version, then as above.
+OPTIONAL_ROLES: dict[str, dict[str, str]] = {
+    "storagemigration.k8s.io/v1beta1": {
+        "storage-version-migrator-controller": """
+list,create,patch * *
+get apiextensions.k8s.io customresourcedefinitions
+patch apiextensions.k8s.io customresourcedefinitions/status
+update storagemigration.k8s.io storageversionmigrations/status
+""",
+    },
+}

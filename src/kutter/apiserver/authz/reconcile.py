@@ -60,9 +60,11 @@ def plan_policy(reader: Reader, wanted: Iterable[Tree] | None = None) -> list[Ch
     return changes
 
 
-async def reconcile_policy(reader: Reader, writer: PolicyWriter) -> int:
+async def reconcile_policy(
+    reader: Reader, writer: PolicyWriter, wanted: Iterable[Tree] | None = None
+) -> int:
     """Apply :func:`plan_policy`; answers the number of writes. Raises ApiError."""
-    changes = plan_policy(reader)
+    changes = plan_policy(reader, wanted)
     # All at once: the store lets concurrent writes share a commit.
     async with asyncio.TaskGroup() as group:
         for change in changes:

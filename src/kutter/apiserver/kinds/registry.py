@@ -37,6 +37,7 @@ from kutter.apiserver.kinds import (
     resource_slice,
     stateful_sets,
     storage,
+    storage_migration,
     webhooks,
     workloads,
 )
@@ -122,6 +123,10 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     (_ADMISSION, "mutatingadmissionpolicybindings"): policies.MutatingAdmissionPolicyBindingKind,
     ("apiextensions.k8s.io", "customresourcedefinitions"): CustomResourceDefinitionKind,
     ("apiregistration.k8s.io", "apiservices"): apiregistration.APIServiceKind,
+    (
+        "storagemigration.k8s.io",
+        "storageversionmigrations",
+    ): storage_migration.StorageVersionMigrationKind,
     (_FLOW, "flowschemas"): flowcontrol.FlowSchemaKind,
     (_FLOW, "prioritylevelconfigurations"): flowcontrol.PriorityLevelKind,
 }

@@ -175,3 +175,16 @@ def resource_slice_cells(tree: Tree, now: datetime) -> list[Any]:
         (spec.get("pool") or {}).get("name") or "",
         age_of(tree, now),
     ]
+
+
+def storage_migration_cells(tree: Tree, now: datetime) -> list[Any]:
+    named = (tree.get("spec") or {}).get("resource") or {}
+    text = ".".join(filter(None, (named.get("resource"), named.get("group"))))
+    word = "Unknown"
+    for condition in (tree.get("status") or {}).get("conditions") or ():
+        if condition.get("status") == "True" and condition.get("type") in _MIGRATION:
+            word = condition["type"]
+    return [name_of(tree), text, word]
+
+
+_MIGRATION = frozenset({"Running", "Failed", "Succeeded"})

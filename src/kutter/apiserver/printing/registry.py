@@ -150,6 +150,10 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
         "Name PolicyName ParamRef Age",
         policy.admission_binding_cells,
     ),
+    ("storagemigration.k8s.io", "storageversionmigrations"): (
+        "Name:string Resource Status",
+        policy.storage_migration_cells,
+    ),
     ("apiregistration.k8s.io", "apiservices"): (
         "Name Service Available Age",
         core.api_service_cells,

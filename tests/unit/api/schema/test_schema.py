@@ -2,7 +2,7 @@ import copy
 
 import pytest
 
-from kutter.api.catalog import BUILTIN
+from kutter.api.catalog import BUILTIN, OPTIONAL
 from kutter.api.errors import ApiError
 from kutter.api.schema import schema_for
 from kutter.api.schema.loader import find_type
@@ -28,7 +28,7 @@ def containers(**fields):
 
 
 def test_every_built_in_kind_has_a_schema():
-    for resource in BUILTIN:
+    for resource in (*BUILTIN, *OPTIONAL):
         schema = schema_for(resource.group, resource.version, resource.kind)
         assert schema is not None, resource
         assert "metadata" in schema.node.fields
@@ -51,7 +51,7 @@ def test_every_type_resolves():
         if node.items is not None:
             visit(node.items)
 
-    for resource in BUILTIN:
+    for resource in (*BUILTIN, *OPTIONAL):
         visit(find_type(resource.group, resource.version, resource.kind))
     assert len(seen) > 500
 

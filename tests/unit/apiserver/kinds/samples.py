@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.unit.apiserver.fake_reader import FakeReader
 
-from kutter.api.catalog import BUILTIN
+from kutter.api.catalog import BUILTIN, OPTIONAL
 from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.kinds.registry import Kinds
@@ -144,6 +144,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "servicecidrs": {"spec": {"cidrs": ["10.43.0.0/16"]}},
     "ipaddresses": {"spec": {"parentRef": {"resource": "services", "name": "web"}}},
     "deviceclasses": {"spec": {"extendedResourceName": "a.example.com/gpu"}},
+    "storageversionmigrations": {"spec": {"resource": {"resource": "secrets"}}},
     "resourceclaims": {"spec": _DEVICES},
     "resourceclaimtemplates": {"spec": {"spec": _DEVICES}},
     "resourceslices": {
@@ -214,7 +215,11 @@ NAMES = {
 
 
 def resource(plural: str, group: str | None = None) -> Resource:
-    return next(r for r in BUILTIN if r.plural == plural and (group is None or r.group == group))
+    return next(
+        r
+        for r in (*BUILTIN, *OPTIONAL)
+        if r.plural == plural and (group is None or r.group == group)
+    )
 
 
 def sample(plural: str) -> dict[str, Any]:

@@ -7,14 +7,14 @@ import copy
 import pytest
 from tests.unit.apiserver.kinds.samples import BODIES, context, sample, stored, strategy
 
-from kutter.api.catalog import BUILTIN
+from kutter.api.catalog import BUILTIN, OPTIONAL
 from kutter.api.schema import schema_for
 from kutter.apiserver.kinds import registry
 from kutter.apiserver.kinds.registry import Kinds, strategy_for
 
 
 def test_every_entry_names_a_served_resource() -> None:
-    served = {(r.group, r.plural) for r in BUILTIN}
+    served = {(r.group, r.plural) for r in (*BUILTIN, *OPTIONAL)}
     assert set(registry._KINDS) <= served
 
 
@@ -70,14 +70,14 @@ def test_bad_names_and_namespaces_are_refused(plural: str) -> None:
     assert "metadata.namespace" in paths
 
 
-@pytest.mark.parametrize("resource", BUILTIN, ids=lambda r: f"{r.plural}.{r.group}")
+@pytest.mark.parametrize("resource", [*BUILTIN, *OPTIONAL], ids=lambda r: f"{r.plural}.{r.group}")
 def test_field_labels_are_answered(resource) -> None:
     kind = strategy_for(resource)
     assert set(kind.field_labels) <= set(kind.selectable_fields({})) | {"name"}
 
 
 def test_plain_kinds_require_what_the_schema_requires() -> None:
-    resource = next(r for r in BUILTIN if r.plural == "resourceslices")
+    resource = next(r for r in (*BUILTIN, *OPTIONAL) if r.plural == "resourceslices")
     kind = Kinds().strategy_for(resource)
     tree = {"metadata": {"name": "x"}, "spec": {"pool": {"generation": 1}}}
     errors = [str(e) for e in kind.validate_create(context(), tree)]
