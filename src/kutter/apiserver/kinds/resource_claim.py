@@ -9,6 +9,12 @@ from kutter.api.resources import Resource
 from kutter.apiserver.kinds.standard import ReturnedKind
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
+from kutter.apiserver.validation.device_claim_status import (
+    allocated_devices,
+    allocation_results,
+    check_claim_status,
+    device_id,
+)
 from kutter.apiserver.validation.device_claims import check_admin_access, check_claim_spec
 from kutter.apiserver.validation.devices import fixed
 from kutter.apiserver.validation.metadata import validate_template_metadata
@@ -57,6 +63,16 @@ class ResourceClaimKind(ReturnedKind):
         errors = self.check_metadata(new) + self.check_metadata_change(new, old)
         return errors + fixed(new.get("spec"), old.get("spec"), "ResourceClaimSpec", "spec")
 
+    def prepare_for_status_update(self, context: StrategyContext, new: Tree, old: Tree) -> None:
+        super().prepare_for_status_update(context, new, old)
+        _drop_deallocated(new.get("status") or {}, old.get("status") or {})
+
+    def validate_status_update(
+        self, context: StrategyContext, new: Tree, old: Tree
+    ) -> list[FieldError]:
+        errors = _check_admin_results(context, new, old)
+        return errors + self.check_metadata_change(new, old) + check_claim_status(new, old)
+
 
 class ResourceClaimTemplateKind(ReturnedKind):
     def __init__(self, resource: Resource) -> None:
@@ -89,3 +105,28 @@ def _check_admin_requests(context: StrategyContext, tree: Tree, claim: Tree) -> 
     namespace = (tree.get("metadata") or {}).get("namespace") or ""
     # The path is that of a claim for templates, too, as upstream has it.
     return check_admin_access(context.reader, namespace, asking, "spec.devices.requests")
+
+
+def _check_admin_results(context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
+    """What was granted once is not asked about again."""
+    asking, granted = (
+        [bool(result.get("adminAccess")) for result in allocation_results(tree.get("status") or {})]
+        for tree in (new, old)
+    )
+    if True in granted:
+        return []
+    namespace = (new.get("metadata") or {}).get("namespace") or ""
+    path = "status.allocation.devices.results"
+    return check_admin_access(context.reader, namespace, asking, path)
+
+
+def _drop_deallocated(status: Tree, before: Tree) -> None:
+    """What drivers said of devices goes with these: who takes them away may not know of it."""
+    devices = status.get("devices")
+    gone = allocated_devices(before) - allocated_devices(status)
+    if devices and gone:
+        kept = [device for device in devices if device_id(device) not in gone]
+        if kept:
+            status["devices"] = kept
+        else:
+            del status["devices"]

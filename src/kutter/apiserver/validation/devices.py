@@ -42,7 +42,7 @@ _OPERATORS = ["Equal", "Exists"]
 def check_list(
     errors: Errors,
     items: list[Any],
-    limit: int,
+    limit: int | None,
     check: Callable[[Errors, Any, str], None],
     path: str,
     *,
@@ -50,7 +50,7 @@ def check_list(
     shown: Callable[[Any], Any] = lambda key: key,
 ) -> None:
     """``check`` for each, unless there are too many; with ``key`` none may be there twice."""
-    if len(items) > limit:
+    if limit is not None and len(items) > limit:
         errors.append(too_many(path, len(items), limit))
         return
     for i, item in enumerate(items):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 
 from kutter.api import names
+from kutter.api.quoting import quote
 from kutter.base.memo import remember
 
 Problems = tuple[str, ...]
@@ -89,6 +90,8 @@ CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 @remember(4096)
 def ip(value: str) -> Problems:
     """An IPv4 or IPv6 address whose reading nobody can doubt."""
+    if "%" in value:
+        return (IP_TEXT,)
     try:
         address = ipaddress.ip_address(value)
     except ValueError:
@@ -110,6 +113,9 @@ def ip_warnings(value: str, path: str) -> list[str]:
 
 
 def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for what is none; upstream knows no zones."""
+    if "%" in value:
+        return None
     try:
         return ipaddress.ip_address(value)
     except ValueError:
@@ -151,6 +157,57 @@ def cidr_warnings(value: str, path: str) -> list[str]:
     if usual == value:
         return []
     return [f'{path}: IPv6 CIDR value "{value}" should be in RFC 5952 canonical format ("{usual}")']
+
+
+@remember(1024)
+def interface_address(value: str) -> Problems:
+    """An address with the length of its network, in its one form."""
+    address, slash, length = value.rpartition("/")
+    parsed = parse_ip(address) if slash and length.isascii() and length.isdigit() else None
+    if parsed is None or int(length) > parsed.max_prefixlen:
+        example = "(e.g. 10.9.8.7/24 or 2001:db8::1/64)"
+        return (f"must be a valid address in CIDR form, {example}",)
+    size = int(length)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed, size = parsed.ipv4_mapped, size - 96 if size > 32 else size
+    usual = f"{parsed}/{size}"
+    return () if usual == value else (f'must be in canonical form ("{usual}")',)
+
+
+_uuid = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE).fullmatch
+_bare_uuid = re.compile("[0-9a-f]{32}", re.IGNORECASE).fullmatch
+_URN = "urn:uuid:"
+
+
+def normal_uuid(value: str) -> Problems:
+    """A UUID in the form everybody writes; others that are known get another text."""
+    problem = _uuid_problem(value)
+    if problem:
+        return (f"error validating uid: {problem}",)
+    if len(value) == 36 and value == value.lower():
+        return ()
+    form = "`xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters"
+    return (f"uid must be in RFC 4122 normalized form, {form}",)
+
+
+def _uuid_problem(value: str) -> str:
+    rest, check = value, _uuid
+    match len(value.encode()):
+        case 36:
+            pass
+        case 45:
+            rest = value[len(_URN) :]
+            if value[: len(_URN)].lower() != _URN:
+                return f"invalid urn prefix: {quote(value[: len(_URN)])}"
+        case 38:
+            rest = value[1:-1]
+            if value[0] != "{" or value[-1] != "}":
+                return "invalid bracketed UUID format"
+        case 32:
+            check = _bare_uuid
+        case length:
+            return f"invalid UUID length: {length}"
+    return "" if check(rest) else "invalid UUID format"
 
 
 def strict_cidr(value: str) -> Problems:
