@@ -121,6 +121,7 @@ class ControlPlane:
                 service_cidrs=(options.service_cidr,),
                 node_ports=options.node_ports,
                 event_ttl_s=seconds_of(options.api, "event_ttl"),
+                coordinated_leases="coordination.k8s.io/v1beta1" in self._optional,
             )
         )
         self.api = ApiServer(

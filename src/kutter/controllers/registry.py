@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kutter.api.catalog import Catalog
+from kutter.api.resources import Resource
 from kutter.api.types.apps_v1 import ReplicaSet
+from kutter.api.types.coordination_v1beta1 import LeaseCandidate
 from kutter.api.types.core_v1 import ReplicationController
 from kutter.api.types.storagemigration_v1beta1 import StorageVersionMigration
 from kutter.base.clock import SYSTEM_CLOCK, Clock
@@ -23,6 +25,7 @@ from kutter.controllers.endpoints.classic import EndpointsController
 from kutter.controllers.endpoints.mirroring import EndpointSliceMirroringController
 from kutter.controllers.endpoints.slices import EndpointSliceController
 from kutter.controllers.garbage.collector import GarbageCollector
+from kutter.controllers.leader_election import LeaderElectionController
 from kutter.controllers.namespace import NamespaceController
 from kutter.controllers.nodes.eviction import TaintEvictionController
 from kutter.controllers.nodes.lifecycle import NodeLifecycleController
@@ -150,11 +153,17 @@ def _optional_controllers(
 ) -> list[Controller]:
     """Those of kinds that are served only when asked for."""
     found: list[Controller] = []
-    resource = StorageVersionMigration.resource
-    if catalog.find(resource.group, resource.version, resource.plural) is not None:
+    if _serves(catalog, LeaseCandidate.resource):
+        client = act_as("leader-election-controller")
+        found.append(LeaderElectionController(client, informers, clock))
+    if _serves(catalog, StorageVersionMigration.resource):
         client = act_as("storage-version-migrator-controller")
         found.append(StorageVersionMigrator(client, informers, catalog, clock))
     return found
+
+
+def _serves(catalog: Catalog, resource: Resource) -> bool:
+    return catalog.find(resource.group, resource.version, resource.plural) is not None
 
 
 def _token_controllers(

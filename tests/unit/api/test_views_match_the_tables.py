@@ -27,6 +27,7 @@ TABLES = {
     "authorization_v1": "authorization.k8s.io/v1",
     "certificates_v1": "certificates.k8s.io/v1",
     "coordination_v1": "coordination.k8s.io/v1",
+    "coordination_v1beta1": "coordination.k8s.io/v1beta1",
     "discovery_v1": "discovery.k8s.io/v1",
     "events_v1": "events.k8s.io/v1",
     "networking_v1": "networking.k8s.io/v1",

@@ -331,10 +331,10 @@ def default_objects() -> list[Tree]:
 def optional_objects(api_versions: Iterable[str]) -> list[Tree]:
     """What the policy holds beyond that where optional group-versions are served."""
     objects = []
-    for account, text in (
+    for name, text in (
         role for version in api_versions for role in OPTIONAL_ROLES.get(version, {}).items()
     ):
-        name = f"system:controller:{account}"
+        account = name.rpartition(":")[2]
         bound = _bind("ClusterRole", name, (f"ServiceAccount:kube-system/{account}",))
         objects.append(_object("ClusterRole", name, rules=parse_rules(text)))
         objects.append(_object("ClusterRoleBinding", name, **bound))

@@ -297,10 +297,18 @@ read,update storage.k8s.io volumeattributesclasses
     ),
 }
 
-# Of group-versions that are served only when asked for: by group-version, then as above.
+# Of group-versions that are served only when asked for: by group-version and the role's name,
+# whose end is the service account.
 OPTIONAL_ROLES: dict[str, dict[str, str]] = {
+    # Upstream elects inside the API server, which may do all.
+    "coordination.k8s.io/v1beta1": {
+        "kutter:controller:leader-election-controller": """
+create,patch coordination.k8s.io leases
+delete,patch coordination.k8s.io leasecandidates
+""",
+    },
     "storagemigration.k8s.io/v1beta1": {
-        "storage-version-migrator-controller": """
+        "system:controller:storage-version-migrator-controller": """
 list,create,patch * *
 get apiextensions.k8s.io customresourcedefinitions
 patch apiextensions.k8s.io customresourcedefinitions/status

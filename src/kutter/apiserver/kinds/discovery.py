@@ -7,7 +7,6 @@ from typing import ClassVar
 from kutter.api.errors import (
     FieldError,
     duplicate,
-    forbidden_field,
     invalid,
     not_supported,
     required,
@@ -256,30 +255,3 @@ def _hints(errors: Errors, hints: Tree, path: str) -> None:
                 errors.append(duplicate(here, name))
             names.add(name)
             errors += checked(here, name, check)
-
-
-class LeaseKind(Standard):
-    has_status: ClassVar[bool] = False
-    allow_create_on_update: ClassVar[bool] = True
-    allow_unconditional_update: ClassVar[bool] = False
-    # Coordinated leader election.
-    disabled_fields: ClassVar[tuple[tuple[str, ...], ...]] = (
-        ("spec", "strategy"),
-        ("spec", "preferredHolder"),
-    )
-
-    def check(self, tree: Tree) -> list[FieldError]:
-        errors: Errors = []
-        spec = tree.get("spec") or {}
-        duration = spec.get("leaseDurationSeconds")
-        if duration is not None and duration <= 0:
-            errors.append(invalid("spec.leaseDurationSeconds", duration, "must be greater than 0"))
-        transitions = spec.get("leaseTransitions")
-        if transitions is not None and transitions < 0:
-            errors.append(
-                invalid("spec.leaseTransitions", transitions, "must be greater than or equal to 0")
-            )
-        if spec.get("preferredHolder") and not spec.get("strategy"):
-            detail = "may only be specified if `strategy` is defined"
-            errors.append(forbidden_field("spec.preferredHolder", detail))
-        return errors

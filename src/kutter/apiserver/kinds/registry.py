@@ -18,6 +18,7 @@ from kutter.apiserver.kinds import (
     batch,
     certificates,
     classes,
+    coordination,
     core,
     csi,
     daemon_sets,
@@ -52,11 +53,13 @@ class KindOptions:
     """What of a cluster the kinds depend on.
 
     ``service_cidrs``: one range, or one per family. ``event_ttl_s``: how long events are kept.
+    ``coordinated_leases``: candidates are served, so leases have what concerns their election.
     """
 
     service_cidrs: tuple[str, ...] = ("10.43.0.0/16",)
     node_ports: str = "30000-32767"
     event_ttl_s: float = events.EVENT_TTL_S
+    coordinated_leases: bool = False
 
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -85,7 +88,8 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
     ("batch", "jobs"): batch.JobKind,
     ("batch", "cronjobs"): batch.CronJobKind,
     ("discovery.k8s.io", "endpointslices"): discovery.EndpointSliceKind,
-    ("coordination.k8s.io", "leases"): discovery.LeaseKind,
+    ("coordination.k8s.io", "leases"): coordination.LeaseKind,
+    ("coordination.k8s.io", "leasecandidates"): coordination.LeaseCandidateKind,
     (_RBAC, "roles"): rbac.RoleKind,
     (_RBAC, "clusterroles"): rbac.RoleKind,
     (_RBAC, "rolebindings"): rbac.BindingKind,
@@ -153,6 +157,8 @@ class Kinds:
             return events.EventKind(resource, self.options.event_ttl_s)
         if (resource.group, resource.plural) == ("", "services"):
             return ServiceKind(resource, self.service_ranges)
+        if resource.kind == "Lease" and self.options.coordinated_leases:
+            return coordination.CoordinatedLeaseKind(resource)
         make = _KINDS.get((resource.group, resource.plural))
         if make is not None:
             return make(resource)

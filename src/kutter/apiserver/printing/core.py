@@ -147,6 +147,12 @@ def lease_cells(tree: Tree, now: datetime) -> list[Any]:
     return [name_of(tree), (tree.get("spec") or {}).get("holderIdentity") or "", age_of(tree, now)]
 
 
+def lease_candidate_cells(tree: Tree, now: datetime) -> list[Any]:
+    spec = tree.get("spec") or {}
+    fields = ("leaseName", "binaryVersion", "emulationVersion")
+    return [name_of(tree), *(spec.get(field) or "" for field in fields), age_of(tree, now)]
+
+
 def resource_quota_cells(tree: Tree, now: datetime) -> list[Any]:
     status = tree.get("status") or {}
     hard, used = status.get("hard") or {}, status.get("used") or {}

@@ -96,6 +96,10 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
         core.endpoint_slice_cells,
     ),
     ("coordination.k8s.io", "leases"): ("Name Holder Age", core.lease_cells),
+    ("coordination.k8s.io", "leasecandidates"): (
+        "Name LeaseName BinaryVersion EmulationVersion Age",
+        core.lease_candidate_cells,
+    ),
     (_RBAC, "rolebindings"): (_BINDING, core.binding_cells),
     (_RBAC, "clusterrolebindings"): (_BINDING, core.binding_cells),
     (_STORAGE, "storageclasses"): (_CLASS, storage.storage_class_cells),

@@ -144,6 +144,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "servicecidrs": {"spec": {"cidrs": ["10.43.0.0/16"]}},
     "ipaddresses": {"spec": {"parentRef": {"resource": "services", "name": "web"}}},
     "deviceclasses": {"spec": {"extendedResourceName": "a.example.com/gpu"}},
+    "leasecandidates": {
+        "spec": {
+            "leaseName": "web",
+            "binaryVersion": "1.36.0",
+            "emulationVersion": "1.35.0",
+            "strategy": "OldestEmulationVersion",
+        }
+    },
     "storageversionmigrations": {"spec": {"resource": {"resource": "secrets"}}},
     "resourceclaims": {"spec": _DEVICES},
     "resourceclaimtemplates": {"spec": {"spec": _DEVICES}},

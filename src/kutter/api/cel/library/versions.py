@@ -5,7 +5,6 @@ Upstream: https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-semver-
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,17 +13,9 @@ from kutter.api.cel.errors import EvaluationError
 from kutter.api.cel.library.costs import by_target, estimate_parsing
 from kutter.api.cel.types import BOOL, INT, STRING, Type, opaque
 from kutter.api.cel.values import Opaque
+from kutter.api.semver import read_semver, sort_key
 
 SEMVER = opaque("kubernetes.Semver")
-# Numbers of labels that are longer compare by their beginning.
-_DIGITS = 100
-_number = r"(0|[1-9]\d*)"
-_label = r"(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
-_form = re.compile(
-    rf"{_number}\.{_number}\.{_number}(?:-({_label}(?:\.{_label})*))?"
-    r"(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?",
-    re.ASCII,
-).fullmatch
 
 
 class Version(Opaque):
@@ -35,12 +26,7 @@ class Version(Opaque):
 
     def __init__(self, numbers: tuple[int, ...], labels: str) -> None:
         self.numbers = numbers
-        # A version without labels comes after those with; numbers come before words.
-        words = tuple(
-            (0, int(word[:_DIGITS]), "") if word.isdigit() else (1, 0, word)
-            for word in (labels.split(".") if labels else ())
-        )
-        self.key = (numbers, not labels, words)
+        self.key = sort_key(numbers, labels)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Version) and self.key == other.key
@@ -50,10 +36,10 @@ class Version(Opaque):
 
 
 def _parse(text: str, normalize: bool = False) -> Version:
-    match = _form(_normal(text) if normalize else text)
-    if match is None or max(map(len, match.groups("")[:3])) > 19:
+    found = read_semver(_normal(text) if normalize else text)
+    if found is None:
         raise EvaluationError(_problem(text))
-    return Version((int(match[1]), int(match[2]), int(match[3])), match[4] or "")
+    return Version(*found)
 
 
 def _problem(text: str) -> str:
