@@ -17,6 +17,7 @@ from kutter.apiserver.admission.certificates import (
 )
 from kutter.apiserver.admission.chain import AdmissionChain
 from kutter.apiserver.admission.claim_resize import PersistentVolumeClaimResize
+from kutter.apiserver.admission.claim_status import ClaimStatusAuthorization
 from kutter.apiserver.admission.configuration import AdmissionOptions
 from kutter.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from kutter.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
@@ -155,6 +156,9 @@ def default_plugins(
     if escalation is not None:
         # No plugin of upstream's, where it is part of the role kinds: it cannot be turned off.
         chosen.insert(0, RbacEscalation(escalation))
+    if authorizer is not None:
+        # Likewise: part of the kind upstream.
+        chosen.insert(0, ClaimStatusAuthorization(authorizer))
     return chosen
 
 

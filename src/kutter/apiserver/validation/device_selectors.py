@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kutter.api.cel.declarations import Library
 from kutter.api.cel.errors import CompileError
 from kutter.api.cel.kubernetes import libraries
-from kutter.api.cel.types import DYN, NULL, Field, Type, map_of, object_type
+from kutter.api.cel.types import DYN, Field, Type, map_of, object_type
 from kutter.api.errors import FieldError, forbidden_field, invalid, required, too_long
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation.devices import DOMAIN_LIMIT, ID_LIMIT, check_list
@@ -93,7 +93,7 @@ def _problem(expression: str) -> str:
     result = program.result
     if result.kind not in ("bool", "dyn") or result == DYN:
         # An attribute may be true or false; what is of any type by conversion may not.
-        shown = "null_type" if result == NULL else str(result)
+        shown = str(result) if result.params else result.name
         return f"must evaluate to bool or the unknown type, not {shown}"
     most = program.estimated_cost().most
     return _TOO_COMPLEX if most > _COST_LIMIT else ""
