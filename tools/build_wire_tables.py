@@ -96,6 +96,11 @@ class Package:
             return f"{self.alias}.{go_type}"
         if go_type.startswith("[]") and self._go_type(go_type[2:]):
             return "[]" + self._go_type(go_type[2:])
+        if go_type.startswith("map["):
+            key, _, value = go_type.removeprefix("map[").partition("]")
+            if self._go_type(key):
+                value = value if "." in value else f"{self.alias}.{value}"
+                return f"map[{self._go_type(key)}]{value}"
         return ""
 
 

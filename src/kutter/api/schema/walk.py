@@ -56,7 +56,9 @@ class Mismatch(Exception):
         """Tell the named type of the field that held the value, or a list with it."""
         if self.path or self.node.type in ("object", "any"):
             return
-        if self.node.type == "list":
+        if named.startswith("map["):
+            self.go_type = named if self.node.type == "map" else named.partition("]")[2]
+        elif self.node.type == "list":
             self.go_type = named
         elif self.node.type != "map" or not named.startswith("[]"):
             self.go_type = named.removeprefix("[]")
