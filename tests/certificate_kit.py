@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
@@ -42,6 +43,26 @@ def make_request(
         serialization.NoEncryption(),
     )
     return base64.b64encode(pem).decode(), key_pem
+
+
+def make_authority(common_name: str, *, ca: bool | None = True) -> str:
+    """A self-signed certificate in PEM; ``ca`` None: it does not say whether it is one's."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2036, 1, 1, tzinfo=UTC))
+    )
+    if ca is not None:
+        constraints = x509.BasicConstraints(ca=ca, path_length=None)
+        builder = builder.add_extension(constraints, critical=True)
+    made = builder.sign(key, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def request_object(

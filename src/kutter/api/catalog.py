@@ -228,6 +228,7 @@ sub=status at=apiextensions.k8s.io/customresourcedefinitions as=apiextensions.k8
 )
 
 _OPTIONAL_TABLE: tuple[tuple[str, str, str], ...] = (
+    ("certificates.k8s.io", "v1beta1", "clustertrustbundles ClusterTrustBundle C *"),
     ("coordination.k8s.io", "v1beta1", "leasecandidates LeaseCandidate N *"),
     (
         "storagemigration.k8s.io",

@@ -1,6 +1,6 @@
 """Who may approve and sign certificate requests, and what none may say.
 
-CertificateApproval, CertificateSigning and CertificateSubjectRestriction.
+CertificateApproval, CertificateSigning, CertificateSubjectRestriction and ClusterTrustBundleAttest.
 https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#authorization
 """
 
@@ -19,6 +19,9 @@ from kutter.apiserver.ports import AdmissionRequest, Attributes, Authorizer, Ope
 
 _GROUP = "certificates.k8s.io"
 _REQUESTS = f"certificatesigningrequests.{_GROUP}"
+_BUNDLES = f"clustertrustbundles.{_GROUP}"
+# Whoever tidies up, or has objects stored anew, changes nothing of what a bundle says.
+_NOT_SAID = ("ownerReferences", "finalizers", "managedFields", "resourceVersion")
 _CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 
 
@@ -66,6 +69,31 @@ class CertificateSubjectRestriction(Plugin):
             )
 
 
+class ClusterTrustBundleAttest(Plugin):
+    name = "ClusterTrustBundleAttest"
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    def wants(self, resource: str, operation: Operation) -> bool:
+        return resource == _BUNDLES and operation in ("CREATE", "UPDATE")
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        signer = str(((request.object or {}).get("spec") or {}).get("signerName") or "")
+        if not signer or _said(request.object) == _said(request.old):
+            return
+        if not await _may(self._authorizer, request, "attest", signer):
+            detail = f"user not permitted to attest for signerName {quote(signer)}"
+            raise refusal(request, detail)
+
+
+def _said(tree: Tree | None) -> Tree | None:
+    if tree is None:
+        return None
+    kept = {k: v for k, v in (tree.get("metadata") or {}).items() if k not in _NOT_SAID}
+    return {**tree, "metadata": kept}
+
+
 def _status(tree: Tree | None) -> Tree:
     return (tree or {}).get("status") or {}
 
@@ -84,6 +112,12 @@ async def _require(authorizer: Authorizer, request: AdmissionRequest, verb: str)
     """The caller must be allowed ``verb`` on the signer or on all of its domain."""
     # The signer is fixed at creation; what is stored counts, not what the update says.
     signer = str(((request.old or request.object or {}).get("spec") or {}).get("signerName", ""))
+    if not await _may(authorizer, request, verb, signer):
+        detail = f"user not permitted to {verb} requests with signerName {quote(signer)}"
+        raise refusal(request, detail)
+
+
+async def _may(authorizer: Authorizer, request: AdmissionRequest, verb: str, signer: str) -> bool:
     for name in (signer, f"{signer.partition('/')[0]}/*"):
         attributes = Attributes(
             request.user,
@@ -95,5 +129,5 @@ async def _require(authorizer: Authorizer, request: AdmissionRequest, verb: str)
             is_resource=True,
         )
         if (await authorizer.authorize(attributes)).allowed:
-            return
-    raise refusal(request, f"user not permitted to {verb} requests with signerName {quote(signer)}")
+            return True
+    return False

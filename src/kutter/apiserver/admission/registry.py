@@ -14,6 +14,7 @@ from kutter.apiserver.admission.certificates import (
     CertificateApproval,
     CertificateSigning,
     CertificateSubjectRestriction,
+    ClusterTrustBundleAttest,
 )
 from kutter.apiserver.admission.chain import AdmissionChain
 from kutter.apiserver.admission.claim_resize import PersistentVolumeClaimResize
@@ -74,11 +75,10 @@ DEFAULT_OFF = frozenset(
     }
 )
 # Names that may be given and stand for nothing: AlwaysAdmit has no opinion, the others look at
-# what is off by default in v1.36 (trust bundles, pod groups).
+# what is off by default in v1.36 (pod groups).
 DORMANT = frozenset(
     {
         "AlwaysAdmit",
-        "ClusterTrustBundleAttest",
         "JobValidation",
         "PodGroupProtection",
         "PodGroupWorkloadExists",
@@ -122,7 +122,11 @@ def all_plugins(
         plugins.append(OwnerReferencesPermissionEnforcement(authorizer))
     plugins += [PersistentVolumeClaimResize(), RuntimeClass()]
     if authorizer is not None:
-        plugins += [CertificateApproval(authorizer), CertificateSigning(authorizer)]
+        plugins += [
+            CertificateApproval(authorizer),
+            CertificateSigning(authorizer),
+            ClusterTrustBundleAttest(authorizer),
+        ]
     plugins += [
         CertificateSubjectRestriction(),
         DefaultIngressClass(),

@@ -17,7 +17,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from kutter.apiserver.authz.policy_additions import CONTROLLER_ADDITIONS
-from kutter.apiserver.authz.policy_controllers import CONTROLLER_ROLES, OPTIONAL_ROLES
+from kutter.apiserver.authz.policy_controllers import (
+    CONTROLLER_ROLES,
+    OPTIONAL_ROLES,
+    OPTIONAL_SUBJECTS,
+)
 
 GROUP = "rbac.authorization.k8s.io"
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
@@ -334,8 +338,8 @@ def optional_objects(api_versions: Iterable[str]) -> list[Tree]:
     for name, text in (
         role for version in api_versions for role in OPTIONAL_ROLES.get(version, {}).items()
     ):
-        account = name.rpartition(":")[2]
-        bound = _bind("ClusterRole", name, (f"ServiceAccount:kube-system/{account}",))
+        account = f"ServiceAccount:kube-system/{name.rpartition(':')[2]}"
+        bound = _bind("ClusterRole", name, (OPTIONAL_SUBJECTS.get(name, account),))
         objects.append(_object("ClusterRole", name, rules=parse_rules(text)))
         objects.append(_object("ClusterRoleBinding", name, **bound))
     return objects

@@ -297,9 +297,13 @@ read,update storage.k8s.io volumeattributesclasses
     ),
 }
 
-# Of group-versions that are served only when asked for: by group-version and the role's name,
-# whose end is the service account.
+# Of group-versions that are served only when asked for: by group-version and the role's name. The
+# end of a controller's is its service account; of others OPTIONAL_SUBJECTS tells who has them.
+OPTIONAL_SUBJECTS = {"system:cluster-trust-bundle-discovery": "Group:system:serviceaccounts"}
 OPTIONAL_ROLES: dict[str, dict[str, str]] = {
+    "certificates.k8s.io/v1beta1": {
+        "system:cluster-trust-bundle-discovery": "read certificates.k8s.io clustertrustbundles",
+    },
     # Upstream elects inside the API server, which may do all.
     "coordination.k8s.io/v1beta1": {
         "kutter:controller:leader-election-controller": """

@@ -96,7 +96,7 @@ class CertificateSigningRequestKind(Standard):
             detail = "the legacy signerName is not allowed via this API version"
             errors.append(invalid("spec.signerName", signer, detail))
         else:
-            errors += _check_signer(signer, "spec.signerName")
+            errors += check_signer(signer, "spec.signerName")
         seconds = spec.get("expirationSeconds")
         if seconds is not None and seconds < 600:
             detail = "may not specify a duration less than 600 seconds (10 minutes)"
@@ -107,7 +107,7 @@ class CertificateSigningRequestKind(Standard):
         return {"spec.signerName": (tree.get("spec") or {}).get("signerName") or ""}
 
 
-def _check_signer(signer: str, path: str) -> list[FieldError]:
+def check_signer(signer: str, path: str) -> list[FieldError]:
     """What is wrong with a domain and a path in it."""
     domain, slash, rest = signer.partition("/")
     if not slash or "/" in rest:

@@ -39,6 +39,7 @@ from kutter.apiserver.kinds import (
     stateful_sets,
     storage,
     storage_migration,
+    trust_bundles,
     webhooks,
     workloads,
 )
@@ -100,6 +101,7 @@ _KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
         "certificates.k8s.io",
         "certificatesigningrequests",
     ): certificates.CertificateSigningRequestKind,
+    ("certificates.k8s.io", "clustertrustbundles"): trust_bundles.ClusterTrustBundleKind,
     ("scheduling.k8s.io", "priorityclasses"): classes.PriorityClassKind,
     ("node.k8s.io", "runtimeclasses"): classes.RuntimeClassKind,
     ("storage.k8s.io", "storageclasses"): storage.StorageClassKind,

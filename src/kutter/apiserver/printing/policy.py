@@ -177,6 +177,10 @@ def resource_slice_cells(tree: Tree, now: datetime) -> list[Any]:
     ]
 
 
+def trust_bundle_cells(tree: Tree, now: datetime) -> list[Any]:
+    return [name_of(tree), (tree.get("spec") or {}).get("signerName") or NONE]
+
+
 def storage_migration_cells(tree: Tree, now: datetime) -> list[Any]:
     named = (tree.get("spec") or {}).get("resource") or {}
     text = ".".join(filter(None, (named.get("resource"), named.get("group"))))

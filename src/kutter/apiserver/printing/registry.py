@@ -130,6 +130,10 @@ _PRINTERS: dict[tuple[str, str], tuple[str, Cells]] = {
         "Name Age SignerName Requestor RequestedDuration Condition",
         policy.signing_request_cells,
     ),
+    ("certificates.k8s.io", "clustertrustbundles"): (
+        "Name SignerName",
+        policy.trust_bundle_cells,
+    ),
     (_ADMISSION, "mutatingwebhookconfigurations"): (
         "Name Webhooks:integer Age",
         policy.webhook_cells,

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.certificate_kit import make_authority
 from tests.unit.apiserver.fake_reader import FakeReader
 
 from kutter.api.catalog import BUILTIN, OPTIONAL
@@ -144,6 +145,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "servicecidrs": {"spec": {"cidrs": ["10.43.0.0/16"]}},
     "ipaddresses": {"spec": {"parentRef": {"resource": "services", "name": "web"}}},
     "deviceclasses": {"spec": {"extendedResourceName": "a.example.com/gpu"}},
+    "clustertrustbundles": {"spec": {"trustBundle": make_authority("anybody")}},
     "leasecandidates": {
         "spec": {
             "leaseName": "web",
