@@ -214,8 +214,9 @@ class StorageVersionMigrator:
     ) -> None:
         """The status with a condition more (or in place of its older self). Raises Conflict."""
         status = migration.status
-        kind = condition["type"] if condition is not None else ""
-        conditions = [c.tree() for c in status.conditions if c.type != kind]
+        conditions = {c.type: c.tree() for c in status.conditions}
+        if condition is not None:
+            conditions[condition["type"]] = condition
         body = {
             "apiVersion": migration.resource.api_version,
             "kind": migration.resource.kind,
@@ -226,7 +227,7 @@ class StorageVersionMigrator:
             },
             "spec": migration.spec.tree(),
             "status": {
-                "conditions": [*conditions, *([condition] if condition is not None else [])],
+                "conditions": [*conditions.values()],
                 "resourceVersion": resource_version or status.resource_version,
             },
         }

@@ -162,6 +162,8 @@ def test_what_is_refused(rest: Rest) -> None:
         "status.resourceVersion",
         "status.conditions",
     ]
+    # As it is printed upstream, field by field in the order of its struct.
+    assert '[{"type":"Running","status":"False","lastTransitionTime":"' in refused["message"]
 
 
 def test_the_table_says_what_and_how_far(rest: Rest) -> None:

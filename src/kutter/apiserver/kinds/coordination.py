@@ -6,7 +6,6 @@ kubernetes.io/docs/concepts/cluster-administration/coordinated-leader-election/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from kutter.api import semver
@@ -74,7 +73,6 @@ class LeaseCandidateKind(Standard):
     allow_unconditional_update: ClassVar[bool] = False
     change_last: ClassVar[bool] = True
     name_check: ClassVar[text.Check] = staticmethod(text.config_key)
-    field_labels: ClassVar[frozenset[str]] = frozenset({"spec.leaseName"})
 
     def check(self, tree: Tree) -> list[FieldError]:
         errors: Errors = []
@@ -110,6 +108,3 @@ class LeaseCandidateKind(Standard):
     def check_change(self, new: Tree, old: Tree) -> list[FieldError]:
         name, before = ((t.get("spec") or {}).get("leaseName") or "" for t in (new, old))
         return immutable(name, before, "spec.leaseName")
-
-    def selectable_fields(self, tree: Tree) -> Mapping[str, str]:
-        return {"spec.leaseName": (tree.get("spec") or {}).get("leaseName") or ""}

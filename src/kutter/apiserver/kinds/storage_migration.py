@@ -10,6 +10,8 @@ import re
 from typing import ClassVar
 
 from kutter.api.errors import FieldError, invalid, required
+from kutter.api.schema.loader import type_node
+from kutter.api.schema.wire import render
 from kutter.apiserver.kinds.standard import Standard
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ports import Tree
@@ -25,6 +27,10 @@ _well_formed = re.compile("[1-9][0-9]*").fullmatch
 
 class StorageVersionMigrationKind(Standard):
     allow_unconditional_update: ClassVar[bool] = False
+
+    def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:
+        # A plain struct upstream: there from the start, empty.
+        tree["status"] = {}
 
     def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
         """As upstream: the object's metadata, what is wrong with it, then with the step."""
@@ -55,15 +61,17 @@ class StorageVersionMigrationKind(Standard):
             errors.append(invalid(_VERSION, version, detail))
         conditions = status.get("conditions") or []
         errors += validate_conditions(conditions, _CONDITIONS)
+        status_node = type_node("storagemigration.k8s.io/v1beta1", "StorageVersionMigrationStatus")
+        shown = render(conditions, status_node.fields["conditions"])
         if known and known != version:
             errors.append(invalid(_VERSION, version, "field is immutable"))
         if _is_true(status, "Succeeded") and _is_true(status, "Failed"):
             detail = "Both success and failed conditions cannot be true at the same time"
-            errors.append(invalid(_CONDITIONS, conditions, detail))
+            errors.append(invalid(_CONDITIONS, shown, detail))
         for kind, word in (("Succeeded", "Success"), ("Failed", "Failed")):
             if _is_true(before, kind) and not _is_true(status, kind):
                 detail = f"{word} condition cannot be set to false once it is true"
-                errors.append(invalid(_CONDITIONS, conditions, detail))
+                errors.append(invalid(_CONDITIONS, shown, detail))
         return errors
 
 
