@@ -345,7 +345,7 @@ def test_host_ports_differ_by_address_and_protocol(made: Space) -> None:
     for name in wanted:
         made.cluster.delete(f"{made.path}/pods/{name}", grace_s=0)
     made.wait_ready("host-4", timeout_s=60)
-    assert _names(made, url % address, 1, node=True) == {"host-4"}
+    wait_until("the fourth", lambda: _names(made, url % address, 1, node=True) == {"host-4"})
 
 
 # DNS
