@@ -43,6 +43,7 @@ class PeerCertificate:
 class Request(msgspec.Struct):
     """One request, body complete. Header names are lower case.
 
+    ``header_list`` has all lines but the body's length, which ``body`` says.
     ``peer_certificate`` is set only when it was verified; ``refused_certificate`` says why the
     one that was given does not hold.
     """

@@ -26,7 +26,12 @@ PIPELINE_LIMIT = 32  # requests read ahead of the one being answered
 _EARLY_LIMIT_BYTES = 256 * 1024  # bytes read before an upgrade is decided
 # Bigger header blocks are parsed each time: a connection must not hold much.
 _KNOWN_LIMIT_BYTES = 4096
-_GET_LINE = re.compile(rb"GET (/[-A-Za-z0-9._~!$&'()*+,;=:@/?%]*) HTTP/1\.1")
+_TARGET = rb"(/[-A-Za-z0-9._~!$&'()*+,;=:@/?%]*) HTTP/1\.1"
+_BARE_LINE = re.compile(rb"(GET|DELETE) " + _TARGET)
+_BODIED_LINE = re.compile(rb"(POST|PUT|PATCH|DELETE) " + _TARGET)
+_OF_THE_PARSER = frozenset(("transfer-encoding", "expect", "upgrade"))
+_METHODS = {b"GET": "GET", b"POST": "POST", b"PUT": "PUT", b"PATCH": "PATCH", b"DELETE": "DELETE"}
+_LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]{1,9})\r\n", re.IGNORECASE)
 
 # Header names repeat endlessly: decode and lower each spelling once.
 _names: dict[bytes, str] = {}
@@ -61,18 +66,24 @@ class Pending(msgspec.Struct):
 
 
 class _Known:
-    """The header block of a connection's last plain GET, as bytes and as read by the parser.
+    """The header block of a connection's last plain request, as bytes and as read by the parser.
 
-    Clients send the same headers again and again; only the first line differs. A read that
-    ends in the very bytes that were parsed before needs no parser.
+    Clients send the same headers again and again; only the first line differs, and how long the
+    body is. A read that has the very bytes that were parsed before needs no parser. ``block`` is
+    all of them, or for requests with a body those before the length; ``rest`` those behind it.
     """
 
-    __slots__ = ("block", "header_list", "headers", "remembered")
+    __slots__ = ("block", "header_list", "headers", "remembered", "rest")
 
     def __init__(
-        self, block: bytes, headers: dict[str, str], header_list: list[tuple[str, str]]
+        self,
+        block: bytes,
+        rest: bytes,
+        headers: dict[str, str],
+        header_list: list[tuple[str, str]],
     ) -> None:
         self.block = block
+        self.rest = rest
         self.headers = headers
         self.header_list = header_list
         self.remembered: dict[object, Any] = {}
@@ -102,7 +113,8 @@ class RequestReader:
         "_head_fresh",
         "_head_preset",
         "_headers",
-        "_known",
+        "_known_bare",
+        "_known_bodied",
         "_parser",
         "_server",
         "_source",
@@ -131,7 +143,8 @@ class RequestReader:
         self._head_fed = 0
         self._head_fresh = True
         self._head_preset = False
-        self._known: _Known | None = None
+        self._known_bare: _Known | None = None
+        self._known_bodied: _Known | None = None
         self.headers_done = False
         self.in_message = False
         #: The client waits for "100 Continue" before it sends its body.
@@ -157,8 +170,11 @@ class RequestReader:
             return
         fresh = idle and not (self.in_message or self.pending)
         if fresh:
-            known = self._known
-            if known is not None and data.endswith(known.block) and self._take_known(data, known):
+            known = self._known_bare
+            if known is not None and data.endswith(known.block) and self._take_bare(data, known):
+                return
+            known = self._known_bodied
+            if known is not None and self._take_bodied(data, known):
                 return
         self._feed(data)
         if fresh and len(self.pending) == 1:
@@ -189,19 +205,48 @@ class RequestReader:
             answer = plain_error(status, message)
         self.pending.append(Pending(request, keep_alive=False, refused=answer))
 
-    def _take_known(self, data: bytes, known: _Known) -> bool:
-        """Read a GET whose headers are known; False: let the parser look at it."""
-        line = _GET_LINE.fullmatch(data, 0, len(data) - len(known.block))
+    def _take_bare(self, data: bytes, known: _Known) -> bool:
+        """Read a request without a body whose headers are known; False: let the parser look."""
+        line = _BARE_LINE.fullmatch(data, 0, len(data) - len(known.block))
         if line is None:
             return False
-        target = line[1].decode("ascii")
+        self._take_line(line, known, known.headers.copy(), b"")
+        return True
+
+    def _take_bodied(self, data: bytes, known: _Known) -> bool:
+        """Read a request with a body whose headers are known but for the body's length."""
+        end = data.find(b"\r\n")
+        if not data.startswith(known.block, end):
+            return False
+        at = end + len(known.block)
+        after = data.find(b"\r\n", at)
+        if not data.startswith(known.rest, after):
+            return False
+        length = data[at:after]
+        start = after + len(known.rest)
+        size = len(data) - start
+        # In its shortest form, and all of it here: anything else is the parser's.
+        if length != b"%d" % size or not 0 < size <= self._server.limits.body_bytes:
+            return False
+        line = _BODIED_LINE.fullmatch(data, 0, end)
+        if line is None:
+            return False
+        headers = known.headers.copy()
+        headers["content-length"] = length.decode("ascii")
+        self._take_line(line, known, headers, data[start:])
+        return True
+
+    def _take_line(
+        self, line: re.Match[bytes], known: _Known, headers: dict[str, str], body: bytes
+    ) -> None:
+        target = line[2].decode("ascii")
         path, query = parse_target(target)
         request = Request(
-            "GET",
+            _METHODS[line[1]],
             path,
             query,
-            known.headers.copy(),
-            b"",
+            headers,
+            body,
             self.peer,
             self.remote,
             target.partition("?")[0],
@@ -211,22 +256,37 @@ class RequestReader:
             known.remembered,
         )
         self.pending.append(Pending(request))
-        return True
 
     def _learn(self, data: bytes, item: Pending) -> None:
-        """Keep the headers of a request that was one read, one head and nothing else."""
+        """Keep the headers of a request that was one read, one head, its body and nothing else."""
         request = item.request
         end = data.find(b"\r\n")
+        size = len(data) - len(request.body)
         if (
-            request.method == "GET"
-            and item.keep_alive
-            and not (item.upgrade or item.http_1_0 or self.in_message or request.body)
-            and item.refused is None
-            and len(data) - end <= _KNOWN_LIMIT_BYTES
-            and data.find(b"\r\n\r\n") == len(data) - 4
-            and _GET_LINE.fullmatch(data, 0, end)
+            not item.keep_alive
+            or item.upgrade
+            or item.http_1_0
+            or self.in_message
+            or item.refused is not None
+            or size - end > _KNOWN_LIMIT_BYTES
+            or data.find(b"\r\n\r\n") != size - 4
         ):
-            self._known = _Known(data[end:], request.headers.copy(), request.header_list)
+            return
+        headers, header_list = request.headers.copy(), request.header_list
+        if not request.body:
+            if "content-length" not in headers and _BARE_LINE.fullmatch(data, 0, end):
+                self._known_bare = _Known(data[end:], b"", headers, header_list)
+            return
+        found = _LENGTH.search(data, end, size)
+        if (
+            found is not None
+            and found[1] == b"%d" % len(request.body)
+            and headers["content-length"] == str(len(request.body))
+            and not headers.keys() & _OF_THE_PARSER
+            and _BODIED_LINE.fullmatch(data, 0, end)
+        ):
+            block, rest = data[end : found.start(1)], data[found.end(1) : size]
+            self._known_bodied = _Known(block, rest, headers, header_list)
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -343,7 +403,7 @@ class RequestReader:
             self.peer,
             self.remote,
             target.partition("?")[0],
-            self._headers,
+            self._without_length() if body else self._headers,
             refused_certificate=self.refused_certificate,
         )
         self._body = []
@@ -352,6 +412,9 @@ class RequestReader:
         )
         if len(self.pending) >= PIPELINE_LIMIT:
             self._source.pause_reading()
+
+    def _without_length(self) -> list[tuple[str, str]]:
+        return [pair for pair in self._headers if pair[0] != "content-length"]
 
     def _combined_headers(self) -> dict[str, str]:
         """Headers by name; several of one name as one."""

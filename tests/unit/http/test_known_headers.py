@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kutter.http import Request, Response, serve
+from kutter.http import Limits, Request, Response, serve
 
 HEADERS = b"\r\nHost: a\r\nX-One: 1\r\nX-One: 2\r\nAuthorization: Bearer t\r\n\r\n"
 
@@ -67,6 +67,86 @@ async def test_a_handler_that_changes_headers_changes_its_own_only():
     assert rest == [fresh, fresh]
 
 
+POST = b"\r\nHost: a\r\nX-One: 1\r\nX-One: 2\r\nContent-Length: %d\r\nAccept: b\r\n\r\n%b"
+
+
+def bodied(line: bytes, body: bytes, head: bytes = POST) -> bytes:
+    return line + b" HTTP/1.1" + head % (len(body), body)
+
+
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"DELETE"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        POST,
+        b"\r\nContent-Length: %d\r\nHost: a\r\n\r\n%b",
+        b"\r\nHost: a\r\nConnection: keep-alive\r\ncontent-length: %d\r\n\r\n%b",
+    ],
+)
+async def test_requests_with_bodies_look_the_same_parsed_or_known(method: bytes, head: bytes):
+    requests = [
+        bodied(method + b" /a?b=c", b"x", head),
+        bodied(method + b" /other", b"y" * 4000, head),
+        bodied(method + b" /a", b"\r\n\r\nGET / HTTP/9\r\nHost: a\r\n\r\n", head),
+    ]
+    fresh = [seen for request in requests for seen in await answers(request)]
+    known = await answers(requests[0], *requests)
+    assert known == [fresh[0], *fresh]
+
+
+async def test_with_and_without_a_body_on_one_connection():
+    requests = [b"GET /g HTTP/1.1" + HEADERS, bodied(b"POST /p", b"1"), bodied(b"PUT /p", b"22")]
+    requests.append(b"DELETE /d HTTP/1.1" + HEADERS)
+    fresh = [seen for request in requests for seen in await answers(request)]
+    assert await answers(*requests, *requests) == fresh + fresh
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"POST /a HTTP/1.1" + POST % (2, b"x"),
+        b"POST /a HTTP/1.1" + POST % (0, b""),
+        b"POST /a HTTP/1.1" + POST.replace(b"%d", b"0%d") % (1, b"x"),
+        b"POST /a HTTP/1.1" + POST.replace(b"%d", b"+%d") % (1, b"x"),
+        b"POST /a HTTP/1.1" + POST.replace(b"%d", b"%d ") % (1, b"x"),
+        b"POST /a HTTP/1.0" + POST % (1, b"x"),
+        b"GET /a HTTP/1.1" + POST % (1, b"x"),
+        bodied(b"POST /a b", b"x"),
+        bodied(b"POST /a", b"x", POST.replace(b"Accept", b"Transfer-Encoding: chunked\r\nAccept")),
+        bodied(b"POST /a", b"x", POST.replace(b"Accept", b"Content-Length: 5\r\nAccept")),
+        bodied(b"POST /a", b"xy")[:-1] + bodied(b"POST /b", b"x"),
+        bodied(b"POST /a", b"x") + bodied(b"POST /b", b"xyz"),
+        bodied(b"POST /a", b"x") + b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+async def test_what_is_odd_about_a_body_means_the_same_behind_known_headers(odd: bytes):
+    async def after(*before: bytes) -> list[bytes]:
+        end = b"POST /end HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nz"
+        return (await answers(*before, odd + end))[len(before) :]
+
+    before = [bodied(b"POST /known", b"x"), bodied(b"POST /known", b"x")]
+    assert await after() == await after(*before)
+
+
+async def test_a_body_past_the_bound_is_refused_behind_known_headers_too():
+    async def handler(request: Request) -> Response:
+        return Response(200, body=b"%d" % len(request.body))
+
+    server = await serve(handler, limits=Limits(body_bytes=10))
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for size, status in ((3, b"200"), (10, b"200"), (11, b"413")):
+            writer.write(bodied(b"POST /a", b"x" * size))
+            async with asyncio.timeout(20):
+                assert (await reader.readline()).split()[1] == status
+                await reader.readuntil(b"\r\n\r\n")
+                if status == b"200":
+                    assert await reader.readexactly(len(b"%d" % size)) == b"%d" % size
+        writer.close()
+    finally:
+        await server.close(grace_s=1)
+
+
 async def test_other_headers_are_read_anew():
     other = HEADERS.replace(b"Bearer t", b"Bearer u")
     first, second, third = await answers(
@@ -116,3 +196,25 @@ def test_any_printable_target_means_the_same(target: str):
         assert known[1:] == fresh
 
     asyncio.run(both())
+
+
+async def test_what_was_made_of_a_header_block_is_remembered_with_it_whatever_the_body():
+    remembered = []
+
+    async def handler(request: Request) -> Response:
+        remembered.append(request.remembered)
+        return Response(200, body=b"x")
+
+    server = await serve(handler)
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for line, body in ((b"POST /a", b"x"), (b"PUT /b", b"yy"), (b"PATCH /c", b"z" * 100)):
+            writer.write(bodied(line, body))
+            async with asyncio.timeout(20):
+                await reader.readuntil(b"\r\n\r\nx")
+        writer.close()
+    finally:
+        await server.close(grace_s=1)
+    assert remembered[0] is None
+    assert remembered[1] is not None
+    assert remembered[1] is remembered[2]
