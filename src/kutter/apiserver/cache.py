@@ -139,8 +139,11 @@ class Entry:
     def find_owners(self, owners: bytes) -> None:
         """Spare the search: the writer knows ``owners`` (``b""``: it does not say)."""
         if owners and self._span is None:
-            at = self.tail.find(_OWNERS + owners)
-            if at > 0:
+            # By the key alone, which no string in an object can look like: to look for all of
+            # them is dear.
+            tail = self.tail
+            at = tail.find(_OWNERS)
+            if at > 0 and tail.startswith(owners, at + len(_OWNERS)):
                 self._span = (at, at + len(_OWNERS) + len(owners))
 
     def _owners_span(self) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -38,10 +38,23 @@ class SystemClock:
 SYSTEM_CLOCK = SystemClock()
 
 
+_SECOND = timedelta(seconds=1)
+# The second rendered last: its start, its end, its text. Every write stamps something.
+_rendered = (datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), "")
+
+
 def render_time(moment: datetime) -> str:
     """RFC 3339 with whole seconds, as ``metav1.Time`` is written."""
-    # isoformat is several times quicker than strftime, and every write stamps something.
-    return moment.astimezone(UTC).isoformat("T", "seconds")[:19] + "Z"
+    global _rendered  # noqa: PLW0603
+    start, end, text = _rendered
+    if moment.tzinfo is UTC and start <= moment < end:
+        return text
+    start = moment.astimezone(UTC).replace(microsecond=0)
+    # isoformat is several times quicker than strftime.
+    text = start.isoformat("T", "seconds")[:19] + "Z"
+    if start.year < MAXYEAR:
+        _rendered = (start, start + _SECOND, text)
+    return text
 
 
 def render_micro_time(moment: datetime) -> str:

@@ -6,6 +6,8 @@ import random
 
 # The alphabet of upstream's generated names: no vowels, no look-alikes.
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_PAIRS = [first + second for first in NAME_ALPHABET for second in NAME_ALPHABET]
+_SUFFIX_MAX = 11
 # RFC 9562: four bits of a UUID say its version, two its variant.
 _UUID_KEPT = ~((0xF << 76) | (0b11 << 62))
 _UUID_SET = (4 << 76) | (0b10 << 62)
@@ -19,8 +21,15 @@ class Rng:
 
     def suffix(self, length: int = 5) -> str:
         """The suffix of a generated name."""
-        draw, size = self._random.random, len(NAME_ALPHABET)
-        return "".join([NAME_ALPHABET[int(draw() * size)] for _ in range(length)])
+        # One draw for all of it, which has room for eleven letters; spelt two at a time.
+        assert length <= _SUFFIX_MAX, "a double holds no more"
+        number = int(self._random.random() * len(NAME_ALPHABET) ** length)
+        text = ""
+        while length > 1:
+            number, pair = divmod(number, len(_PAIRS))
+            text += _PAIRS[pair]
+            length -= 2
+        return text + NAME_ALPHABET[number] if length else text
 
     def uid(self) -> str:
         """A version 4 UUID."""

@@ -71,6 +71,23 @@ class _Frame(msgspec.Struct, frozen=True):
 
 
 _frame_decoder = msgspec.json.Decoder(_Frame)
+# How frames begin as everybody writes them: what is between is the object.
+_OPENINGS = {
+    b'{"type":"%s","object":{' % kind.encode(): kind
+    for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")
+}
+_OPENING = b'","object":{'
+
+
+def _open_frame(line: bytes) -> tuple[str, bytes]:
+    """The type of a watch's event and its object, which is not looked through for that."""
+    end = line.find(_OPENING, 0, 32) + len(_OPENING)
+    kind = _OPENINGS.get(line[:end])
+    # The object's decoder finds out if this is not where it ends.
+    if kind is not None and line.endswith(b"}}"):
+        return kind, line[end - 1 : -1]
+    frame = _frame_decoder.decode(line)
+    return frame.type, bytes(frame.object)
 
 
 class _List(msgspec.Struct, frozen=True):
@@ -238,14 +255,14 @@ class Client:
             async for lines in split_lines(stream):
                 batch: WatchBatch[V] = []
                 for line in lines:
-                    frame = _frame_decoder.decode(line)
-                    if frame.type == "ERROR":
+                    kind, data = _open_frame(line)
+                    if kind == "ERROR":
                         if batch:
                             yield batch
-                        raise error_from(500, bytes(frame.object))
-                    decoded = _decode(view, bytes(frame.object), malformed)
+                        raise error_from(500, data)
+                    decoded = _decode(view, data, malformed)
                     if decoded is not None:
-                        batch.append(WatchEvent(frame.type, decoded))
+                        batch.append(WatchEvent(kind, decoded))
                 if batch:
                     yield batch
         finally:

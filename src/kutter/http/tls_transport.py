@@ -16,6 +16,7 @@ import asyncio
 import errno
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,18 @@ _READ_BYTES = 64 * 1024
 _RECORD_BYTES = 16 * 1024  # no record has more in it
 _HIGH_BYTES = 64 * 1024
 _CLOSE_TIMEOUT_S = 30.0
+
+
+class _Incoming(threading.local):
+    """Where what is read from sockets is on its way to OpenSSL, a loop's for all connections: to
+    make one for each read and cut it to size was dearer than the read.
+    """
+
+    def __init__(self) -> None:
+        self.room = memoryview(bytearray(_READ_BYTES))
+
+
+_incoming = _Incoming()
 
 Loop = asyncio.AbstractEventLoop
 Factory = Callable[[], asyncio.Protocol]
@@ -58,6 +71,7 @@ class TlsTransport(asyncio.Transport):
         "_peer_done",
         "_protocol",
         "_reading",
+        "_room",
         "_socket",
         "_timer",
         "_tls",
@@ -80,6 +94,7 @@ class TlsTransport(asyncio.Transport):
         self._fd = connected.fileno()
         self._factory = factory
         self._failed = failed
+        self._room = _incoming.room
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         client = server_hostname is not None
         self._tls = context.wrap_bio(
@@ -161,7 +176,7 @@ class TlsTransport(asyncio.Transport):
 
     def _readable(self) -> None:
         try:
-            data = self._socket.recv(_READ_BYTES)
+            count = self._socket.recv_into(self._room)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -169,34 +184,35 @@ class TlsTransport(asyncio.Transport):
             return
         if self._closing:
             # Waiting for the client to have read everything; what it still says is not wanted.
-            if not data:
+            if not count:
                 self._peer_done = True
                 if self._backlog:
                     self._loop.remove_reader(self._fd)
                 else:
                     self._finish(None)
             return
-        if not data:
+        if not count:
             self._end_of_input()
             return
-        self._in.write(data)
+        self._in.write(self._room[:count])
         if self._open:
-            self._decrypt()
+            self._decrypt(min(count, _RECORD_BYTES))
         else:
             self._shake_hands()
 
-    def _decrypt(self) -> None:
-        """Give the protocol what has arrived, record by record."""
+    def _decrypt(self, size: int = _RECORD_BYTES) -> None:
+        """Give the protocol what has arrived, record by record; they are about of ``size``."""
         incoming = self._in
         read = self._tls.read
         try:
             while self._reading and not self._closing:
-                data = read(_RECORD_BYTES)
+                data = read(size)
                 if not data:
                     self._end_of_input()
                     return
                 self._protocol.data_received(data)
-                if not incoming.pending:
+                # As much as was asked for: there may be more of its record.
+                if len(data) < size and not incoming.pending:
                     break
         except ssl.SSLWantReadError:
             pass
