@@ -13,7 +13,7 @@ from kutter.api.types.core_v1 import Node, Pod
 from kutter.base.clock import Clock, parse_time, render_time
 from kutter.client.client import Client
 from kutter.controllers.pods import write_pod_condition
-from kutter.machinery.controller import Change, Result, Source, own_key
+from kutter.machinery.controller import Change, Result, Source
 from kutter.machinery.informer import InformerFactory
 
 # A node must be gone this long before its pods are given up: it may be re-registering.
@@ -33,7 +33,18 @@ class PodGarbageCollector:
         self._pods.add_index("node", lambda p: (p.spec.node_name,) if p.spec.node_name else ())
 
     def sources(self) -> Sequence[Source]:
-        return [Source(self._pods, own_key), Source(self._nodes, self._node_keys)]
+        return [Source(self._pods, self._pod_keys), Source(self._nodes, self._node_keys)]
+
+    def _pod_keys(self, change: Change[Pod]) -> Sequence[str]:
+        """Those that may have to go: of most changes it is plain that nothing follows."""
+        pod = change.new
+        if pod is None:
+            return ()
+        if not pod.spec.node_name:
+            return (change.key,) if pod.metadata.deletion_timestamp else ()
+        if pod.status.phase in ("Succeeded", "Failed") or pod.spec.node_name not in self._nodes:
+            return (change.key,)
+        return ()
 
     def _node_keys(self, change: Change[Node]) -> Sequence[str]:
         name = change.key

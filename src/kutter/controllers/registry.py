@@ -90,12 +90,6 @@ def build_controllers(
         NamespaceController(act_as("namespace-controller"), informers, catalog, clock),
         ServiceAccountController(act_as("service-account-controller"), informers),
         RootCaPublisher(act_as("root-ca-cert-publisher"), informers, options.root_ca),
-        GarbageCollector(
-            act_as("generic-garbage-collector"),
-            informers,
-            catalog,
-            named("garbage-collector-controller", "generic-garbage-collector"),
-        ),
         ReplicaController(
             ReplicaSet,
             act_as("replicaset-controller"),
@@ -145,6 +139,13 @@ def build_controllers(
         *_optional_controllers(act_as, informers, catalog, clock),
         *_token_controllers(act_as(""), informers, options),
         *_certificate_controllers(act_as("certificate-controller"), informers, options),
+        # Last: whatever the others watch it need not watch itself.
+        GarbageCollector(
+            act_as("generic-garbage-collector"),
+            informers,
+            catalog,
+            named("garbage-collector-controller", "generic-garbage-collector"),
+        ),
     ]
 
 

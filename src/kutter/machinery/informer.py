@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from kutter.api.errors import ApiError, is_reason
+from kutter.api.resources import Resource
 from kutter.api.types.meta_v1 import KubeObject
 from kutter.base.backoff import Backoff
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.log import get_logger
 from kutter.client.client import Client
+from kutter.machinery.metadata import is_builtin, metadata_view
 
 _log = get_logger("informer")
 
@@ -115,6 +117,9 @@ class Informer(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._objects)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._objects
 
     def by_index(self, index: str, value: str) -> list[V]:
         """Objects the index function gave ``value`` for."""
@@ -270,6 +275,16 @@ class InformerFactory:
                 clock=self._clock,
             )
         return found
+
+    def metadata(self, resource: Resource) -> Informer[Any]:
+        """The shared informer for those who read nothing but metadata: one of whole objects if
+        somebody has asked for that, so ask last. A custom resource's is its own.
+        """
+        if is_builtin(resource):
+            for view, *narrowed in self._informers:
+                if view.resource.group_resource == resource.group_resource and not any(narrowed):
+                    return self._informers[view, "", "", ""]
+        return self.informer(metadata_view(resource))
 
     def start(self, spawn: Callable[[Any, str], Any]) -> None:
         """Start what was made since the last call; ``spawn`` is a scope's ``start``."""

@@ -19,8 +19,14 @@ def metadata_view(resource: Resource) -> type[KubeObject]:
     Of a built-in one always the same, so that informers of it are shared; of a custom one a new
     one each time, because its informer ends with whoever opened it.
     """
-    key = (resource.group, resource.version, resource.plural)
-    return _builtin_view(*key) if key in _BUILTIN else _make(resource)
+    if is_builtin(resource):
+        return _builtin_view(resource.group, resource.version, resource.plural)
+    return _make(resource)
+
+
+def is_builtin(resource: Resource) -> bool:
+    """Whether it is part of Kubernetes itself, and so served under that name for good."""
+    return (resource.group, resource.version, resource.plural) in _BUILTIN
 
 
 @cache

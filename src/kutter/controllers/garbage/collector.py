@@ -41,6 +41,8 @@ class _Owners:
 
 
 class GarbageCollector:
+    """To be made after the controllers that watch whole objects: it uses their informers."""
+
     name = "garbage-collector"
 
     def __init__(
@@ -56,14 +58,14 @@ class GarbageCollector:
         self._graph = Graph()
         self._absent: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._informers = informers
-        self._known: dict[str, Informer[Any]] = {
-            resource.group_resource: informers.informer(metadata_view(resource))
+        self._known: dict[str, tuple[Resource, Informer[Any]]] = {
+            resource.group_resource: (resource, informers.metadata(resource))
             for resource in collectable(catalog)
         }
         self._enqueue: Callable[[str], None] | None = None
 
     def sources(self) -> Sequence[Source]:
-        return [Source(informer, self._keys) for informer in self._known.values()]
+        return [Source(informer, self._keys) for _, informer in self._known.values()]
 
     def follow(self, enqueue: Callable[[str], None]) -> None:
         """Custom kinds come and go: have an informer for each while it is served."""
@@ -73,14 +75,15 @@ class GarbageCollector:
 
     def _meet(self) -> None:
         served = {resource.group_resource: resource for resource in collectable(self._catalog)}
-        for name, informer in list(self._known.items()):
-            known, resource = informer.view.resource, served.get(name)
+        for name, (known, informer) in list(self._known.items()):
+            resource = served.get(name)
             if resource is None or (resource.version, resource.kind) != (known.version, known.kind):
                 del self._known[name]
                 self._part(informer, gone=resource is None)
         for name, resource in served.items():
             if name not in self._known:
-                informer = self._known[name] = self._informers.open(metadata_view(resource))
+                informer = self._informers.open(metadata_view(resource))
+                self._known[name] = (resource, informer)
                 informer.on_event(self._take)
 
     def _part(self, informer: Informer[Any], *, gone: bool) -> None:

@@ -61,6 +61,8 @@ class Graph:
         )
         known = self.entries.get(entry.uid)
         self.entries[entry.uid] = entry
+        if not entry.owners and (known is None or not known.owners):
+            return [entry.uid] if entry.deleting and entry.finalizers else []
         before = {o.uid for o in known.owners} if known else set()
         after = {o.uid for o in entry.owners}
         for uid in before - after:
