@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import sys
 from collections import Counter
@@ -127,6 +128,29 @@ async def test_known_headers_are_not_parsed_again(
     assert len(parsed) == 1
     assert second.python <= 64
     assert second.python < first.python
+
+
+async def test_known_headers_are_not_parsed_again_before_bodies_of_any_length(
+    server: ApiServer, http: HttpServer, monkeypatch: Any
+):
+    parsed: list[bytes] = []
+    feed = RequestReader._feed
+
+    def count(reader: RequestReader, data: bytes) -> None:
+        parsed.append(data)
+        feed(reader, data)
+
+    monkeypatch.setattr(RequestReader, "_feed", count)
+    connection, wire = connect(http)
+    for times, number in enumerate((1, 22, 333), 1):
+        body = json.dumps(pod(f"p{number}")).encode()
+        head = f"Host: a\r\nContent-Length: {len(body)}\r\nAccept: application/json\r\n\r\n"
+        await called_back(connection, f"POST {PODS} HTTP/1.1\r\n{head}".encode() + body)
+        async with asyncio.timeout(20):
+            while len(wire.written) < times:
+                await asyncio.sleep(0)
+    assert all(answer.startswith(b"HTTP/1.1 201 ") for answer in wire.written)
+    assert len(parsed) == 1
 
 
 async def test_watchers_that_keep_up_are_written_to_without_being_woken(
@@ -292,4 +316,4 @@ async def test_a_get_over_tls_is_one_read_and_one_write(server: ApiServer, tmp_p
         sys.setprofile(None)
         client.close()
         await made.close(grace_s=0)
-    assert counted == {"recv": TIMES, "send": TIMES}
+    assert counted == {"recv_into": TIMES, "send": TIMES}
