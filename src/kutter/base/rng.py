@@ -8,9 +8,8 @@ import random
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _PAIRS = [first + second for first in NAME_ALPHABET for second in NAME_ALPHABET]
 _SUFFIX_MAX = 11
-# RFC 9562: four bits of a UUID say its version, two its variant.
-_UUID_KEPT = ~((0xF << 76) | (0b11 << 62))
-_UUID_SET = (4 << 76) | (0b10 << 62)
+# RFC 9562: the first two bits of this digit of a UUID are one and zero.
+_VARIANT = {digit: "89ab"[number % 4] for number, digit in enumerate("0123456789abcdef")}
 
 
 class Rng:
@@ -33,10 +32,11 @@ class Rng:
 
     def uid(self) -> str:
         """A version 4 UUID."""
-        # Version and variant set in place: every request and every object takes one.
-        bits = self._random.getrandbits(128) & _UUID_KEPT | _UUID_SET
-        text = f"{bits:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        # Every request and every object takes one. Version and variant set in the text.
+        text = self._random.getrandbits(128).to_bytes(16, "little").hex()
+        return (
+            f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
+        )
 
     def uniform(self, low: float, high: float) -> float:
         return self._random.uniform(low, high)
