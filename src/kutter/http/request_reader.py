@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote
 
 import httptools
 import msgspec
@@ -169,13 +170,8 @@ class RequestReader:
                 self._source.pause_reading()
             return
         fresh = idle and not (self.in_message or self.pending)
-        if fresh:
-            known = self._known_bare
-            if known is not None and data.endswith(known.block) and self._take_bare(data, known):
-                return
-            known = self._known_bodied
-            if known is not None and self._take_bodied(data, known):
-                return
+        if fresh and self._take_known(data):
+            return
         self._feed(data)
         if fresh and len(self.pending) == 1:
             self._learn(data, self.pending[0])
@@ -205,57 +201,49 @@ class RequestReader:
             answer = plain_error(status, message)
         self.pending.append(Pending(request, keep_alive=False, refused=answer))
 
-    def _take_bare(self, data: bytes, known: _Known) -> bool:
-        """Read a request without a body whose headers are known; False: let the parser look."""
-        line = _BARE_LINE.fullmatch(data, 0, len(data) - len(known.block))
+    def _take_known(self, data: bytes) -> bool:
+        """Read a request whose headers are known; False: let the parser look at it."""
+        known = self._known_bare
+        if known is not None and data.endswith(known.block):
+            line = _BARE_LINE.fullmatch(data, 0, len(data) - len(known.block))
+            headers, body = known.headers.copy(), b""
+        else:
+            known = self._known_bodied
+            if known is None:
+                return False
+            end = data.find(b"\r\n")
+            at = end + len(known.block)
+            after = data.find(b"\r\n", at)
+            if not data.startswith(known.block, end) or not data.startswith(known.rest, after):
+                return False
+            length = data[at:after]
+            start = after + len(known.rest)
+            size = len(data) - start
+            # In its shortest form, and all of it here: anything else is the parser's.
+            if length != b"%d" % size or not 0 < size <= self._server.limits.body_bytes:
+                return False
+            line = _BODIED_LINE.fullmatch(data, 0, end)
+            headers, body = known.headers.copy(), data[start:]
+            headers["content-length"] = length.decode("ascii")
         if line is None:
             return False
-        self._take_line(line, known, known.headers.copy(), b"")
-        return True
-
-    def _take_bodied(self, data: bytes, known: _Known) -> bool:
-        """Read a request with a body whose headers are known but for the body's length."""
-        end = data.find(b"\r\n")
-        if not data.startswith(known.block, end):
-            return False
-        at = end + len(known.block)
-        after = data.find(b"\r\n", at)
-        if not data.startswith(known.rest, after):
-            return False
-        length = data[at:after]
-        start = after + len(known.rest)
-        size = len(data) - start
-        # In its shortest form, and all of it here: anything else is the parser's.
-        if length != b"%d" % size or not 0 < size <= self._server.limits.body_bytes:
-            return False
-        line = _BODIED_LINE.fullmatch(data, 0, end)
-        if line is None:
-            return False
-        headers = known.headers.copy()
-        headers["content-length"] = length.decode("ascii")
-        self._take_line(line, known, headers, data[start:])
-        return True
-
-    def _take_line(
-        self, line: re.Match[bytes], known: _Known, headers: dict[str, str], body: bytes
-    ) -> None:
-        target = line[2].decode("ascii")
-        path, query = parse_target(target)
+        raw_path, _, query = line[2].decode("ascii").partition("?")
         request = Request(
             _METHODS[line[1]],
-            path,
+            unquote(raw_path) if "%" in raw_path else raw_path,
             query,
             headers,
             body,
             self.peer,
             self.remote,
-            target.partition("?")[0],
+            raw_path,
             known.header_list,
             None,
             self.refused_certificate,
             known.remembered,
         )
         self.pending.append(Pending(request))
+        return True
 
     def _learn(self, data: bytes, item: Pending) -> None:
         """Keep the headers of a request that was one read, one head, its body and nothing else."""

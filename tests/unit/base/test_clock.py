@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from kutter.base.clock import parse_time, render_time
 
 MOMENTS = st.datetimes(
-    min_value=datetime(1970, 1, 1),  # noqa: DTZ001  (given its zone below)
-    max_value=datetime(9999, 12, 31, 23, 59, 59),  # noqa: DTZ001
+    min_value=datetime(1970, 1, 1),
+    max_value=datetime(9999, 12, 31, 23, 59, 59),
 )
 NEAR = st.lists(st.integers(-2_000_000, 2_000_000), max_size=6)
 
