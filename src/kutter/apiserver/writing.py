@@ -7,9 +7,10 @@ the body; both end up as one tree that admission sees.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from kutter.api.errors import (
     ApiError,
@@ -39,8 +40,7 @@ Claim = Callable[[Tree | None, Tree, Any, bytes], bytes]
 stored ones to those to store (:mod:`kutter.apiserver.ownership`)."""
 
 
-@dataclass(slots=True)
-class WriteContext:
+class WriteContext(msgspec.Struct):
     """One write: by whom, when, with which options. ``warnings`` is the request's list.
 
     ``claim`` is None for what the server itself writes: owners stay as they are. With
@@ -54,8 +54,8 @@ class WriteContext:
 
     user: User
     now: datetime
-    options: Tree = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    options: Tree = msgspec.field(default_factory=dict)
+    warnings: list[str] = msgspec.field(default_factory=list)
     dry_run: bool = False
     subresource: str = ""
     kind: str = ""
@@ -69,8 +69,7 @@ class WriteContext:
     forecast: Forecast | None = None
 
 
-@dataclass(slots=True)
-class DeleteOptions:
+class DeleteOptions(msgspec.Struct):
     """``metav1.DeleteOptions``, read and checked."""
 
     grace_period_s: int | None = None

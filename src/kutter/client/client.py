@@ -8,7 +8,6 @@ server is an ``OSError``.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -38,8 +37,7 @@ def resource_of(target: Target) -> Resource:
     return target if isinstance(target, Resource) else target.resource
 
 
-@dataclass(slots=True)
-class ListResult(Generic[V]):
+class ListResult(msgspec.Struct, Generic[V]):
     """``resource_version`` is where a watch continues."""
 
     items: list[V]
@@ -47,8 +45,7 @@ class ListResult(Generic[V]):
     continue_token: str = ""
 
 
-@dataclass(slots=True)
-class WatchEvent(Generic[V]):
+class WatchEvent(msgspec.Struct, Generic[V]):
     """``kind`` is ADDED, MODIFIED, DELETED or BOOKMARK."""
 
     kind: str

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from kutter.api.errors import ApiError, is_reason
 from kutter.api.resources import Resource
@@ -30,8 +31,7 @@ V = TypeVar("V", bound=KubeObject)
 WATCH_TIMEOUT_S = 600
 
 
-@dataclass(frozen=True, slots=True)
-class Change(Generic[V]):
+class Change(msgspec.Struct, Generic[V], frozen=True):
     """One change of the copy. ``old`` is None when added, ``new`` is None when deleted."""
 
     key: str

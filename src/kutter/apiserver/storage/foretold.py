@@ -19,7 +19,6 @@ those bytes with holes. Laws, in the order they make it safe:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -52,8 +51,7 @@ class _Named(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Named)
 
 
-@dataclass(frozen=True, slots=True)
-class Filling:
+class Filling(msgspec.Struct, frozen=True):
     """What is one object's own. All but ``token`` with their quotes; ``token`` may be empty."""
 
     name: bytes

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from kutter.api.resources import Resource
 from kutter.api.types.meta_v1 import KubeObject, OwnerReference
 
@@ -16,8 +18,7 @@ ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """What the collector must know of one object."""
 
     uid: str
