@@ -21,6 +21,7 @@ from kutter.api.types.core_v1 import Pod
 from kutter.apiserver.server import ApiServer
 from kutter.client.client import Client
 from kutter.client.local import LocalTransport
+from kutter.machinery.events import EventRecorder
 from kutter.machinery.informer import Informer
 from kutter.store.durable import SqliteStore
 
@@ -224,14 +225,17 @@ async def test_an_object_held_takes_little_memory(server: ApiServer):
     assert blocks <= 25
 
 
+class Counting(SqliteStore):
+    """Counts its commits."""
+
+    commits = 0
+
+    def _commit(self, writer: Any, batch: Any) -> Exception | None:
+        self.commits += 1
+        return super()._commit(writer, batch)
+
+
 async def test_writes_at_once_share_commits(tmp_path: Path):
-    class Counting(SqliteStore):
-        commits = 0
-
-        def _commit(self, writer: Any, batch: Any) -> Exception | None:
-            self.commits += 1
-            return super()._commit(writer, batch)
-
     store = await Counting.open(tmp_path / "store.sqlite")
     server = await start_server(store)
     try:
@@ -243,5 +247,25 @@ async def test_writes_at_once_share_commits(tmp_path: Path):
                 group.create_task(api.ok("POST", PODS, pod(f"p{index}")))
         assert store.commits <= 10
     finally:
+        await server.stop()
+        await store.close()
+
+
+async def test_events_of_many_objects_share_commits(tmp_path: Path):
+    """The scheduler tells of each binding: one commit for each was most of what that cost."""
+    store = await Counting.open(tmp_path / "store.sqlite")
+    server = await start_server(store)
+    recorder = EventRecorder(Client(LocalTransport(server.handle, ADMIN)), "tester", writers=32)
+    task = asyncio.ensure_future(recorder.run())
+    try:
+        store.commits = 0
+        for index in range(192):
+            about = {"kind": "Pod", "namespace": "default", "name": f"p{index}", "uid": f"u{index}"}
+            recorder.event(about, "Normal", "Scheduled", "Successfully assigned")
+        await recorder.drain()
+        assert len(list(server.caches.list("events", "default"))) == 192
+        assert store.commits <= 12
+    finally:
+        task.cancel()
         await server.stop()
         await store.close()

@@ -48,6 +48,8 @@ from kutter.store.interface import Store
 SCHEDULER = User("system:kube-scheduler", groups=(GROUP_AUTHENTICATED,))
 # Watches for all controllers. Each of them acts under a service account of its own.
 CONTROLLERS = User("system:kube-controller-manager", groups=(GROUP_AUTHENTICATED,))
+# Events on their way at a time: as many share a commit, and none needs a connection.
+_EVENT_WRITERS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +252,7 @@ class ControlPlane:
             self.client(CONTROLLERS, user_agent="kutter-controllers"),
             "kutter-controllers",
             clock=self._clock,
+            writers=_EVENT_WRITERS,
         )
         controllers = build_controllers(
             act_as,
@@ -277,7 +280,9 @@ class ControlPlane:
         from kutter.scheduler.scheduler import Scheduler
 
         client = self.client(SCHEDULER, user_agent="kutter-scheduler")
-        recorder = EventRecorder(client, "default-scheduler", clock=self._clock)
+        recorder = EventRecorder(
+            client, "default-scheduler", clock=self._clock, writers=_EVENT_WRITERS
+        )
         scheduler = Scheduler(
             client, informers, recorder, clock=self._clock, rng=self._rng, metrics=self.metrics
         )

@@ -1,8 +1,10 @@
 """Events: what happened to an object, for people. Written in the background, never in the way.
 
 Equal events (same object, type, reason, message, source) are one object whose ``count`` grows,
-as upstream's recorder does. The queue is bounded; when it is full the event is dropped and
-counted, because an event must never stop the work it tells of.
+as upstream's recorder does. The events of one object are written in the order they were told in,
+those of different objects beside each other as far as the recorder may, so that they share commits.
+What waits is bounded; when it is full the event is dropped and counted, because an event must never
+stop the work it tells of.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import hashlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from kutter.api.errors import ApiError, is_reason
@@ -18,6 +21,7 @@ from kutter.api.resources import Resource
 from kutter.api.types.meta_v1 import KubeObject
 from kutter.base.clock import SYSTEM_CLOCK, Clock, render_time
 from kutter.base.log import get_logger
+from kutter.base.tasks import Scope
 from kutter.client.client import Client
 
 _log = get_logger("events")
@@ -64,24 +68,87 @@ class _Note(NamedTuple):
     message: str
 
 
+class _Outbox:
+    """What waits to be written: a line for each object, whose events are written one by one.
+
+    A line is in ``_ready`` or with a writer, never both, until it is empty.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._lines: dict[tuple[str, str], deque[_Note]] = {}
+        self._ready: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._waiting = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def put(self, note: _Note) -> None:
+        if self._waiting >= QUEUE_LIMIT:
+            self.dropped += 1
+            return
+        self._waiting += 1
+        self._empty.clear()
+        reference = note.reference
+        # An event is named after its object and the time: by name, whatever the kind.
+        about = (reference.get("namespace") or "", reference.get("name") or "")
+        line = self._lines.get(about)
+        if line is None:
+            self._lines[about] = deque((note,))
+            self._ready.put_nowait(about)
+        else:
+            line.append(note)
+
+    async def serve(self, write: Callable[[_Note], Awaitable[None]]) -> None:
+        """Write line after line until cancelled. What ``write`` raises ends this; its note is
+        lost, and its line goes on with another writer.
+        """
+        while True:
+            about = await self._ready.get()
+            line = self._lines[about]
+            try:
+                await write(line[0])
+            finally:
+                line.popleft()
+                if line:
+                    self._ready.put_nowait(about)
+                else:
+                    del self._lines[about]
+                self._waiting -= 1
+                if not self._waiting:
+                    self._empty.set()
+
+    async def wait_empty(self) -> None:
+        await self._empty.wait()
+
+
 class EventRecorder:
-    """``recorder.event(pod, "Normal", "Started", "Started container web")``."""
+    """``recorder.event(pod, "Normal", "Started", "Started container web")``.
+
+    ``writers`` events are on their way at a time. More than one is for a client that needs no
+    connection for each.
+    """
 
     def __init__(
-        self, client: Client, component: str, *, host: str = "", clock: Clock = SYSTEM_CLOCK
+        self,
+        client: Client,
+        component: str,
+        *,
+        host: str = "",
+        clock: Clock = SYSTEM_CLOCK,
+        writers: int = 1,
     ) -> None:
         self._client = client
         self._component = component
         self._host = host
         self._clock = clock
-        self._queue: asyncio.Queue[_Note] = asyncio.Queue(QUEUE_LIMIT)
+        self._writers = writers
         self._known: OrderedDict[str, tuple[str, int]] = OrderedDict()  # key -> (name, count)
-        self._dropped = [0]  # shared by every named twin
+        self._outbox = _Outbox()  # shared by every named twin
 
     @property
     def dropped(self) -> int:
-        """How many events were dropped because the queue was full."""
-        return self._dropped[0]
+        """How many events were dropped because too many waited."""
+        return self._outbox.dropped
 
     def named(self, component: str, client: Client | None = None) -> EventRecorder:
         """The same recorder (queue, counts) speaking for another component, through its own
@@ -105,34 +172,28 @@ class EventRecorder:
         reference = (
             reference_to(about, field_path=field_path) if isinstance(about, KubeObject) else about
         )
-        try:
-            self._queue.put_nowait(
-                _Note(
-                    self._client,
-                    self._component,
-                    reference,
-                    kind,
-                    reason,
-                    message[:MESSAGE_LIMIT],
-                )
+        self._outbox.put(
+            _Note(
+                self._client, self._component, reference, kind, reason, message[:MESSAGE_LIMIT]
             )
-        except asyncio.QueueFull:
-            self._dropped[0] += 1
+        )
 
     async def run(self) -> None:
         """Write events until cancelled."""
-        while True:
-            note = await self._queue.get()
-            try:
-                await self._write(note)
-            except (ApiError, OSError, TimeoutError) as error:
-                _log.debug("event not written", reason=note.reason, error=str(error))
-            finally:
-                self._queue.task_done()
+        async with Scope("events") as scope:
+            for number in range(self._writers):
+                scope.start(self._outbox.serve(self._send), f"writer-{number}")
+            await scope.wait_failed()
 
     async def drain(self) -> None:
         """Wait until everything recorded so far is written."""
-        await self._queue.join()
+        await self._outbox.wait_empty()
+
+    async def _send(self, note: _Note) -> None:
+        try:
+            await self._write(note)
+        except (ApiError, OSError, TimeoutError) as error:
+            _log.debug("event not written", reason=note.reason, error=str(error))
 
     async def _write(self, note: _Note) -> None:
         reference = note.reference
@@ -183,7 +244,7 @@ class EventRecorder:
         except ApiError as error:
             if not is_reason(error, "NotFound"):
                 raise
-            del self._known[key]
+            self._known.pop(key, None)
             return False
         self._known[key] = (name, count + 1)
         self._known.move_to_end(key)

@@ -70,3 +70,110 @@ async def test_a_full_queue_drops_and_counts(monkeypatch):
     for _ in range(5):
         recorder.event(POD, "Normal", "Pulled", "there")
     assert recorder.dropped == recorder.named("x").dropped == 3
+
+
+class SlowServer(Server):
+    """Keeps each request until it is let go, and the order requests came and ended in."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.gates = [], {}
+
+    async def create(self, target, tree, namespace):
+        about = (tree["involvedObject"]["name"], tree["reason"])
+        self.begun.append(about)
+        self.gates[about] = asyncio.get_running_loop().create_future()
+        await self.gates[about]
+        await super().create(target, tree, namespace)
+
+    async def until_begun(self, *wanted):
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert self.begun == list(wanted)
+
+
+def told(recorder, name, reason, kind="Pod"):
+    reference = {"kind": kind, "namespace": "d", "name": name, "uid": kind + name}
+    recorder.event(reference, "Normal", reason, "so it is")
+
+
+async def running(server, writers):
+    recorder = EventRecorder(server, "kubelet", writers=writers)
+    return recorder, asyncio.ensure_future(recorder.run())
+
+
+async def test_events_of_different_objects_are_written_beside_each_other_those_of_one_in_order():
+    server = SlowServer()
+    recorder, task = await running(server, 3)
+    for name, reason in (("a", "One"), ("a", "Two"), ("b", "One"), ("c", "One"), ("d", "One")):
+        told(recorder, name, reason)
+    await server.until_begun(("a", "One"), ("b", "One"), ("c", "One"))
+    server.gates["a", "One"].set_result(None)
+    # Others have waited longer than what is new at the head of a line.
+    await server.until_begun(("a", "One"), ("b", "One"), ("c", "One"), ("d", "One"))
+    server.gates["b", "One"].set_result(None)
+    await server.until_begun(*server.begun[:4], ("a", "Two"))
+    for gate in server.gates.values():
+        if not gate.done():
+            gate.set_result(None)
+    await recorder.drain()
+    assert len(server.events) == 5
+    task.cancel()
+
+
+async def test_objects_of_one_name_wait_for_each_other():
+    """Their events are named by it, and by the time."""
+    server = SlowServer()
+    recorder, task = await running(server, 3)
+    told(recorder, "web", "Scaled", "Deployment")
+    told(recorder, "web", "Made", "ReplicaSet")
+    await server.until_begun(("web", "Scaled"))
+    server.gates["web", "Scaled"].set_result(None)
+    await server.until_begun(("web", "Scaled"), ("web", "Made"))
+    task.cancel()
+
+
+async def test_equal_events_told_at_once_are_counted_by_any_number_of_writers():
+    server = Server()
+    recorder, task = await running(server, 8)
+    for _ in range(20):
+        told(recorder, "a", "One")
+        told(recorder, "b", "One")
+    await recorder.drain()
+    assert [e["count"] for e in server.events.values()] == [20, 20]
+    task.cancel()
+
+
+async def test_what_a_bug_ended_is_taken_up_where_it_was():
+    class Broken(Server):
+        async def create(self, target, tree, namespace):
+            if tree["reason"] == "Two":
+                raise ZeroDivisionError
+            await super().create(target, tree, namespace)
+
+    server = Broken()
+    recorder = EventRecorder(server, "kubelet", writers=2)
+    for reason in ("One", "Two", "Three"):
+        told(recorder, "a", reason)
+    with pytest.raises(ZeroDivisionError):
+        await recorder.run()
+    again = asyncio.ensure_future(recorder.run())
+    await recorder.drain()
+    assert [e["reason"] for e in server.events.values()] == ["One", "Three"]
+    again.cancel()
+
+
+async def test_what_a_writer_has_in_hand_counts_as_waiting(monkeypatch):
+    monkeypatch.setattr(events, "QUEUE_LIMIT", 2)
+    server = SlowServer()
+    recorder, task = await running(server, 1)
+    told(recorder, "a", "One")
+    await server.until_begun(("a", "One"))
+    told(recorder, "a", "Two")
+    told(recorder, "b", "One")
+    assert recorder.dropped == 1
+    server.gates["a", "One"].set_result(None)
+    await server.until_begun(("a", "One"), ("a", "Two"))
+    told(recorder, "b", "One")
+    assert recorder.dropped == 1
+    task.cancel()
