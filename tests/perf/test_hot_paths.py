@@ -184,6 +184,53 @@ async def test_watchers_that_keep_up_are_written_to_without_being_woken(
         connection.connection_lost(None)
 
 
+def lines_of(written: list[bytes]) -> list[bytes]:
+    """The events in what a watch was sent: each ends with a newline, as do chunks."""
+    return [line for data in written for line in data.split(b"\n") if line.startswith(b'{"type":')]
+
+
+async def test_a_watcher_is_written_to_once_for_a_commit(tmp_path: Path):
+    """Not once for each change in it: most of what a change costs a watcher is the system call."""
+    store = await SqliteStore.open(tmp_path / "store.sqlite")
+    server = await start_server(store)
+    http = await serve(server.handle)
+    try:
+        api = Api(server)
+        watching = []
+        for _ in range(3):
+            connection, wire = connect(http)
+            target = f"GET {PODS}?watch=true HTTP/1.1{HEADERS}".encode()
+            await called_back(connection, target)
+            watching.append((connection, wire))
+        await fill(api, 1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        before = [len(wire.written) for _, wire in watching]
+        commits: list[int] = []
+        store.subscribe("/registry/", lambda events, _: commits.append(len(events)))
+        async with asyncio.TaskGroup() as group:
+            for index in range(1, 161):
+                group.create_task(api.ok("POST", PODS, pod(f"p{index}")))
+        assert sum(commits) == 160
+        assert len(commits) <= 10
+        # A piece is of 64 KB: forty pods.
+        wanted = sum(1 + count // 40 for count in commits)
+        for (connection, wire), then in zip(watching, before, strict=True):
+            sent = wire.written[then:]
+            assert len(sent) <= wanted
+            told = [json.loads(line)["object"] for line in lines_of(sent)]
+            versions = [int(tree["metadata"]["resourceVersion"]) for tree in told]
+            assert versions == sorted(versions)
+            names = {tree["metadata"]["name"] for tree in told}
+            assert len(told) == 160
+            assert names == {f"p{index}" for index in range(1, 161)}
+            connection.connection_lost(None)
+    finally:
+        await http.close(grace_s=0)
+        await server.stop()
+        await store.close()
+
+
 async def test_an_equal_large_list_is_not_put_together_again(server: ApiServer):
     api = Api(server)
     await fill(api, 200)

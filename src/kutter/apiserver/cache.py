@@ -18,6 +18,7 @@ import msgspec
 import orjson
 
 from kutter.api.resources import Resource
+from kutter.apiserver.batch import Batch
 from kutter.apiserver.field_index import FieldIndex, Select
 from kutter.apiserver.ports import Tree
 from kutter.store.interface import Event, Record
@@ -235,6 +236,8 @@ class ResourceCache:
         self._keys: list[str] = []
         self._indexes: dict[str, FieldIndex] = {}
         self.listeners: list[Callable[[CacheEvent], None]] = []
+        # Shared by the caches of one server, which feeds them commit by commit.
+        self.batch = Batch()
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import cast
 
 from kutter.api.resources import Resource
+from kutter.apiserver.batch import Batch
 from kutter.apiserver.cache import CacheEvent, Entry, Refine, ResourceCache
 from kutter.apiserver.ports import Change, ChangeSink, Tree
 from kutter.store.interface import Event, Record, Store, prefix_end
@@ -38,6 +39,7 @@ class Caches:
         # What is looked at again and again (namespaces, accounts), by its very state.
         self._looked_at: dict[Entry, Tree] = {}
         self.newest = 0
+        self._batch = Batch()
         for resource in resources:
             self.add(resource)
 
@@ -47,6 +49,7 @@ class Caches:
         cache = self._by_prefix.get(prefix)
         if cache is None:
             cache = self._by_prefix[prefix] = ResourceCache(resource)
+            cache.batch = self._batch
         self._by_group_resource.setdefault(resource.group_resource, cache)
         return cache
 
@@ -84,6 +87,7 @@ class Caches:
         for event in missed:
             if event.revision > found.revision:
                 cache.apply(event)
+        cache.batch = self._batch
         self._by_prefix[prefix] = cache
         self._by_group_resource[resource.group_resource] = cache
         return cache
@@ -105,6 +109,19 @@ class Caches:
         if self._pending is not None:
             self._pending.append((events, revision))
             return
+        if len(events) > 1:
+            self._batch.begin()
+            try:
+                self._apply(events)
+            finally:
+                self._batch.end()
+        else:
+            self._apply(events)
+        self.newest = max(self.newest, revision)
+        if self._waiters:
+            self._wake()
+
+    def _apply(self, events: Events) -> None:
         for event in events:
             # Before the listeners: whoever is told of a change sees its revision here.
             self.newest = event.revision
@@ -113,9 +130,6 @@ class Caches:
                 self._keep(event)
             if cache is not None:
                 cache.apply(event)
-        self.newest = max(self.newest, revision)
-        if self._waiters:
-            self._wake()
 
     def _keep(self, event: Event) -> None:
         for prefix, missed in self._opening.items():

@@ -8,7 +8,7 @@ that does not keep up is cut off rather than allowed to hold memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
 from kutter.api.errors import ApiError
 from kutter.api.protobuf import ProtobufError
@@ -20,6 +20,9 @@ from kutter.base.clock import Clock
 from kutter.base.log import get_logger
 from kutter.http.messages import Push
 
+# Frames of one commit that go out as one piece, each a write to the socket: as large as a piece may
+# be that is not copied once more.
+_PIECE_BYTES = 64 << 10
 # A watcher may have this many bytes waiting; the initial state does not count.
 BUFFER_LIMIT_BYTES = 16 << 20
 BOOKMARK_PERIOD_S = 60.0
@@ -101,6 +104,15 @@ class Watcher:
                 hand_over(None)  # what it was sent and does not read is let go, too
         self._wake()
 
+    def push_all(self, frames: list[bytes], joined: Callable[[list[bytes]], list[bytes]]) -> None:
+        """As :meth:`push`, of several; ``joined`` makes few of many if they go out at once."""
+        if self.hand_over is not None and self._waiter is not None and not self._waiter.done():
+            frames = joined(frames)
+        for frame in frames:
+            if self.closed:
+                break
+            self.push(frame)
+
     def close(self) -> None:
         """End the stream; what is buffered by a slow reader is dropped."""
         self.closed = True
@@ -146,6 +158,8 @@ class Broadcaster:
         self._count = 0
         # Events given to watchers, each counted for each of them.
         self.sent = 0
+        # Frames of the commit that is being taken, for whom they are.
+        self._gathered: dict[Watcher, list[bytes]] = {}
         cache.listeners.append(self._take)
 
     def __len__(self) -> int:
@@ -223,6 +237,8 @@ class Broadcaster:
             self._offer(event, self._concerned(event))
 
     def _offer(self, event: CacheEvent, watchers: list[Watcher]) -> None:
+        batch = self.cache.batch
+        gathered = self._gathered if batch.active else None
         frames: dict[tuple[object, EventType], bytes] = {}
         for watcher in watchers:
             if watcher.closed:
@@ -240,8 +256,50 @@ class Broadcaster:
                     _log.error("no frame for a change", key=event.current.key, error=str(error))
                     watcher.close()
                     continue
-            watcher.push(encoded)
+            if gathered is None:
+                watcher.push(encoded)
+            elif (held := gathered.get(watcher)) is not None:
+                held.append(encoded)
+            else:
+                if not gathered:
+                    batch.at_end(self._deliver)
+                gathered[watcher] = [encoded]
             self.sent += 1
+
+    def _deliver(self) -> None:
+        """The commit has been taken: each watcher is written to once, not for each change."""
+        gathered, self._gathered = self._gathered, {}
+        joined = _Joined()
+        for watcher, frames in gathered.items():
+            watcher.push_all(frames, joined)
+
+
+class _Joined:
+    """Frames as pieces. Who has the same ones as the one before shares the pieces."""
+
+    def __init__(self) -> None:
+        self._frames: list[bytes] = []
+        self._pieces: list[bytes] = []
+
+    def __call__(self, frames: list[bytes]) -> list[bytes]:
+        if len(frames) == 1:
+            return frames
+        # Mostly the very same bytes, which are equal without a look at them.
+        if frames != self._frames:
+            self._frames, self._pieces = frames, list(_pieces(frames))
+        return self._pieces
+
+
+def _pieces(frames: list[bytes]) -> Iterator[bytes]:
+    piece: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if piece and size + len(frame) > _PIECE_BYTES:
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(frame)
+        size += len(frame)
+    yield b"".join(piece)
 
 
 def render(encoder: Encoder, type: EventType, event: CacheEvent) -> bytes:

@@ -173,9 +173,7 @@ class EventRecorder:
             reference_to(about, field_path=field_path) if isinstance(about, KubeObject) else about
         )
         self._outbox.put(
-            _Note(
-                self._client, self._component, reference, kind, reason, message[:MESSAGE_LIMIT]
-            )
+            _Note(self._client, self._component, reference, kind, reason, message[:MESSAGE_LIMIT])
         )
 
     async def run(self) -> None:
