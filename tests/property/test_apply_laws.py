@@ -6,18 +6,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kutter.api.apply import OwnerKey, Updater, read_owners, write_owners
+from kutter.api.apply.elements import ElementError
+from kutter.api.apply.named import fields_of, with_structs
 from kutter.api.apply.sets import (
+    LEAF,
+    SELF,
     difference,
     from_paths,
     has,
     intersection,
+    ordered,
     parse_set,
     paths,
     union,
     without_trees,
 )
 from kutter.api.apply.shapes import shape_of
-from kutter.api.apply.walk import compare, fields_of, new_fields
+from kutter.api.apply.walk import compare, new_fields
 from kutter.api.schema import schema_for
 
 ELEMENTS = st.sampled_from(["f:a", "f:b", "f:c", 'k:{"name":"x"}', 'k:{"name":"y"}', "v:1", "i:0"])
@@ -115,6 +120,83 @@ CONFIGS = st.builds(
     METADATA,
     SPEC,
 )
+
+
+ODD = st.sampled_from([None, {}, [], "", "1", 1, True, 1.0, [1, True, 1.0, None], [{}], {"x": {}}])
+PORTS = st.lists(
+    st.fixed_dictionaries(
+        {"containerPort": st.sampled_from([80, 80.0, True, 81])},
+        optional={"protocol": st.sampled_from([None, "TCP", "UDP"]), "name": ODD},
+    ),
+    max_size=3,
+)
+ODD_CONTAINERS = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["x", "y"])},
+        optional={"ports": PORTS, "resources": ODD, "command": ODD, "zzz": ODD},
+    ),
+    max_size=3,
+)
+ODD_CONFIGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "metadata": st.one_of(
+            ODD, st.fixed_dictionaries({}, optional={"labels": ODD, "finalizers": ODD, "a": ODD})
+        ),
+        "spec": st.one_of(
+            ODD,
+            st.fixed_dictionaries(
+                {}, optional={"containers": ODD_CONTAINERS, "securityContext": ODD, "b": ODD}
+            ),
+        ),
+        "status": ODD,
+        "c": ODD,
+    },
+)
+
+
+def plain_fields(value, shape):
+    """What :func:`fields_of` answers, by its definition: nothing planned, nothing remembered."""
+    if value is None or shape.form == "leaf":
+        return LEAF
+    out = {}
+    if type(value) is dict and shape.form in ("struct", "map", "deduced"):
+        for key, item in value.items():
+            below = shape.field(key)
+            if below is None:
+                continue
+            found = plain_fields(item, below)
+            if item == {} or not shape.declares(key):
+                found = {SELF: LEAF, **found} if found else LEAF
+            if found is not None:
+                out["f:" + key] = found
+    elif type(value) is list and shape.form in ("set", "keyed"):
+        for item in value:
+            name = shape.element(item)
+            found = plain_fields(item, shape.item)
+            out[name] = LEAF if not found or name in out else {SELF: LEAF, **found}
+    else:
+        return LEAF
+    return ordered(out) if out else None
+
+
+@given(ODD_CONFIGS)
+@settings(max_examples=200)
+def test_planned_fields_are_the_plain_ones(config):
+    before = json.dumps(config)
+    try:
+        plain = plain_fields(config, SHAPE) or {}
+    except ElementError:
+        plain = None
+    for structs in (False, True):
+        try:
+            found = json.dumps(fields_of(config, SHAPE, structs=structs))
+        except ElementError:
+            assert plain is None
+            continue
+        assert plain is not None
+        assert found == json.dumps(with_structs(plain, SHAPE) if structs else plain)
+    assert json.dumps(config) == before
 
 
 def updater(ignored=None):

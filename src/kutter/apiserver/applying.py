@@ -22,10 +22,11 @@ from kutter.api.apply import (
     render_owners,
 )
 from kutter.api.apply.elements import ElementError
+from kutter.api.apply.named import fields_of
 from kutter.api.apply.sets import Path, difference, from_paths, has, intersection
 from kutter.api.apply.shapes import Shape
 from kutter.api.apply.updater import Updater
-from kutter.api.apply.walk import compare, faults, fields_of
+from kutter.api.apply.walk import compare, faults
 from kutter.api.errors import ApiError, bad_request
 from kutter.api.schema.duplicates import count_keys, find_duplicates
 from kutter.apiserver.body import (

@@ -47,13 +47,15 @@ def _merge_mappings(left: Any, right: Any, shape: Shape) -> Any:
         return right
     out: dict[str, Any] = {}
     for key, value in ours.items():
-        below = shape.field(key)
         given = theirs.get(key, _NOTHING)
-        out[key] = value if below is None or given is _NOTHING else _merge(value, given, below)
+        below = shape.field(key) if given is not _NOTHING else None
+        if below is None:
+            out[key] = value
+        else:
+            out[key] = given if below.form == "leaf" else _merge(value, given, below)
     for key, value in theirs.items():
         if key not in ours:
-            below = shape.field(key)
-            out[key] = value if below is None else _merge(_NOTHING, value, below)
+            out[key] = value
     return out
 
 

@@ -97,6 +97,8 @@ def difference(first: FieldSet, second: FieldSet) -> FieldSet:
     """Members of the first and not of the second; members below a removed one stay."""
     if not second or not first:
         return first
+    if first is second:
+        return {}
     out: FieldSet | None = None
     for key, other in second.items():
         below = first.get(key)
@@ -114,6 +116,8 @@ def difference(first: FieldSet, second: FieldSet) -> FieldSet:
 
 
 def _difference(first: FieldSet, second: FieldSet) -> FieldSet | None:
+    if first is second:
+        return None
     if not first:
         return None if is_member(second) else first
     if not second:

@@ -47,15 +47,29 @@ _KEY_DEFAULTS = {
 class Shape:
     """How values of one node are owned."""
 
-    __slots__ = ("_compiled", "atomic", "defaults", "form", "keys", "node")
+    __slots__ = (
+        "_below",
+        "_compiled",
+        "_every",
+        "atomic",
+        "defaults",
+        "form",
+        "is_text",
+        "keys",
+        "node",
+    )
 
     def __init__(self, node: Node | None) -> None:
         self.node = node
         self.form: Form = _form(node)
         self.atomic = node is not None and self.form == "leaf" and node.type in _CONTAINERS
+        self.is_text = node is not None and node.type == "string"
         self.keys: tuple[str, ...] = ()
         self.defaults: dict[str, Any] = {}
         self._compiled: dict[Any, Any] = {}
+        # Shapes of declared fields, and the one of all keys of a map, once they are known.
+        self._below: dict[str, Shape] = {}
+        self._every: Shape | None = None
         if self.form == "keyed":
             assert node is not None
             self.keys = node.map_keys or (node.merge_key,)
@@ -75,15 +89,21 @@ class Shape:
 
     def field(self, key: str) -> Shape | None:
         """The shape below a key of a map or struct; None when the schema forbids the key."""
+        return self._every or self._below.get(key) or self._find(key)
+
+    def _find(self, key: str) -> Shape | None:
         node = self.node
         if node is None or self.form == "deduced":
+            self._every = DEDUCED
             return DEDUCED
-        if node.type == "object":
-            field = node.fields.get(key)
-            if field is not None:
-                return shape_of(field)
-            return DEDUCED if node.preserves_unknown else None
-        return shape_of(node.items)
+        if node.type != "object":
+            self._every = shape_of(node.items)
+            return self._every
+        field = node.fields.get(key)
+        if field is not None:
+            below = self._below[key] = shape_of(field)
+            return below
+        return DEDUCED if node.preserves_unknown else None
 
     def declares(self, key: str) -> bool:
         """Whether ``key`` is a field of a struct (not a key of a map)."""

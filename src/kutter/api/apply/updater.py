@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from kutter.api.apply.conflicts import Conflict
 from kutter.api.apply.merge import merge, remove
+from kutter.api.apply.named import fields_of, with_structs
 from kutter.api.apply.owners import Owner, OwnerKey, Owners, cap_owners
 from kutter.api.apply.sets import (
     FieldSet,
@@ -27,9 +28,7 @@ from kutter.api.apply.walk import (
     Changes,
     Tree,
     compare,
-    fields_of,
     new_fields,
-    with_structs,
 )
 from kutter.api.schema.node import Node
 
@@ -198,10 +197,11 @@ class Updater:
         whole = self._convert(merged, self.api_version, last.api_version)
         had = with_structs(last.fields, shape)
         pruned = self._put_back_owned(whole, _remove(whole, had, shape), owners, last.api_version)
+        if pruned is whole:
+            return self._convert(whole, last.api_version, self.api_version)
         # What the applier did not have before is not its to remove.
         gone = difference(
-            with_structs(fields_of(whole, shape), shape),
-            with_structs(fields_of(pruned, shape), shape),
+            fields_of(whole, shape, structs=True), fields_of(pruned, shape, structs=True)
         )
         left = _remove(whole, intersection(gone, had), shape)
         return self._convert(left, last.api_version, self.api_version)
@@ -245,8 +245,8 @@ class Updater:
 
 
 def _put_back(merged: Tree, pruned: Tree, owned: FieldSet, shape: Shape) -> Tree:
-    had = with_structs(fields_of(merged, shape), shape)
-    kept = union(with_structs(fields_of(pruned, shape), shape), with_structs(owned, shape))
+    had = fields_of(merged, shape, structs=True)
+    kept = union(fields_of(pruned, shape, structs=True), with_structs(owned, shape))
     return _remove(merged, difference(had, kept), shape)
 
 

@@ -1,4 +1,4 @@
-"""From trees to sets: the fields an object has, those it gained, and what two states differ in.
+"""From trees to sets: the fields an object gained, what two states differ in, what is wrong.
 
 :func:`new_fields` runs on every create, so it is compiled: for each shape and each order of keys
 seen, a plan says which part of the answer is always the same (scalars, atomic values) and which
@@ -16,8 +16,8 @@ from kutter.api.apply.shapes import Shape
 
 Tree = dict[str, Any]
 _New = Callable[[Any], FieldSet | None]
-_PLAN_LIMIT = 256
-_PLAN_ITEMS_LIMIT = 64
+PLAN_LIMIT = 256
+PLAN_ITEMS_LIMIT = 64
 
 # Never owned by anybody.
 ROOT_UNOWNED = frozenset({"apiVersion", "kind"})
@@ -126,9 +126,11 @@ def _new_mapping(shape: Shape, *, present: bool, skip: frozenset[str]) -> _New:
                 visit = _new(below, present=present and shape.embeds(key, below))
             if visit is not None:
                 inner.append((key, name, visit))
-        if len(plans) >= _PLAN_LIMIT:
+        if len(plans) >= PLAN_LIMIT:
             plans.clear()
-        plans[keys] = made = (base, inner)
+        made = (base, inner)
+        if len(keys) <= PLAN_ITEMS_LIMIT:
+            plans[keys] = made
         return made
 
     def visit(value: Any) -> FieldSet | None:
@@ -157,7 +159,7 @@ def _new_list(shape: Shape, *, present: bool) -> _New:
     element = shape.element
     # Values of the key fields (or of a set) → the answer with leaves, and where items go in it.
     plans: dict[Any, tuple[FieldSet, list[tuple[int, str]]]] = {}
-    signature = _signature_of(shape)
+    signature = signature_of(shape)
 
     def plan(known: Any, value: list[Any]) -> tuple[FieldSet, list[tuple[int, str]]]:
         names = [element(item) for item in value]
@@ -165,10 +167,10 @@ def _new_list(shape: Shape, *, present: bool) -> _New:
         base.update(ordered(dict.fromkeys(names, LEAF)))
         # An element given twice is owned as a whole.
         once = [(i, name) for i, name in enumerate(names) if names.count(name) == 1]
-        if len(plans) >= _PLAN_LIMIT:
+        if len(plans) >= PLAN_LIMIT:
             plans.clear()
         made = (base, once if item_visit is not None else [])
-        if known is not None and len(names) <= _PLAN_ITEMS_LIMIT:
+        if known is not None and len(names) <= PLAN_ITEMS_LIMIT:
             plans[known] = made
         return made
 
@@ -192,7 +194,10 @@ def _new_list(shape: Shape, *, present: bool) -> _New:
     return visit
 
 
-def _signature_of(shape: Shape) -> Callable[[list[Any]], Any]:
+_ABSENT = object()
+
+
+def signature_of(shape: Shape) -> Callable[[list[Any]], Any]:
     """What the elements of a list depend on, hashable; None when it cannot be told."""
     if shape.form == "set":
         return lambda value: tuple(value) if all(type(item) is str for item in value) else None
@@ -202,8 +207,8 @@ def _signature_of(shape: Shape) -> Callable[[list[Any]], Any]:
         try:
             if len(keys) == 1:
                 (key,) = keys
-                return tuple([item.get(key) for item in value])
-            return tuple([item.get(key) for key in keys for item in value])
+                return tuple([item.get(key, _ABSENT) for item in value])
+            return tuple([item.get(key, _ABSENT) for key in keys for item in value])
         except AttributeError:
             return None
 
@@ -213,7 +218,8 @@ def _signature_of(shape: Shape) -> Callable[[list[Any]], Any]:
             hash(known)
         except TypeError:
             return None
-        return known
+        # 1, 1.0 and True are one key of a dict, and different elements.
+        return known if known is None else (known, tuple(map(type, known)))
 
     return signature
 
@@ -357,69 +363,6 @@ def _by_element(items: list[Any], shape: Shape) -> dict[str, list[Any]]:
     return found
 
 
-# -- what there is --------------------------------------------------------------
-
-
-def fields_of(tree: Tree, shape: Shape) -> FieldSet:
-    """The fields a configuration names: leaves, items of lists, keys of maps; no structs.
-
-    Raises ElementError for list items without their keys.
-    """
-    return _fields(tree, shape) or {}
-
-
-def _fields(value: Any, shape: Shape) -> FieldSet | None:
-    """Below the root: None for nothing, else with ``.`` for the value itself."""
-    if value is None or shape.form == "leaf":
-        return LEAF
-    out: FieldSet = {}
-    if type(value) is dict and shape.form in ("struct", "map", "deduced"):
-        for key, item in value.items():
-            below = shape.field(key)
-            if below is None:
-                continue
-            found = _fields(item, below)
-            if item == {} or not shape.declares(key):
-                found = LEAF if not found else {SELF: LEAF, **found}
-            if found is not None:
-                out["f:" + key] = found
-    elif type(value) is list and shape.form in ("set", "keyed"):
-        for item in value:
-            name = shape.element(item)
-            found = _fields(item, shape.item)
-            doubled = name in out
-            out[name] = LEAF if not found or doubled else {SELF: LEAF, **found}
-    else:
-        return LEAF
-    return ordered(out) if out else None
-
-
-def with_structs(fields: FieldSet, shape: Shape | None) -> FieldSet:
-    """``fields`` with every declared field that has members below a member itself."""
-    return _with_structs(fields, shape)
-
-
-def _with_structs(fields: FieldSet, shape: Shape | None) -> FieldSet:
-    if not fields:
-        return fields
-    out: FieldSet = {}
-    for key, below in fields.items():
-        if not below or key == SELF:
-            out[key] = below
-            continue
-        inner: Shape | None = None
-        declared = False
-        if shape is not None:
-            if key[0] == "f" and shape.form in ("struct", "map", "deduced"):
-                inner = shape.field(key[2:])
-                declared = shape.declares(key[2:])
-            elif key[0] == "k" and shape.form == "keyed":
-                inner = shape.item
-        full = _with_structs(below, inner)
-        out[key] = {SELF: LEAF, **full} if declared and SELF not in full else full
-    return out
-
-
 # -- what is wrong --------------------------------------------------------------
 
 
@@ -440,7 +383,8 @@ def faults(value: Any, shape: Shape, path: str = "") -> list[str]:
             if below is None:
                 found.append(_at(f"{path}.{key}", "field not declared in schema"))
                 break
-            found += faults(item, below, f"{path}.{key}")
+            if type(item) is not str or not below.is_text:
+                found += faults(item, below, f"{path}.{key}")
         return found
     if node is not None and node.type == "list":
         if type(value) is not list:
@@ -478,8 +422,9 @@ def _scalar_fault(value: Any, kind: str) -> str:
     if kind in _NUMBERS:
         return "" if is_number else f"expected numeric (int or float), got {_go_type(value)}"
     if kind in ("string", "byte"):
-        fault = f"expected string, got &value.valueUnstructured{{Value:{_plain(value)}}}"
-        return "" if isinstance(value, str) else fault
+        if isinstance(value, str):
+            return ""
+        return f"expected string, got &value.valueUnstructured{{Value:{_plain(value)}}}"
     if kind == "boolean":
         return "" if isinstance(value, bool) else f"expected boolean, got &{{{_plain(value)}}}"
     if isinstance(value, dict | list):

@@ -3,9 +3,10 @@
 import pytest
 
 from kutter.api.apply.elements import ElementError, parse_element, shown_path
+from kutter.api.apply.named import fields_of
 from kutter.api.apply.sets import parse_set, paths
 from kutter.api.apply.shapes import DEDUCED, shape_of
-from kutter.api.apply.walk import compare, faults, fields_of, new_fields
+from kutter.api.apply.walk import compare, faults, new_fields
 from kutter.api.schema import schema_for
 
 
