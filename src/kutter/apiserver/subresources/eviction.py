@@ -5,7 +5,7 @@ Upstream: https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from kutter.api.errors import ApiError, bad_request, internal, is_reason, method_not_allowed
 from kutter.api.selectors import SelectorError, from_tree
