@@ -267,9 +267,9 @@ class Counting(SqliteStore):
 
     commits = 0
 
-    def _commit(self, writer: Any, batch: Any) -> Exception | None:
+    def _committed(self, batch: Any, error: Exception | None) -> None:
         self.commits += 1
-        return super()._commit(writer, batch)
+        super()._committed(batch, error)
 
 
 async def test_writes_at_once_share_commits(tmp_path: Path):

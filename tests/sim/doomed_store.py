@@ -19,11 +19,11 @@ import random
 import signal
 import sqlite3
 import sys
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from kutter.store.committer import Committer
 from kutter.store.durable import SqliteStore
 from kutter.store.interface import CompactedError, WriteConflictError
 
@@ -71,7 +71,7 @@ class Gate(queue.SimpleQueue[Any]):
             super().put(item)
 
 
-class DoomedStore(SqliteStore):
+class DoomedCommitter(Committer):
     """Dies before its ``statements``-th statement or after its ``commits``-th commit.
 
     ``overlap`` is run on the loop before some COMMITs, which wait for it.
@@ -84,12 +84,14 @@ class DoomedStore(SqliteStore):
         super().__init__(*arguments, **options)
         self._inbox = Gate(self._loop)
         self.chance = random.Random(0)
+        connect = self._connect
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = super()._connect()
-        if threading.current_thread().name == "store-writer":
+        def watched() -> sqlite3.Connection:
+            connection = connect()
             connection.set_trace_callback(self._before_statement)
-        return connection
+            return connection
+
+        self._connect = watched
 
     def _before_statement(self, statement: str) -> None:
         if statement.startswith(("BEGIN", "PRAGMA")):
@@ -106,6 +108,12 @@ class DoomedStore(SqliteStore):
         if self.commits == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return error
+
+
+class DoomedStore(SqliteStore):
+    """A store whose writer dies."""
+
+    writes_by = DoomedCommitter
 
 
 class Life:
@@ -202,17 +210,18 @@ class Life:
 async def main(file: str, seed: str, round_number: int, resume: dict[str, int]) -> None:
     rng = random.Random(f"{seed}/{round_number}")
     store = await DoomedStore.open(Path(file), history_events=rng.choice([20, 200, 10_000]))
-    assert isinstance(store, DoomedStore)
+    doomed = store._committer
+    assert isinstance(doomed, DoomedCommitter)
     life = Life(store, rng, round_number)
     await life.list()
     for name in ("early", "late", "restless"):
         life.watch(name, min(resume.get(name, 1), store.revision))
-    store.chance = random.Random(f"{seed}/{round_number}/overlaps")
-    store.overlap = life.overlap
+    doomed.chance = random.Random(f"{seed}/{round_number}/overlaps")
+    doomed.overlap = life.overlap
     if rng.random() < 0.7:
-        store.statements = rng.randrange(1, 900)
+        doomed.statements = rng.randrange(1, 900)
     else:
-        store.commits = rng.randrange(1, WAVES)
+        doomed.commits = rng.randrange(1, WAVES)
     await life.live()
     for name in list(life.watches):
         await life.unwatch(name)

@@ -1,10 +1,10 @@
 """The embedded store: SQLite in WAL mode, one writer thread, commits shared by waiting writes.
 
 Two tables. ``log`` has one row per revision (a put's value, or NULL for a deletion) and is the
-history; ``live`` says which revision each existing key is at. The loop side decides conflicts
-and assigns revisions from an in-memory copy of ``live``; the writer thread appends what has
-gathered, commits with fsync, and only then are events published and writers answered. Readers
-use their own connection and never wait for the writer.
+history; ``live`` says which revision each existing key is at. Here, on the loop, conflicts are
+decided and revisions assigned, from an in-memory copy of ``live``; the writer thread
+(:mod:`kutter.store.committer`) appends what has gathered and commits with fsync, and only then are
+events published and writers answered. Readers use their own connection and never wait for it.
 
 If a commit fails (full or failing disk) every write in it is answered with the error and the
 in-memory copy is read again from disk: nothing unacknowledged stays visible.
@@ -13,17 +13,13 @@ in-memory copy is read again from disk: nothing unacknowledged stays visible.
 from __future__ import annotations
 
 import asyncio
-import queue
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.log import get_logger
+from kutter.store.committer import COMPACT_EVERY, STATEMENTS, Committer, Compact, Write
 from kutter.store.expiry import Expiry
 from kutter.store.history import History, HistoryWatch
 from kutter.store.interface import (
@@ -38,19 +34,6 @@ from kutter.store.interface import (
 _log = get_logger("store")
 
 SCHEMA_VERSION = 1
-BATCH_LIMIT = 1024
-# Rows of one statement. Up to the first there is a statement for every number of rows, so that a
-# commit is one statement; beyond, powers of two up to the second (SQLite takes 32 000 values).
-_ROWS_EXACT = 64
-_ROWS_MAX = 1024
-# Compaction begins when this many revisions have fallen out of the window, and goes through so
-# many of them at a time, within the commits of others, so that it never holds one up.
-COMPACT_EVERY = 2000
-COMPACT_SLICE = 250
-# Pages given back to the file system at a time, and only when they are a quarter of the file:
-# free pages are mostly written again soon.
-_VACUUM_PAGES = 256
-
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
     revision INTEGER PRIMARY KEY,
@@ -68,65 +51,10 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) 
 """
 
 
-# The writer's own: a row of the log says what is live. One statement then does all of a commit.
-_FOLLOW_LOG = """
-CREATE TEMP TRIGGER follow_puts AFTER INSERT ON main.log WHEN new.value IS NOT NULL BEGIN
-    INSERT INTO live VALUES (new.key, new.revision)
-        ON CONFLICT (key) DO UPDATE SET revision = excluded.revision;
-END;
-CREATE TEMP TRIGGER follow_deletions AFTER INSERT ON main.log WHEN new.value IS NULL BEGIN
-    DELETE FROM live WHERE key = new.key;
-END;
-"""
-
-
-class _Write:
-    """One accepted write on its way to the disk."""
-
-    __slots__ = ("done", "event", "expires_at_s")
-
-    def __init__(
-        self, event: Event, expires_at_s: float | None, done: asyncio.Future[None]
-    ) -> None:
-        self.event = event
-        self.expires_at_s = expires_at_s
-        self.done = done
-
-
-class _Stop:
-    """Nothing comes after it."""
-
-
-_STOP = _Stop()
-
-
-@dataclass(slots=True)
-class _Compact:
-    """``at_once`` for somebody who waits for it; else it goes along with others' commits."""
-
-    revision: int
-    done: asyncio.Future[None]
-    at_once: bool = False
-
-
-def _sizes(count: int) -> Iterable[int]:
-    """How many rows each of the statements takes that write ``count`` of them."""
-    while count > _ROWS_EXACT:
-        size = min(_ROWS_MAX, 1 << (count.bit_length() - 1))
-        yield size
-        count -= size
-    if count:
-        yield count
-
-
-@lru_cache(maxsize=_ROWS_EXACT + 8)
-def _insert(rows: int) -> str:
-    """The statement that appends ``rows`` revisions."""
-    return "INSERT INTO log VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?)"] * rows)  # noqa: S608  (no value)
-
-
 class SqliteStore:
     """See :class:`kutter.store.interface.Store`. Make it with :meth:`open`."""
+
+    writes_by: ClassVar[type[Committer]] = Committer
 
     def __init__(
         self, path: Path, *, clock: Clock, history_events: int, loop: asyncio.AbstractEventLoop
@@ -141,19 +69,12 @@ class SqliteStore:
         self._pending: dict[int, bytes] = {}  # revision -> value not yet committed
         self._assigned = 1
         # Decided in this turn of the loop; handed to the writer together at its end.
-        self._gathered: list[_Write] = []
-        self._inbox: queue.SimpleQueue[list[_Write] | _Compact | _Stop] = queue.SimpleQueue()
+        self._gathered: list[Write] = []
         self._reader = self._connect()
-        self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
-        self._compacted = 1
+        self._committer = self.writes_by(self._connect, loop=loop, committed=self._committed)
         self._compacting = False
-        self._goals: list[_Compact] = []  # the writer's: what it is compacting towards
         self._closed = False
         self._published: asyncio.Future[None] | None = None  # the next publication, if awaited
-        # Set while the writer may take writes; cleared by a failed commit until the loop has
-        # taken back everything that was decided on top of it.
-        self._sound = threading.Event()
-        self._sound.set()
 
     @classmethod
     async def open(
@@ -171,7 +92,7 @@ class SqliteStore:
             store._load()
         except sqlite3.DatabaseError as error:
             raise StoreError(f"cannot open the store {path}: {error}") from error
-        store._thread.start()
+        store._committer.start()
         store._expiry_task = store._loop.create_task(store._expiry.run(), name="store/expiry")
         return store
 
@@ -181,7 +102,7 @@ class SqliteStore:
             isolation_level=None,
             check_same_thread=False,
             timeout=30,
-            cached_statements=2 * _ROWS_EXACT,
+            cached_statements=STATEMENTS,
         )
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -201,10 +122,10 @@ class SqliteStore:
                 f"this version of Kutter reads {SCHEMA_VERSION}"
             )
         reader.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (SCHEMA_VERSION,))
-        self._compacted = meta.get("compacted", 1)
+        self._committer.compacted = compacted = meta.get("compacted", 1)
         self._assigned = max(
             1,
-            self._compacted,
+            compacted,
             reader.execute("SELECT coalesce(max(revision), 1) FROM log").fetchone()[0],
         )
         self._load_live()
@@ -226,7 +147,7 @@ class SqliteStore:
 
     def _recent_events(self) -> tuple[int, list[Event]]:
         """(oldest revision that can be replayed, the events after it)."""
-        oldest = max(self._compacted, self._assigned - self._history.max_events)
+        oldest = max(self._committer.compacted, self._assigned - self._history.max_events)
         rows = self._reader.execute(
             "SELECT l.revision, l.key, l.create_revision, l.previous_revision, l.value, p.value"
             " FROM log l LEFT JOIN log p ON p.revision = l.previous_revision"
@@ -379,7 +300,7 @@ class SqliteStore:
         gathered = self._gathered
         if not gathered:
             self._loop.call_soon(self._hand_over)
-        gathered.append(_Write(event, expires_at_s, done))
+        gathered.append(Write(event, expires_at_s, done))
         return done
 
     def _hand_over(self) -> None:
@@ -389,7 +310,7 @@ class SqliteStore:
         """
         if self._gathered:
             gathered, self._gathered = self._gathered, []
-            self._inbox.put(gathered)
+            self._committer.write(gathered)
 
     async def _current(self, key: str) -> Record | None:
         """What is at ``key`` now, committed or about to be."""
@@ -423,106 +344,7 @@ class SqliteStore:
             except WriteConflictError:
                 return  # renewed in between
 
-    # The writer thread
-
-    def _write_loop(self) -> None:
-        writer = self._connect()
-        writer.executescript(_FOLLOW_LOG)
-        item: list[_Write] | _Compact | _Stop | None
-        try:
-            while True:
-                self._sound.wait()
-                try:
-                    item = self._inbox.get(block=not self._goals)
-                except queue.Empty:
-                    self._compact_some(writer)
-                    continue
-                if isinstance(item, list):
-                    item = self._write_batch(writer, item)
-                if isinstance(item, _Compact):
-                    self._goals.append(item)
-                if isinstance(item, _Stop) or (isinstance(item, _Compact) and item.at_once):
-                    while self._goals:
-                        self._compact_some(writer)
-                if isinstance(item, _Stop):
-                    return
-        finally:
-            writer.close()
-
-    def _write_batch(
-        self, writer: sqlite3.Connection, batch: list[_Write]
-    ) -> _Compact | _Stop | None:
-        """Commit what waits, and answer what came behind it that is no write."""
-        after: _Compact | _Stop | None = None
-        while len(batch) < BATCH_LIMIT:
-            try:
-                more = self._inbox.get_nowait()
-            except queue.Empty:
-                break
-            if isinstance(more, list):
-                batch += more
-                continue
-            after = more
-            break
-        error = self._commit(writer, batch)
-        if error is not None:
-            self._sound.clear()
-        self._loop.call_soon_threadsafe(self._committed, batch, error)
-        return after
-
-    def _commit(self, writer: sqlite3.Connection, batch: list[_Write]) -> Exception | None:
-        """Append the batch's revisions, durably; what is live follows by trigger."""
-        rows: list[Any] = []
-        for write in batch:
-            kind, key, value, _, created, revision, previous_revision = write.event
-            rows += (
-                revision,
-                key,
-                created,
-                previous_revision,
-                write.expires_at_s,
-                value if kind == "put" else None,
-            )
-
-        def write_rows() -> None:
-            done = 0
-            for size in _sizes(len(batch)):
-                end = done + 6 * size
-                writer.execute(_insert(size), rows[done:end])
-                done = end
-
-        if len(batch) <= _ROWS_EXACT and not self._goals:
-            # One statement is a transaction of its own: written and synced in a single step, in
-            # which the writer does not ask for the interpreter's lock once.
-            try:
-                writer.execute(_insert(len(batch)), rows)
-            except sqlite3.Error as failure:
-                return failure
-            return None
-        error = self._transact(writer, write_rows)
-        if error is not None and self._goals:
-            # It may have been the compaction's: that fails alone, the writes are tried again.
-            self._give_up_compaction(error)
-            error = self._transact(writer, write_rows)
-        return error
-
-    def _transact(self, writer: sqlite3.Connection, write: Callable[[], None]) -> Exception | None:
-        """One commit: of what ``write`` writes and of the next slice of a compaction."""
-        try:
-            writer.execute("BEGIN IMMEDIATE")
-            write()
-            reached = self._compact_slice(writer) if self._goals else self._compacted
-            writer.execute("COMMIT")
-        except sqlite3.Error as error:
-            if writer.in_transaction:
-                writer.execute("ROLLBACK")
-            return error
-        self._compacted = reached
-        while self._goals and self._goals[0].revision <= reached:
-            self._answer(self._goals.pop(0).done, self._vacuum(writer))
-        return None
-
-    def _committed(self, batch: list[_Write], error: Exception | None) -> None:
+    def _committed(self, batch: list[Write], error: Exception | None) -> None:
         """On the loop: publish and acknowledge, or take everything back."""
         if error is not None:
             self._roll_back(batch, error)
@@ -538,23 +360,12 @@ class SqliteStore:
                 write.done.set_result(None)
         self._maybe_compact()
 
-    def _roll_back(self, batch: list[_Write], error: Exception) -> None:
+    def _roll_back(self, batch: list[Write], error: Exception) -> None:
         """Fail this batch and everything queued behind it, which was decided on top of it."""
         _log.error("commit failed", writes=len(batch), error=str(error))
         failed = list(batch)
         self._hand_over()
-        while True:
-            try:
-                item = self._inbox.get_nowait()
-            except queue.Empty:
-                break
-            if isinstance(item, list):
-                failed += item
-            elif isinstance(item, _Stop):
-                self._inbox.put(_STOP)
-                break
-            else:
-                self._answer(item.done, error)
+        failed += self._committer.take_back(error)
         self._pending.clear()
         self._load_live()
         newest = self._reader.execute("SELECT coalesce(max(revision), 1) FROM log").fetchone()[0]
@@ -562,81 +373,30 @@ class SqliteStore:
         for write in failed:
             if not write.done.done():
                 write.done.set_exception(OSError(f"the store could not write: {error}"))
-        self._sound.set()
-
-    def _answer(self, done: asyncio.Future[None], error: Exception | None) -> None:
-        def finish() -> None:
-            if done.done():
-                return
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(OSError(f"the store could not write: {error}"))
-
-        self._loop.call_soon_threadsafe(finish)
+        self._committer.go_on()
 
     # Compaction
 
     def _maybe_compact(self) -> None:
         """Compact by itself once enough has fallen out of the window."""
-        if self._compacting or self._history.oldest - self._compacted < COMPACT_EVERY:
+        if self._compacting or self._history.oldest - self._committer.compacted < COMPACT_EVERY:
             return
         self._compacting = True
         done: asyncio.Future[None] = self._loop.create_future()
         done.add_done_callback(self._compaction_done)
-        self._inbox.put(_Compact(self._history.oldest, done))
+        self._committer.compact(Compact(self._history.oldest, done))
 
     def _compaction_done(self, done: asyncio.Future[None]) -> None:
         self._compacting = False
         if not done.cancelled() and done.exception() is not None:
             _log.error("compaction failed", error=str(done.exception()))
 
-    def _compact_some(self, writer: sqlite3.Connection) -> None:
-        """A slice while there is nothing to write."""
-        error = self._transact(writer, lambda: None)
-        if error is not None:
-            self._give_up_compaction(error)
-
-    def _give_up_compaction(self, error: Exception) -> None:
-        while self._goals:
-            self._answer(self._goals.pop(0).done, error)
-
-    def _compact_slice(self, writer: sqlite3.Connection) -> int:
-        """Delete what was superseded in the next slice; answers the revision that reaches to."""
-        low = self._compacted
-        high = min(self._goals[0].revision, low + COMPACT_SLICE)
-        if high <= low:
-            return low
-        writer.execute(
-            "DELETE FROM log WHERE revision IN (SELECT previous_revision FROM log"
-            " WHERE revision > ? AND revision <= ? AND previous_revision > 0)",
-            (low, high),
-        )
-        writer.execute(
-            "DELETE FROM log WHERE revision > ? AND revision <= ? AND value IS NULL"
-            " AND revision < (SELECT max(revision) FROM log)",
-            (low, high),
-        )
-        writer.execute("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (high,))
-        return high
-
-    def _vacuum(self, writer: sqlite3.Connection) -> Exception | None:
-        """Give some free pages back if they are many."""
-        try:
-            free = writer.execute("PRAGMA freelist_count").fetchone()[0]
-            pages = writer.execute("PRAGMA page_count").fetchone()[0]
-            if free * 4 > pages:
-                writer.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-        except sqlite3.Error as error:
-            return error
-        return None
-
     async def compact(self, revision: int, *, at_once: bool = True) -> None:
         self._history.check(revision, self.revision)
         self._history.forget_before(revision)
         done: asyncio.Future[None] = self._loop.create_future()
         self._hand_over()
-        self._inbox.put(_Compact(revision, done, at_once))
+        self._committer.compact(Compact(revision, done, at_once))
         await done
 
     # Watching
@@ -657,8 +417,8 @@ class SqliteStore:
         if self._expiry_task is not None:
             self._expiry_task.cancel()
         self._hand_over()
-        self._inbox.put(_STOP)
-        await asyncio.to_thread(self._thread.join)
+        self._committer.stop()
+        await asyncio.to_thread(self._committer.join)
         # The thread's last acknowledgements are callbacks of this loop; let them run.
         await asyncio.sleep(0)
         if self._published is not None:

@@ -10,7 +10,8 @@ import textwrap
 
 import pytest
 
-from kutter.store import durable
+from kutter.store import committer
+from kutter.store.committer import Committer
 from kutter.store.durable import SqliteStore
 from kutter.store.interface import StoreError
 
@@ -166,14 +167,15 @@ async def test_a_range_is_never_ahead_of_what_watchers_were_told(tmp_path):
 async def test_compaction_goes_in_slices_within_others_commits(tmp_path):
     """However much falls out of the window at once, no commit waits for all of it."""
 
-    class Counting(SqliteStore):
-        slices: list[int] = []  # noqa: RUF012
+    slices: list[int] = []
 
-        def _compact_slice(self, writer):
-            low = self._compacted
-            high = super()._compact_slice(writer)
-            self.slices.append(high - low)
-            return high
+    class Counting(SqliteStore):
+        class writes_by(Committer):  # noqa: N801
+            def _compact_slice(self, writer):
+                low = self.compacted
+                high = super()._compact_slice(writer)
+                slices.append(high - low)
+                return high
 
     store = await Counting.open(tmp_path / "store.sqlite", history_events=100)
     try:
@@ -181,10 +183,10 @@ async def test_compaction_goes_in_slices_within_others_commits(tmp_path):
             value = b"%d" % round_
             await asyncio.gather(*(store.put(f"/registry/a/{i}", value) for i in range(1500)))
         async with asyncio.timeout(30):
-            while store._compacted < store.revision - 100 - durable.COMPACT_EVERY:
+            while store._committer.compacted < store.revision - 100 - committer.COMPACT_EVERY:
                 await store.put("/registry/b", b"x")
-        assert store.slices
-        assert max(store.slices) <= durable.COMPACT_SLICE
+        assert slices
+        assert max(slices) <= committer.COMPACT_SLICE
         assert await store.count("/registry/a/", "/registry/a0") == 1500
     finally:
         await store.close()
@@ -194,15 +196,16 @@ async def test_compaction_goes_in_slices_within_others_commits(tmp_path):
         assert {r.value for r in found.records} == {b"3"}
         with sqlite3.connect(tmp_path / "store.sqlite") as check:
             rows = check.execute("SELECT count(*) FROM log").fetchone()[0]
-        assert rows <= 1501 + 100 + durable.COMPACT_EVERY * 2
+        assert rows <= 1501 + 100 + committer.COMPACT_EVERY * 2
     finally:
         await again.close()
 
 
 async def test_a_compaction_that_fails_takes_no_write_with_it(tmp_path):
     class Failing(SqliteStore):
-        def _compact_slice(self, writer):
-            raise sqlite3.OperationalError("cannot tidy")
+        class writes_by(Committer):  # noqa: N801
+            def _compact_slice(self, writer):
+                raise sqlite3.OperationalError("cannot tidy")
 
     store = await Failing.open(tmp_path / "store.sqlite", history_events=10)
     try:
