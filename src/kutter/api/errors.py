@@ -12,6 +12,7 @@ from typing import Any
 from kutter.api.quoting import quote
 
 
+# No Struct: commands read this in to tell of an error, and start faster without msgspec.
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One invalid field: a cause in ``details.causes``.

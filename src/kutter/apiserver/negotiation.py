@@ -8,9 +8,10 @@ kind has one, custom ones included.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+import msgspec
 
 from kutter.api.errors import not_acceptable, not_represented
 from kutter.api.protobuf import MEDIA_TYPE
@@ -27,8 +28,7 @@ _CONVERSIONS: dict[str, Form] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """The form chosen. ``version`` is that of ``meta.k8s.io`` for table and partial answers."""
 
     form: Form = "object"

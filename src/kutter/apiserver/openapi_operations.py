@@ -5,8 +5,9 @@ Between :mod:`kutter.apiserver.openapi_paths`, which knows what may be asked, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from kutter.apiserver.openapi_parameters import (
     BODIES,
@@ -25,8 +26,7 @@ ANY_MEDIA = "*/*"
 Operations = dict[str, dict[str, tuple["Operation", str]]]
 
 
-@dataclass(slots=True)
-class Operation:
+class Operation(msgspec.Struct):
     """One method of a path, in neither version's form yet.
 
     ``answer`` is None where nothing is said of it; so are ``medias`` and ``produces`` if empty.
@@ -42,7 +42,7 @@ class Operation:
     body: Tree | None = None
     medias: tuple[str, ...] = (ANY_MEDIA,)
     needs_body: bool = True
-    produces: tuple[str, ...] = field(default=ANSWERS)
+    produces: tuple[str, ...] = msgspec.field(default=ANSWERS)
     # The type of meta/v1 its body is, which all kinds have in common.
     body_type: str = ""
 

@@ -7,8 +7,9 @@ their versions only, as upstream.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from kutter.apiserver.openapi_definitions import Definitions
 from kutter.apiserver.openapi_operations import ANSWERS, JSON, Operation
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 _TEXT: Tree = {"type": "string"}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """``name`` is its path in the index. ``discovered``: its discovery is in the document."""
 
     name: str

@@ -9,8 +9,8 @@ import base64
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+import msgspec
 import orjson
 
 from kutter.api.errors import (
@@ -31,8 +31,7 @@ _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105  (a format's name)
 _IN_VERSION = f"version {_TOKEN_VERSION}"
 
 
-@dataclass(frozen=True, slots=True)
-class Continue:
+class Continue(msgspec.Struct, frozen=True):
     """Where a list goes on: from ``start`` on, at ``revision`` (-1: newest, inconsistent)."""
 
     revision: int
@@ -83,8 +82,7 @@ def _read_token(token: str) -> Continue:
     return Continue(revision, start)
 
 
-@dataclass(frozen=True, slots=True)
-class ListOptions:
+class ListOptions(msgspec.Struct, frozen=True):
     """The arguments of a list or watch beside its selectors. ``revision`` None: not given."""
 
     limit: int = 0

@@ -8,7 +8,6 @@ depends on these protocols only; ``server.py`` is handed the implementations.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -87,8 +86,7 @@ class Reservation(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """How a subresource's own kind (Scale, Binding) looks to webhooks and policies.
 
     ``render`` makes it of the object; ``absorb`` writes a changed one back into the object.
@@ -100,8 +98,7 @@ class Shown:
     creates: bool = False
 
 
-@dataclass(slots=True)
-class AdmissionRequest:
+class AdmissionRequest(msgspec.Struct):
     """One operation on its way into the store.
 
     ``object`` (new state; None for DELETE) may be mutated in the mutate step; ``old`` is the
@@ -130,8 +127,8 @@ class AdmissionRequest:
     now: datetime
     dry_run: bool = False
     kind: str = ""
-    options: Tree = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    options: Tree = msgspec.field(default_factory=dict)
+    warnings: list[str] = msgspec.field(default_factory=list)
     annotate: Annotate | None = None
     reservation: Reservation | None = None
     requested: Resource | None = None
@@ -178,8 +175,7 @@ class Snapshot(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One change seen by a cache. For ``DELETED`` ``current`` is the last state."""
 
     type: Literal["ADDED", "MODIFIED", "DELETED"]

@@ -16,8 +16,9 @@ The parts are needed before the server's read caches exist, so they read through
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from kutter.apiserver.admission.chain import AdmissionChain
 from kutter.apiserver.admission.configuration import AdmissionOptions
@@ -62,8 +63,7 @@ if TYPE_CHECKING:
 DEFAULT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 
-@dataclass(frozen=True, slots=True)
-class SecurityOptions:
+class SecurityOptions(msgspec.Struct, frozen=True):
     """``token_key_pem`` signs service-account tokens; ``accepted_key_pems`` are public keys of
     earlier signers. ``audiences`` (default: the issuer) are the API server's own.
     """
@@ -75,7 +75,7 @@ class SecurityOptions:
     external_url: str = ""
     extend_tokens: bool = True
     first_tokens: tuple[TokenAuthenticator, ...] = ()
-    admission: AdmissionOptions = field(default_factory=AdmissionOptions)
+    admission: AdmissionOptions = msgspec.field(default_factory=AdmissionOptions)
 
 
 class LateReader:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from kutter.api.catalog import Catalog
 from kutter.api.errors import ApiError, PageNotFoundError, method_not_allowed, path_not_found
@@ -60,8 +61,7 @@ _METRICS = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 HandlerKey = tuple[str, str, str]
 
 
-@dataclass(slots=True)
-class ServerParts:
+class ServerParts(msgspec.Struct):
     """What an :class:`ApiServer` is made of. Everything but the store and ports has a default.
 
     ``handlers`` adds to (or replaces) the core's subresource and virtual-resource handlers;
@@ -77,8 +77,8 @@ class ServerParts:
     strategy_for: StrategyFor = Strategy
     printer_for: PrinterFor | None = None
     catalog: Catalog | None = None
-    handlers: Mapping[HandlerKey, CallHandler] = field(default_factory=dict)
-    documents: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    handlers: Mapping[HandlerKey, CallHandler] = msgspec.field(default_factory=dict)
+    documents: Mapping[str, tuple[str, bytes]] = msgspec.field(default_factory=dict)
     node_client: HttpClient | None = None
     pod_client: HttpClient | None = None
     advertised_address: str = "127.0.0.1:6443"

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import msgspec
 
 from kutter.api.errors import ApiError
 from kutter.apiserver.bootstrap import SYSTEM_USER
@@ -39,8 +40,7 @@ GRACE_S = 60.0
 _log = get_logger("service-addresses")
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(msgspec.Struct, frozen=True):
     """``missing``: addresses of services without an object; ``orphans``: objects without a
     service. Both as (address, owner).
     """

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 
@@ -29,20 +28,33 @@ def _nothing(parser: Parser) -> None:
     """For commands that only hold subcommands."""
 
 
-@dataclass(frozen=True, slots=True)
 class Command:
     """``examples`` are shown by ``--help``, one per line, without the prompt.
 
     With ``subcommands`` the first word that names one decides; ``run`` is used when none does.
     """
 
-    name: str
-    summary: str
-    configure: Configure = _nothing
-    run: Run | None = None
-    examples: tuple[str, ...] = ()
-    description: str = ""
-    subcommands: dict[str, Command] = field(default_factory=dict)
+    # No dataclass: what that reads in (inspect, ast) would be a tenth of a command's start.
+    __slots__ = ("configure", "description", "examples", "name", "run", "subcommands", "summary")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        summary: str,
+        configure: Configure = _nothing,
+        run: Run | None = None,
+        examples: tuple[str, ...] = (),
+        description: str = "",
+        subcommands: dict[str, Command] | None = None,
+    ) -> None:
+        self.name = name
+        self.summary = summary
+        self.configure = configure
+        self.run = run
+        self.examples = examples
+        self.description = description
+        self.subcommands = subcommands or {}
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from kutter.http.messages import ByteStream
 
 Query = Sequence[tuple[str, str]]
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """A complete answer. Header names are lower case."""
 
     status: int
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
     body: bytes = b""
     warnings: tuple[str, ...] = ()
 

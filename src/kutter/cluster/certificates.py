@@ -23,10 +23,10 @@ import fcntl
 import ipaddress
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -49,16 +49,14 @@ _CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 _SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True):
     """The files of one certificate and its key."""
 
     certificate: Path
     key: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """What a leaf certificate says. ``sans`` are DNS names and addresses as text."""
 
     file: str

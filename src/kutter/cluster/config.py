@@ -7,16 +7,13 @@ certificates, addresses and volumes were made from it.
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
+import json
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from kutter.base.files import write_atomic
 from kutter.cluster.api_options import FILE_SETTINGS, ApiServerOptions
@@ -26,7 +23,6 @@ class ConfigError(Exception):
     """A setting that cannot work; the message names it and says what is expected."""
 
 
-@dataclass(frozen=True, slots=True)
 class ClusterConfig(ApiServerOptions):
     """Settings of one cluster on one machine. Ranges in CIDR notation."""
 
@@ -113,7 +109,7 @@ class ClusterConfig(ApiServerOptions):
 
 
 _PATHS = frozenset({"state_dir", "run_dir", "log_dir"})
-_FIELDS = {f.name: f for f in dataclasses.fields(ClusterConfig)}
+_DEFAULTS = ClusterConfig.defaults()
 
 
 def load_config(
@@ -123,7 +119,7 @@ def load_config(
 ) -> ClusterConfig:
     """Read the configuration of this machine. Raises ConfigError."""
     values: dict[str, Any] = {}
-    for name in _FIELDS:
+    for name in _DEFAULTS:
         text = environment.get(f"KUTTER_{name.upper()}")
         if text is not None:
             values[name] = text
@@ -133,12 +129,11 @@ def load_config(
     merged = {**saved, **values}
     typed: dict[str, Any] = {}
     for name, value in merged.items():
-        if name not in _FIELDS:
-            raise ConfigError(f"unknown setting {name}; known: {', '.join(sorted(_FIELDS))}")
+        if name not in _DEFAULTS:
+            raise ConfigError(f"unknown setting {name}; known: {', '.join(sorted(_DEFAULTS))}")
         typed[name] = _typed(name, value)
     config = ClusterConfig(**typed)
-    config = dataclasses.replace(
-        config,
+    config = config.replace(
         node_name=config.node_name or socket.gethostname().lower().split(".")[0],
         address=config.address or find_own_address(),
     )
@@ -149,27 +144,26 @@ def load_config(
 def save_config(config: ClusterConfig) -> None:
     """Keep the decisions of the first start."""
     values = {
-        name: str(value) if name in _PATHS else value
-        for name, value in dataclasses.asdict(config).items()
+        name: str(value) if name in _PATHS else value for name, value in config.values().items()
     }
     write_atomic(
         config.state_dir / "cluster.json",
-        orjson.dumps(values, option=orjson.OPT_INDENT_2) + b"\n",
+        f"{json.dumps(values, indent=2, ensure_ascii=False)}\n".encode(),
         mode=0o644,
     )
 
 
 def _read_saved(path: Path) -> dict[str, Any]:
     try:
-        values = orjson.loads(path.read_bytes())
+        values = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except orjson.JSONDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not JSON ({error}); restore or remove it") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no settings; restore or remove it")
     # Where things are is decided by whoever starts; the file may have been moved.
-    return {k: v for k, v in values.items() if k != "state_dir" and k in _FIELDS}
+    return {k: v for k, v in values.items() if k != "state_dir" and k in _DEFAULTS}
 
 
 def _typed(name: str, value: Any) -> Any:
@@ -178,7 +172,7 @@ def _typed(name: str, value: Any) -> Any:
     if name in FILE_SETTINGS and value not in ("", "-"):
         # The server is started in another folder than the command that was given the name.
         return str(Path(value).absolute())
-    if isinstance(_FIELDS[name].default, int):
+    if isinstance(_DEFAULTS[name], int):
         try:
             return int(value)
         except ValueError as error:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from kutter.api.catalog import BUILTIN, Catalog
 from kutter.api.runtime_config import served_resources
@@ -52,14 +53,13 @@ CONTROLLERS = User("system:kube-controller-manager", groups=(GROUP_AUTHENTICATED
 _EVENT_WRITERS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class ControlPlaneOptions:
+class ControlPlaneOptions(msgspec.Struct, frozen=True):
     """What distinguishes one control plane from another. PEM where keys are meant."""
 
     token_key_pem: bytes
     root_ca_pem: bytes = b""
     # The key of the root CA, to sign certificate requests; empty: nobody here signs any.
-    root_ca_key_pem: bytes = field(default=b"", repr=False)
+    root_ca_key_pem: bytes = b""
     front_proxy: FrontProxy | None = None
     front_proxy_ca_pem: bytes = b""
     cluster_cidr: str = "10.42.0.0/16"
@@ -68,9 +68,12 @@ class ControlPlaneOptions:
     cluster_domain: str = "cluster.local"
     address: str = "127.0.0.1"
     port: int = 6443
-    api: ApiServerOptions = field(default_factory=ApiServerOptions)
+    api: ApiServerOptions = msgspec.field(default_factory=ApiServerOptions)
     with_controllers: bool = True
     with_scheduler: bool = True
+
+    def __repr__(self) -> str:
+        return "ControlPlaneOptions(...)"  # no keys in a log
 
 
 class ControlPlane:

@@ -13,8 +13,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kutter.cluster import processes, supervision
 from kutter.cluster.api_options import seconds_of
@@ -28,8 +28,7 @@ _STOP_S = 20.0
 _LOCK_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What runs on this machine now."""
 
     server: processes.Running | None

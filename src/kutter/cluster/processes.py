@@ -13,8 +13,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kutter.base.files import write_atomic
 
@@ -22,8 +22,7 @@ SERVER, AGENT = "server", "agent"
 LOG_LIMIT_BYTES = 20 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """A live process of ours."""
 
     name: str

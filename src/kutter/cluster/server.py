@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from dataclasses import replace
 
 import orjson
 import uvloop
@@ -103,7 +102,7 @@ async def _serve(config: ClusterConfig) -> None:
     certificates.ensure()
     if not config.encryption_provider_config:
         ensure_encryption_file(config.encryption_file)
-        config = replace(config, encryption_provider_config=str(config.encryption_file))
+        config = config.replace(encryption_provider_config=str(config.encryption_file))
     store = await SqliteStore.open(config.store_file)
     kubelet = certificates.pair("apiserver-kubelet-client")
     node_client = HttpClient(

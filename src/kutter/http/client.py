@@ -12,11 +12,12 @@ import contextlib
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urljoin, urlsplit
+
+import msgspec
 
 from kutter.http.client_connection import (
     ClientConnection,
@@ -48,14 +49,13 @@ class Origin(NamedTuple):
     port: int
 
 
-@dataclass(slots=True)
-class HttpAnswer:
+class HttpAnswer(msgspec.Struct):
     """A complete answer. Header names are lower case; repeated ones are joined by commas."""
 
     status: int
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
     body: bytes = b""
-    header_list: list[tuple[str, str]] = field(default_factory=list)
+    header_list: list[tuple[str, str]] = msgspec.field(default_factory=list)
     url: str = ""
 
 
@@ -109,8 +109,7 @@ class HttpStream:
         self._release()
 
 
-@dataclass(slots=True)
-class HttpUpgrade:
+class HttpUpgrade(msgspec.Struct):
     """The answer to an upgrade: ``stream`` when it was 101, ``body`` otherwise."""
 
     status: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
@@ -26,8 +25,7 @@ class ByteStream(Protocol):
         """Close at once; idempotent."""
 
 
-@dataclass(slots=True)
-class PeerCertificate:
+class PeerCertificate(msgspec.Struct):
     """The verified client certificate, DER.
 
     ``for_client``: an authority of clients vouches for it; ``for_proxy``: one of proxies that may

@@ -12,7 +12,8 @@ import base64
 import contextlib
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from kutter.base.log import get_logger
 from kutter.base.tasks import Scope
@@ -100,14 +101,13 @@ class WebSocketStream:
 # -- SPDY ------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Pair:
+class _Pair(msgspec.Struct):
     """The two streams of one forwarded connection."""
 
     port: int
     data: SpdyStream | None = None
     error: SpdyStream | None = None
-    whole: asyncio.Event = field(default_factory=asyncio.Event)
+    whole: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
 async def _serve_spdy(stream: ByteStream, connect: Connect) -> None:

@@ -10,8 +10,9 @@ import contextlib
 import os
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from kutter.base.clock import SYSTEM_CLOCK, Clock
 from kutter.base.tasks import Scope
@@ -28,8 +29,7 @@ _CLOSE_TURNS = 100  # of the loop, for aborted transports to say that they are c
 RenderError = Callable[[int, str], Response]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Bounds of a server and of each connection.
 
     ``connections``: more are dropped as they come. ``stall_timeout_s``: how long a client may

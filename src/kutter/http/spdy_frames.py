@@ -10,8 +10,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
+
+import msgspec
 
 from kutter.http.spdy_dictionary import DICTIONARY
 
@@ -51,15 +52,14 @@ class SpdyError(ConnectionError):
     """The peer broke the protocol: the connection cannot go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One frame. ``number``: ping id, reset or goaway status, window delta."""
 
     kind: Kind
     stream_id: int = 0
     fin: bool = False
     data: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     number: int = 0
 
 

@@ -11,8 +11,9 @@ import base64
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 from kutter.http.messages import ByteStream, Request
 
@@ -57,8 +58,7 @@ class HandshakeError(ValueError):
     """Not a WebSocket request (answer 400) or not a WebSocket answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """A whole message or control frame. TEXT payloads are valid UTF-8."""
 
     opcode: Opcode

@@ -9,8 +9,9 @@ why.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
+
+import msgspec
 
 from kutter.api.errors import ApiError, is_reason
 from kutter.base.log import get_logger
@@ -24,16 +25,14 @@ class Terminal(Exception):
     """Trying again cannot help until something changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """``why`` is one sentence; ``requeue_after_s`` is a planned wait."""
 
     why: str = ""
     requeue_after_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """``keys(change)`` names the keys a change of ``informer`` concerns."""
 
     informer: Informer[Any]

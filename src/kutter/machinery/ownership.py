@@ -8,8 +8,9 @@ longer matches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from kutter.api.errors import is_reason
 from kutter.api.types.meta_v1 import KubeObject, OwnerReference
@@ -44,8 +45,7 @@ def controller_reference(owner: KubeObject) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Claim(Generic[V]):
+class Claim(msgspec.Struct, Generic[V], frozen=True):
     """What belongs to an owner now, and what should change hands. Pure result."""
 
     owned: list[V]

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -144,7 +143,7 @@ def test_a_reused_pid_is_not_taken_for_ours(place: Place) -> None:
 
 
 def test_one_start_at_a_time(tmp_path: Path) -> None:
-    config = replace(ClusterConfig(), run_dir=tmp_path / "run")
+    config = ClusterConfig().replace(run_dir=tmp_path / "run")
     with supervision.alone(config, 1):
         with (
             pytest.raises(supervision.SupervisionError, match="at work"),
@@ -161,7 +160,7 @@ def test_one_start_at_a_time(tmp_path: Path) -> None:
 def test_units_of_clusters_apart() -> None:
     default = ClusterConfig()
     assert supervision.unit_of(default) == "kutter.service"
-    names = {supervision.unit_of(replace(default, run_dir=Path(f"/run/{n}"))) for n in "ab"}
+    names = {supervision.unit_of(default.replace(run_dir=Path(f"/run/{n}"))) for n in "ab"}
     assert len(names) == 2
 
 

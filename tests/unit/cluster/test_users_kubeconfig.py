@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -93,7 +93,7 @@ def test_what_cannot_be_read_is_left_alone(homes: dict[str, Path], config: Clust
 def test_other_clusters_and_who_sets_kubeconfig_manage_theirs(
     homes: dict[str, Path], config: ClusterConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert list(accounts(replace(config, state_dir=Path("/elsewhere")))) == []
+    assert list(accounts(config.replace(state_dir=Path("/elsewhere")))) == []
     monkeypatch.setenv("KUBECONFIG", "/somewhere")
     assert list(accounts(config)) == []
     assert add_context(config) is None

@@ -7,8 +7,9 @@ Upstream: https://github.com/google/cel-spec/blob/master/doc/langdef.md#checking
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from kutter.api.cel.declarations import Overload
 from kutter.api.cel.errors import Issue
@@ -44,8 +45,7 @@ from kutter.api.cel.types import (
 from kutter.api.cel.values import type_of
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """What names mean at the top of an expression."""
 
     variables: Mapping[str, Type]

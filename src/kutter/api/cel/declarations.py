@@ -7,8 +7,9 @@ declare, and the checker, the estimator and the compiler, which look up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from kutter.api.cel.types import Type
 
@@ -22,8 +23,7 @@ Estimate = Callable[["Sized | None", "list[Sized]"], "CallEstimate | None"]
 """(target, arguments) → what a call may cost; None: the usual 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overload:
+class Overload(msgspec.Struct, frozen=True):
     """One signature of a function. For a ``member`` the target is the first parameter.
 
     ``code`` may trust the types of what it gets when the checker knew them.
@@ -37,13 +37,13 @@ class Overload:
     cost: Cost | None = None
     estimate: Estimate | None = None
     # Names of type parameters, found once.
-    variables: frozenset[str] = field(init=False)
+    variables: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         found: set[str] = set()
         for type in (*self.params, self.result):
             _collect(type, found)
-        object.__setattr__(self, "variables", frozenset(found))
+        msgspec.structs.force_setattr(self, "variables", frozenset(found))
 
 
 def _collect(type: Type, found: set[str]) -> None:
@@ -53,15 +53,14 @@ def _collect(type: Type, found: set[str]) -> None:
         _collect(inner, found)
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
+class Library(msgspec.Struct, frozen=True):
     """What can be added to an environment as a whole."""
 
     name: str
-    functions: Mapping[str, tuple[Overload, ...]] = field(default_factory=dict)
-    macros: Mapping[Key, Expand] = field(default_factory=dict)
-    types: Mapping[str, Type] = field(default_factory=dict)
-    constants: Mapping[str, tuple[Type, Any]] = field(default_factory=dict)
+    functions: Mapping[str, tuple[Overload, ...]] = msgspec.field(default_factory=dict)
+    macros: Mapping[Key, Expand] = msgspec.field(default_factory=dict)
+    types: Mapping[str, Type] = msgspec.field(default_factory=dict)
+    constants: Mapping[str, tuple[Type, Any]] = msgspec.field(default_factory=dict)
 
 
 def merge(libraries: Iterable[Library]) -> dict[str, tuple[Overload, ...]]:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from kutter.api.cel.declarations import Library, merge
 from kutter.api.cel.errors import (

@@ -6,7 +6,8 @@ Upstream: https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from kutter.api.cel.errors import Issue
 from kutter.api.cel.lexer import LexerError, Token, check_int, tokenize
@@ -44,11 +45,10 @@ def _starts(token: Token) -> bool:
     return token.kind in _OPENING and token.text != "in"
 
 
-@dataclass(frozen=True, slots=True)
-class Grammar:
+class Grammar(msgspec.Struct, frozen=True):
     """What of the language an environment turns on."""
 
-    macros: Mapping[Key, Expand] = field(default_factory=lambda: STANDARD)
+    macros: Mapping[Key, Expand] = msgspec.field(default_factory=lambda: STANDARD)
     optionals: bool = False
     quoted_names: bool = False
 

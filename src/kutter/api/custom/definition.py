@@ -7,8 +7,9 @@ frozen, shared. Nothing here judges: what is malformed was refused when it was w
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from kutter.api.custom.schema import CustomNode, custom_root
 from kutter.api.resources import Resource, Subresource
@@ -62,8 +63,7 @@ class CustomSchema(KindSchema):
         return (2 if node is not None and node.embedded else 1), path
 
 
-@dataclass(frozen=True, slots=True)
-class ScalePaths:
+class ScalePaths(msgspec.Struct, frozen=True):
     """Where a custom object keeps what Scale shows: paths of keys."""
 
     spec: tuple[str, ...]
@@ -71,8 +71,7 @@ class ScalePaths:
     selector: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DefinedVersion:
+class DefinedVersion(msgspec.Struct, frozen=True):
     """One version of a custom kind. ``columns`` are the definition's, never empty."""
 
     name: str
@@ -93,8 +92,7 @@ class DefinedVersion:
         return CustomSchema(resource.group, resource.version, resource.kind, self.node)
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(msgspec.Struct, frozen=True):
     """A whole definition, under the names that were accepted."""
 
     name: str

@@ -9,10 +9,11 @@ https://kubernetes.io/docs/concepts/policy/resource-quotas/
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from kutter.api.quota import claims, pods
 from kutter.api.quota.amounts import ONE, Amounts, add, count_of
@@ -43,8 +44,7 @@ def _nothing_missing(view: Any, names: Collection[str]) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(msgspec.Struct, frozen=True):
     """What one resource costs.
 
     ``view`` is what ``usage``, ``in_scope`` and ``missing`` look at; without one the objects are

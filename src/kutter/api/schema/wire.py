@@ -14,11 +14,11 @@ to whoever reads them, as they are upstream.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from kutter.api.quoting import Quoted
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from kutter.api.schema.node import Node
 
 
-@dataclass(frozen=True, slots=True)
-class WireField:
+class WireField(msgspec.Struct, frozen=True):
     """One field of a struct."""
 
     name: str

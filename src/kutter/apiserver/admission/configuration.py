@@ -8,13 +8,13 @@ https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
 import yaml
+from msgspec.structs import replace
 
 from kutter.api.types.core_v1 import ScopedResourceSelectorRequirement
 from kutter.apiserver.admission.event_rate_limit import LIMIT_TYPES, EventLimit
@@ -36,17 +36,16 @@ from kutter.apiserver.pod_security.policy import (
 from kutter.apiserver.ports import Tree
 
 
-@dataclass(frozen=True, slots=True)
-class AdmissionOptions:
+class AdmissionOptions(msgspec.Struct, frozen=True):
     """``enable`` and ``disable`` change what is on by default."""
 
     enable: frozenset[str] = frozenset()
     disable: frozenset[str] = frozenset()
-    pod_security: PodSecurityOptions = field(default_factory=PodSecurityOptions)
+    pod_security: PodSecurityOptions = msgspec.field(default_factory=PodSecurityOptions)
     limited: tuple[LimitedResource, ...] = ()
     event_limits: tuple[EventLimit, ...] = ()
     # By namespace; see PodNodeSelector.
-    node_selectors: Mapping[str, str] = field(default_factory=dict)
+    node_selectors: Mapping[str, str] = msgspec.field(default_factory=dict)
     # Those every pod gets, and those pods may have (none: all); see PodTolerationRestriction.
     tolerations: tuple[Tree, ...] = ()
     allowed_tolerations: tuple[Tree, ...] = ()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from kutter.api.errors import ApiError
 from kutter.apiserver.admission.plugin import Plugin
@@ -20,16 +21,14 @@ LIMIT_TYPES = ("Server", "Namespace", "User", "SourceAndObject")
 _CACHE_SIZE = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class EventLimit:
+class EventLimit(msgspec.Struct, frozen=True):
     type: str
     qps: int
     burst: int
     cache_size: int = _CACHE_SIZE
 
 
-@dataclass(slots=True)
-class _Bucket:
+class _Bucket(msgspec.Struct):
     tokens: float
     filled_at: float
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from kutter.api.errors import invalid_object
 from kutter.apiserver.admission.plugin import Plugin, refusal
@@ -101,11 +102,10 @@ def _labels_of(request: AdmissionRequest) -> tuple[str, str, str]:
     return request.operation.lower(), kind, request.subresource
 
 
-@dataclass(frozen=True, slots=True)
-class PodSecurityOptions:
+class PodSecurityOptions(msgspec.Struct, frozen=True):
     """What counts where labels say nothing, and who is exempt."""
 
-    defaults: Policy = field(default_factory=Policy)
+    defaults: Policy = msgspec.field(default_factory=Policy)
     usernames: frozenset[str] = frozenset()
     namespaces: frozenset[str] = frozenset()
     runtime_classes: frozenset[str] = frozenset()

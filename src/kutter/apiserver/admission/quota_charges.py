@@ -7,8 +7,9 @@ Follows upstream's ``CheckRequest``; the texts are what clients match on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from kutter.api.quota.amounts import (
     Amounts,
@@ -30,8 +31,7 @@ from kutter.apiserver.ports import AdmissionRequest
 Scopes = tuple[ScopedResourceSelectorRequirement, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(msgspec.Struct, frozen=True):
     """One quota as admission sees it: what its *status* says."""
 
     name: str
@@ -40,8 +40,7 @@ class Quota:
     scopes: Scopes = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LimitedResource:
+class LimitedResource(msgspec.Struct, frozen=True):
     """What may be consumed only where a quota covers it (upstream's ``limitedResources``)."""
 
     resource: str
@@ -54,15 +53,14 @@ class LimitedResource:
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
 
-@dataclass(slots=True)
-class Item:
+class Item(msgspec.Struct):
     """One request, with its object in the form its measure reads."""
 
     request: AdmissionRequest
     measure: Measure
     new: Any
     old: Any = None
-    paid: dict[str, Amounts] = field(default_factory=dict)
+    paid: dict[str, Amounts] = msgspec.field(default_factory=dict)
 
 
 def read_quota(tree: dict[str, Any]) -> Quota:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
+
+import msgspec
 
 from kutter.api.errors import ApiError, conflict
 from kutter.api.quantity import Quantity, QuantityError
@@ -70,19 +71,17 @@ class NoQuotas:
         return False
 
 
-@dataclass(slots=True)
-class _Waiter:
+class _Waiter(msgspec.Struct):
     item: Item
     done: bool = False
     error: ApiError | None = None
 
 
-@dataclass(slots=True)
-class _Desk:
+class _Desk(msgspec.Struct):
     """The requests of one namespace. ``unsettled``: reserved, not known to be stored yet."""
 
-    waiting: list[_Waiter] = field(default_factory=list)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: list[_Waiter] = msgspec.field(default_factory=list)
+    lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     users: int = 0
     unsettled: int = 0
 
@@ -253,8 +252,7 @@ class ResourceQuota(Plugin):
             self._leave(namespace, desk)
 
 
-@dataclass(slots=True)
-class _Reservation:
+class _Reservation(msgspec.Struct):
     plugin: ResourceQuota
     namespace: str
     desk: _Desk

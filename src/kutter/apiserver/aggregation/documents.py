@@ -7,9 +7,9 @@ outside its own group-version is left out, so that no server describes another's
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 import orjson
 
 from kutter.api.resources import Resource
@@ -48,16 +48,15 @@ _EMPTY: Tree = {"swagger": "2.0", "info": {"title": "", "version": ""}}
 Get = Callable[..., Awaitable[Any]]
 
 
-@dataclass(slots=True)
-class Documents:
+class Documents(msgspec.Struct):
     """``version``: an entry of the aggregated discovery; ``hash``: of its OpenAPI v3 document;
     ``paths`` and ``definitions``: its part of OpenAPI v2. Empty until they are known.
     """
 
     version: Tree | None = None
     hash: str = ""
-    paths: Tree = field(default_factory=dict)
-    definitions: Tree = field(default_factory=dict)
+    paths: Tree = msgspec.field(default_factory=dict)
+    definitions: Tree = msgspec.field(default_factory=dict)
 
     def resources(self, group: str, version: str) -> list[Resource]:
         """Its resources as those of this server's catalog are described."""

@@ -10,10 +10,10 @@ Upstream: https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from kutter.api.names import check_dns_subdomain
@@ -43,8 +43,7 @@ class PolicyError(Exception):
     """A policy that cannot be followed; the message names the field."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupResources:
+class GroupResources(msgspec.Struct, frozen=True):
     group: str = ""
     resources: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
@@ -65,8 +64,7 @@ class GroupResources:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     level: int
     users: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
@@ -101,9 +99,8 @@ def _path_matches(spec: str, path: str) -> bool:
     return spec == path
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    rules: tuple[Rule, ...] = field(default_factory=tuple)
+class Policy(msgspec.Struct, frozen=True):
+    rules: tuple[Rule, ...] = msgspec.field(default_factory=tuple)
 
     def rule_for(self, user: User | None, info: RequestInfo) -> Rule | None:
         """The rule that decides about a request; None when it is not recorded."""

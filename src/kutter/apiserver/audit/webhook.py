@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from kutter.apiserver.audit.policy import GROUP_VERSION
 from kutter.base.backoff import Backoff
@@ -28,8 +29,7 @@ _LIST = f'{{"kind":"EventList","apiVersion":"{GROUP_VERSION}","metadata":{{}},"i
 _log = get_logger("audit")
 
 
-@dataclass(frozen=True, slots=True)
-class BatchOptions:
+class BatchOptions(msgspec.Struct, frozen=True):
     """As upstream's ``--audit-webhook-batch-*`` and ``--audit-webhook-initial-backoff``."""
 
     buffer_size: int = 10_000

@@ -16,8 +16,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from kutter.api.errors import unauthorized
 from kutter.apiserver.authn.client_certificates import CertificateAuthenticator
@@ -51,8 +52,7 @@ class RemoteAuthenticator(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Anonymous:
+class Anonymous(msgspec.Struct, frozen=True):
     """Where requests without credentials pass as ``system:anonymous``; ``paths`` None: anywhere."""
 
     enabled: bool = True

@@ -7,8 +7,9 @@ https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-au
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from kutter.api.cel.environment import Program
 from kutter.api.cel.errors import CelError
@@ -17,8 +18,7 @@ from kutter.apiserver.authn.identity import User
 from kutter.apiserver.authn.token_keys import Claims, InvalidTokenError
 
 
-@dataclass(slots=True)
-class ClaimMapping:
+class ClaimMapping(msgspec.Struct):
     """A value out of the claims: a claim with a prefix, or an expression."""
 
     claim: str = ""
@@ -26,18 +26,17 @@ class ClaimMapping:
     program: Program | None = None
 
 
-@dataclass(slots=True)
-class CompiledRules:
+class CompiledRules(msgspec.Struct):
     """What is asked of tokens of one issuer."""
 
-    username: ClaimMapping = field(default_factory=ClaimMapping)
-    groups: ClaimMapping = field(default_factory=ClaimMapping)
-    uid: ClaimMapping = field(default_factory=ClaimMapping)
-    extra: list[tuple[str, Program]] = field(default_factory=list)
-    required: dict[str, str] = field(default_factory=dict)
-    claim_rules: list[tuple[Program, str]] = field(default_factory=list)
-    user_rules: list[tuple[Program, str]] = field(default_factory=list)
-    errors: list[FieldError] = field(default_factory=list)
+    username: ClaimMapping = msgspec.field(default_factory=ClaimMapping)
+    groups: ClaimMapping = msgspec.field(default_factory=ClaimMapping)
+    uid: ClaimMapping = msgspec.field(default_factory=ClaimMapping)
+    extra: list[tuple[str, Program]] = msgspec.field(default_factory=list)
+    required: dict[str, str] = msgspec.field(default_factory=dict)
+    claim_rules: list[tuple[Program, str]] = msgspec.field(default_factory=list)
+    user_rules: list[tuple[Program, str]] = msgspec.field(default_factory=list)
+    errors: list[FieldError] = msgspec.field(default_factory=list)
 
     def user_of(self, claims: Claims) -> User:
         """The user a verified token's claims stand for. Raises InvalidTokenError."""

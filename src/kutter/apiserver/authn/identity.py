@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 ANONYMOUS_NAME = "system:anonymous"
 GROUP_AUTHENTICATED = "system:authenticated"
@@ -12,14 +14,13 @@ GROUP_UNAUTHENTICATED = "system:unauthenticated"
 GROUP_MASTERS = "system:masters"
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(msgspec.Struct, frozen=True):
     """A caller: ``groups`` and ``extra`` are what authorization decides on."""
 
     name: str
     uid: str = ""
     groups: tuple[str, ...] = ()
-    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extra: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
     def to_user_info(self) -> dict[str, Any]:
         """``authentication.k8s.io/v1 UserInfo``."""

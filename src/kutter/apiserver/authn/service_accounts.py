@@ -12,9 +12,10 @@ import hmac
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
 from kutter.apiserver.authn.token_keys import (
@@ -40,8 +41,7 @@ _DELETED_LEEWAY = timedelta(seconds=60)
 _EXTRA = "authentication.kubernetes.io/"
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True):
     """The object a token lives and dies with. ``resource`` is pods, secrets or nodes."""
 
     resource: str
@@ -51,8 +51,7 @@ class Binding:
     node_uid: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     """A token that holds: whose it is, for whom, until when, and what it depends on.
 
     ``holds`` says whether this may be used again without verifying; None: it may not.
@@ -62,7 +61,7 @@ class Verified:
     audiences: tuple[str, ...]
     expires: datetime | None
     depends_on: tuple[tuple[str, str, str], ...]
-    holds: Callable[[], bool] | None = field(default=None, compare=False, repr=False)
+    holds: Callable[[], bool] | None = None
 
 
 def split_username(name: str) -> tuple[str, str] | None:

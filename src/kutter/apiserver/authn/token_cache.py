@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from kutter.apiserver.authn.service_accounts import TokenVerifier, Verified
 from kutter.apiserver.authn.token_keys import InvalidTokenError

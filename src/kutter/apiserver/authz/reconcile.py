@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from kutter.apiserver.authz.policy import AUTOUPDATE, GROUP, Tree, default_objects
 from kutter.apiserver.authz.rules import uncovered_rules
@@ -24,8 +25,7 @@ _PLURALS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One write: ``replace`` deletes ``tree``'s predecessor first (a binding's role is fixed)."""
 
     action: Literal["create", "update", "replace"]

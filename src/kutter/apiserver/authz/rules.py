@@ -9,16 +9,16 @@ carry a name; a non-resource URL may end in ``*``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from kutter.apiserver.ports import Attributes
 
 Rule = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledRule:
+class CompiledRule(msgspec.Struct, frozen=True):
     """One ``PolicyRule`` made ready for matching."""
 
     verbs: frozenset[str]

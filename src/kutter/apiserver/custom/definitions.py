@@ -10,9 +10,9 @@ Upstream: kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-res
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from kutter.api.custom.definition import (
@@ -66,8 +66,7 @@ _SYSTEM = User("system:apiserver", groups=(GROUP_MASTERS,))
 _log = get_logger("custom-resources")
 
 
-@dataclass(slots=True)
-class _Version:
+class _Version(msgspec.Struct):
     """One version as served; ``served`` is made when first asked for."""
 
     defined: DefinedVersion
@@ -77,8 +76,7 @@ class _Version:
     served: Served | None = None
 
 
-@dataclass(slots=True)
-class _Active:
+class _Active(msgspec.Struct):
     """One definition being served. ``mark`` tells whether it has changed since; ``faults`` are
     where its schemas are not structural.
     """
@@ -87,7 +85,7 @@ class _Active:
     mark: bytes
     cache: ResourceCache
     faults: list[str]
-    versions: dict[str, _Version] = field(default_factory=dict)
+    versions: dict[str, _Version] = msgspec.field(default_factory=dict)
 
     @property
     def stored(self) -> _Version:

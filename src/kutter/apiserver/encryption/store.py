@@ -8,7 +8,8 @@ decrypted once, when the read caches take it in. Keys that are not covered cost 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from kutter.api.resources import Resource
 from kutter.apiserver.encryption.configuration import EncryptionConfiguration
@@ -33,8 +34,7 @@ _PAGE = 500
 _log = get_logger("encryption")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """Keys that begin with one of ``prefixes`` are ``transformer``'s."""
 
     prefixes: tuple[str, ...]

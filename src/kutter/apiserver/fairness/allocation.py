@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from kutter.apiserver.ports import Tree
 
@@ -17,8 +18,7 @@ _LEAST_TARGET = 0.001
 _DEFAULT_SHARES = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True):
     """Of one level, in seats."""
 
     nominal: int
@@ -26,8 +26,7 @@ class Bounds:
     upper: int
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """What one level needs: never less than ``lower``, never more than ``upper``."""
 
     target: float

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
 from hashlib import blake2b
+
+import msgspec
 
 from kutter.api.errors import ApiError, too_many_requests
 from kutter.apiserver.fairness.allocation import Bounds
@@ -32,8 +33,7 @@ QUEUE_FULL, TIMED_OUT = "queue-full", "time-out"
 CONCURRENCY_LIMIT, CANCELLED = "concurrency-limit", "cancelled"
 
 
-@dataclass(slots=True, eq=False)
-class Waiting:
+class Waiting(msgspec.Struct, eq=False):
     """One request in a queue. ``detail`` is for the debug listing."""
 
     seat: asyncio.Future[None]
@@ -44,12 +44,11 @@ class Waiting:
     detail: object
 
 
-@dataclass(slots=True, eq=False)
-class Queue:
+class Queue(msgspec.Struct, eq=False):
     """``start`` is how much its flows have had, in seat-seconds."""
 
     index: int
-    waiting: deque[Waiting] = field(default_factory=deque)
+    waiting: deque[Waiting] = msgspec.field(default_factory=deque)
     seats_waiting: int = 0
     seats_taken: int = 0
     executing: int = 0

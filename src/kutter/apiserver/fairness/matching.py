@@ -6,7 +6,8 @@ Upstream: https://kubernetes.io/docs/concepts/cluster-administration/flow-contro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.ports import Tree
@@ -26,8 +27,7 @@ def _one_of(values: Iterable[str] | None) -> _Contains:
     return _anything if listed == ("*",) else frozenset(listed).__contains__
 
 
-@dataclass(frozen=True, slots=True)
-class _Subjects:
+class _Subjects(msgspec.Struct, frozen=True):
     users: frozenset[str]
     groups: frozenset[str]
     account_prefixes: tuple[str, ...]
@@ -42,8 +42,7 @@ class _Subjects:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _ResourceRule:
+class _ResourceRule(msgspec.Struct, frozen=True):
     verbs: _Contains
     groups: _Contains
     resources: _Contains
@@ -60,8 +59,7 @@ class _ResourceRule:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _PathRule:
+class _PathRule(msgspec.Struct, frozen=True):
     verbs: _Contains
     paths: frozenset[str]
     prefixes: tuple[str, ...]
@@ -73,8 +71,7 @@ class _PathRule:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
+class _Rules(msgspec.Struct, frozen=True):
     subjects: _Subjects
     resources: tuple[_ResourceRule, ...]
     paths: tuple[_PathRule, ...]

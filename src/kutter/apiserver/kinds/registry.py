@@ -7,7 +7,8 @@ the schema tables before), specification apart from status.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from kutter.api.resources import Resource
 from kutter.apiserver.custom.definition_kind import CustomResourceDefinitionKind
@@ -49,8 +50,7 @@ from kutter.apiserver.kinds.standard import PlainKind
 from kutter.apiserver.kinds.strategy import Strategy
 
 
-@dataclass(frozen=True, slots=True)
-class KindOptions:
+class KindOptions(msgspec.Struct, frozen=True):
     """What of a cluster the kinds depend on.
 
     ``service_cidrs``: one range, or one per family. ``event_ttl_s``: how long events are kept.

@@ -14,10 +14,10 @@ name → ``validate_create`` → ``canonicalize`` → admission validates → ``
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
+import msgspec
 import orjson
 
 from kutter.api.errors import FieldError
@@ -30,8 +30,7 @@ Finish = Callable[[bool | None], Awaitable[None]]
 """Called once with whether the write took place; None when nobody knows."""
 
 
-@dataclass(slots=True)
-class StrategyContext:
+class StrategyContext(msgspec.Struct):
     """What a strategy may look at beside the object itself."""
 
     user: User
@@ -41,7 +40,7 @@ class StrategyContext:
     # The resource as the client named it; None for what the server writes.
     requested: Resource | None = None
     # What validation found that is not to stop the write.
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
 
 
 # Parts of the metadata that a write to /status leaves alone, of kinds where it does; everywhere

@@ -7,14 +7,14 @@ form of a check counts depends on the version of the standards a namespace asks 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from kutter.apiserver.ports import Tree
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """Something forbidden: why in a word, and what exactly."""
 
     reason: str
@@ -28,8 +28,7 @@ Look = Callable[[Tree, Tree], Finding | None]
 """From metadata and specification to what is forbidden about them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """``forms``: from which minor version on (of v1) which form counts, oldest first. A
     restricted check takes the place of the baseline checks it ``overrides``.
     """

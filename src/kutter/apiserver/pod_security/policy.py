@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
+
+import msgspec
+from msgspec.structs import replace
 
 from kutter.api.errors import FieldError, invalid
 from kutter.apiserver.pod_security import baseline, restricted
@@ -22,8 +24,7 @@ LATEST = 1 << 30
 _VERSION = re.compile(r"v1\.(0|[1-9][0-9]{0,8})")
 
 
-@dataclass(frozen=True, slots=True)
-class LevelVersion:
+class LevelVersion(msgspec.Struct, frozen=True):
     """``restricted:v1.25``. ``minor`` is LATEST for ``latest``."""
 
     level: str = "privileged"
@@ -38,8 +39,7 @@ class LevelVersion:
         return LEVELS.index(self.level)
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """What is refused, what is noted in the audit log, what the caller is warned of."""
 
     enforce: LevelVersion = LevelVersion()

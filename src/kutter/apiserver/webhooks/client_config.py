@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+import msgspec
 
 from kutter.api.errors import FieldError, invalid, required
 from kutter.apiserver.ports import Tree
@@ -19,8 +20,7 @@ DEFAULT_PORT = 443
 _FORM = "; desired format: https://host[/path]"
 
 
-@dataclass(frozen=True, slots=True)
-class ClientConfig:
+class ClientConfig(msgspec.Struct, frozen=True):
     """One webhook's place and whom to trust there. Hashable: clients are kept by it.
 
     Either ``url``, or ``namespace``, ``name``, ``port`` and ``path`` of a service. Without

@@ -6,8 +6,9 @@ Upstream: https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-authori
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from kutter.api.cel.declarations import Cost, Library, Overload
 from kutter.api.cel.errors import EvaluationError

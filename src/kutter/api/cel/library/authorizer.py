@@ -6,8 +6,9 @@ Upstream: https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-authori
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from kutter.api.cel.types import opaque
 from kutter.api.cel.values import Opaque
@@ -20,8 +21,7 @@ RESOURCE_CHECK = opaque(f"{_PREFIX}.ResourceCheck")
 DECISION = opaque(f"{_PREFIX}.Decision")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What is asked. ``service_account`` is (namespace, name) where another than the request's
     user is meant; a ``path`` is asked for what is no resource.
     """
@@ -38,8 +38,7 @@ class Question:
     service_account: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What was decided; ``error`` where deciding failed."""
 
     allowed: bool

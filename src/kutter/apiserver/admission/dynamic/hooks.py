@@ -8,7 +8,8 @@ chain asks ``might`` once per resource and operation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from kutter.apiserver.admission.dynamic.conditions import Conditions, compile_conditions
 from kutter.apiserver.admission.dynamic.matching import Matcher
@@ -16,8 +17,7 @@ from kutter.apiserver.ports import Change, Operation, Reader, Tree
 from kutter.apiserver.webhooks import ClientConfig, read_client_config
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(msgspec.Struct, frozen=True):
     """One webhook of a configuration. ``key`` tells it from all others, also of the same name."""
 
     key: str

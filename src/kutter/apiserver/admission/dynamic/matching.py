@@ -6,7 +6,8 @@ Between configurations' trees and :class:`kutter.apiserver.admission.dynamic.sub
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from kutter.api.resources import Resource
 from kutter.api.selectors import Selector, SelectorError, from_tree
@@ -31,8 +32,7 @@ def is_exempt(group_resource: str) -> bool:
     return group_resource in _EXEMPT
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One rule; ``names`` empty means any."""
 
     operations: frozenset[str]
@@ -83,8 +83,7 @@ def read_rule(tree: Tree) -> Rule:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """What rules look at in a request. ``equivalents`` are the resource's other versions."""
 
     resource: Resource

@@ -7,8 +7,9 @@ for webhooks. A policy without a binding does nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from kutter.apiserver.admission.dynamic.conditions import Conditions, compile_conditions
 from kutter.apiserver.admission.dynamic.expressions import Composition, Expression
@@ -16,8 +17,7 @@ from kutter.apiserver.admission.dynamic.matching import Matcher
 from kutter.apiserver.ports import Change, Operation, Reader, Tree
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True):
     """``params`` is the ``paramRef``."""
 
     name: str
@@ -27,8 +27,7 @@ class Binding:
     actions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """What policies of both sorts have."""
 
     name: str
@@ -39,24 +38,21 @@ class Policy:
     ignores_failure: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
+class Validation(msgspec.Struct, frozen=True):
     expression: Expression
     message: str
     worded: Expression | None
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ValidatingPolicy(Policy):
+class ValidatingPolicy(Policy, frozen=True):
     """``annotations``: key and expression of its value."""
 
     validations: tuple[Validation, ...] = ()
     annotations: tuple[tuple[str, Expression], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MutatingPolicy(Policy):
+class MutatingPolicy(Policy, frozen=True):
     """``mutations``: patch type and expression, in order."""
 
     mutations: tuple[tuple[str, Expression], ...] = ()
@@ -145,12 +141,11 @@ def compile_mutating(tree: Tree) -> MutatingPolicy:
 P = TypeVar("P", bound=Policy)
 
 
-@dataclass(frozen=True, slots=True)
-class Active(Generic[P]):
+class Active(msgspec.Struct, Generic[P], frozen=True):
     """A policy that is bound."""
 
     policy: P
-    bindings: tuple[Binding, ...] = field(default=())
+    bindings: tuple[Binding, ...] = msgspec.field(default=())
 
     def might(self, plural: str, subresource: str, operation: Operation) -> bool:
         return self.policy.matcher.might(plural, subresource, operation) and any(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 
 from kutter.api.errors import ApiError, bad_request
@@ -26,15 +26,14 @@ class ReviewError(ValueError):
     """The webhook's answer breaks the rules; the message is upstream's."""
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """A webhook's verdict. ``patch`` is the decoded JSON Patch, empty for no change."""
 
     allowed: bool
     status: Tree | None = None
-    patch: list[Any] = field(default_factory=list)
-    annotations: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    patch: list[Any] = msgspec.field(default_factory=list)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    warnings: list[str] = msgspec.field(default_factory=list)
 
 
 def choose_version(accepted: Sequence[str]) -> str:

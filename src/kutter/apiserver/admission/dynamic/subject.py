@@ -6,8 +6,9 @@ are worked out once for all of them.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from kutter.api.errors import internal, not_found
 from kutter.api.resources import Resource

@@ -5,9 +5,9 @@ Upstream: https://kubernetes.io/docs/reference/access-authn-authz/validating-adm
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
 import orjson
 
 from kutter.api.errors import ApiError
@@ -32,8 +32,7 @@ _MESSAGE_LIMIT_BYTES = 5 * 1024
 _VALUE_LIMIT = 10 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _Decision:
+class _Decision(msgspec.Struct, frozen=True):
     """One validation that did not hold, or could not be decided."""
 
     index: int
