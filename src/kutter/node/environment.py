@@ -27,7 +27,7 @@ from kutter.api.types.core_v1 import (
 from kutter.node.facts import AnyContainerSpec
 from kutter.node.resources import parse_amount
 
-_REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)|\$")
+_REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)|\$")
 _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['(.*)'\]$")
 
 

@@ -50,6 +50,7 @@ def test_expand(text: str, expected: str) -> None:
 @settings(deadline=None)
 @given(st.text(alphabet="ab $()", max_size=20))
 @example("$($$)")
+@example("$(($$)")
 def test_text_without_known_names_only_loses_escapes(text: str) -> None:
     """What is between the brackets of an unknown name stays as it is, escapes included."""
     kept = re.sub(r"\$\$|\$\([^)]*\)", lambda found: "$" if found[0] == "$$" else found[0], text)
