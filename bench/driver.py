@@ -26,7 +26,10 @@ Tree = dict[str, Any]
 
 @dataclass(frozen=True)
 class Target:
-    """An API server: where it is and as whom we call it. ``pids`` are its processes, if ours."""
+    """An API server: where it is and as whom we call it. ``pids`` are its processes, if ours.
+
+    ``node``: call as this node, by impersonation.
+    """
 
     name: str
     host: str
@@ -34,6 +37,7 @@ class Target:
     tls: ssl.SSLContext | None
     token: str = ""
     pids: tuple[int, ...] = ()
+    node: str = ""
 
     def request(
         self, method: str, path: str, body: bytes = b"", content_type: str = "application/json"
@@ -43,6 +47,9 @@ class Target:
         lines += ["User-Agent: kutter-bench", "Accept: application/json"]
         if self.token:
             lines.append(f"Authorization: Bearer {self.token}")
+        if self.node:
+            lines.append(f"Impersonate-User: system:node:{self.node}")
+            lines.append("Impersonate-Group: system:nodes")
         if body:
             lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
         return ("\r\n".join(lines) + "\r\n\r\n").encode() + body

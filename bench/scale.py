@@ -2,8 +2,8 @@
 
 ``nice python -m bench.scale [--nodes 5000] [--pods 150000] [--watches 5000] [--json FILE]``. Not a
 part of ``make bench``: it takes a quarter of an hour and a few gigabytes. Each node renews its
-lease every ten seconds and, as a kubelet does, watches the pods bound to it; pods are created
-bound.
+lease every ten seconds and, as a kubelet does, watches the pods bound to it, both under its own
+name, so that priority and fairness seats it where kubelets are; pods are created bound.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import resource
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,7 +53,8 @@ class Heartbeats:
     def _renewals(self) -> Iterator[bytes]:
         for number in itertools.count():
             name = f"bench-{number % self._nodes}"
-            yield self._target.request("PATCH", f"{LEASES}/{name}", lease_body(name), MERGE)
+            node = replace(self._target, node=name)
+            yield node.request("PATCH", f"{LEASES}/{name}", lease_body(name), MERGE)
 
     async def start(self) -> None:
         posts = (
@@ -127,7 +129,7 @@ class Simulation:
             self._streams += await asyncio.gather(
                 *(
                     Stream.open(
-                        self._target,
+                        replace(self._target, node=f"bench-{n}"),
                         f"/api/v1/pods?watch=true&fieldSelector=spec.nodeName%3Dbench-{n}",
                         self._count,
                         raw=True,
@@ -146,6 +148,7 @@ class Simulation:
                 tree["spec"]["nodeName"] = f"bench-{number % self._options.nodes}"
                 yield self._target.request("POST", PODS, json.dumps(tree).encode())
 
+        self._beats.latencies()
         before_s = cpu_s(self._target.pids)
         result = await run_load(self._target, posts(), lanes=LANES)
         spent = (cpu_s(self._target.pids) - before_s) / result.count * 1e6
@@ -160,6 +163,9 @@ class Simulation:
                 failed=result.failed,
             )
         )
+        p50, p99, failed = self._beats.latencies()
+        what = f"lease renewal meanwhile, {low} to {high} pods"
+        self.report(Figure(what, p50, "ms", None, None, p50, p99, failed=failed))
 
     async def _stage(self, pods: int) -> None:
         target = self._target
