@@ -41,6 +41,9 @@ class AllowAll:
     def permit(self, resource: Resource, operation: Operation) -> object:
         return self
 
+    def reads_bound_pods(self) -> bool:
+        return False
+
 
 async def start_server(store: Any = None, **more: Any) -> ApiServer:
     ports = AllowAll()

@@ -175,6 +175,43 @@ async def test_an_apply_plans_the_fields_of_a_configuration_once(server: ApiServ
     assert work.c <= 620
 
 
+async def bound(api: Api, count: int) -> Work:
+    """The work of one binding, from the mean of ``count`` (the first is not counted)."""
+    await fill(api, count + 1)
+    total = Work()
+    for index in range(count + 1):
+        name = f"p{index}"
+        target = {"kind": "Node", "name": "n"}
+        body = {"kind": "Binding", "metadata": {"name": name}, "target": target}
+        with Work() as work:
+            await api.call("POST", f"{PODS}/{name}/binding", body)
+        if index:
+            total.python += work.python
+            total.c += work.c
+            total.named += work.named
+    total.python /= count  # type: ignore[assignment]
+    total.c /= count  # type: ignore[assignment]
+    return total
+
+
+async def test_a_binding_does_not_take_its_pod_apart(server: ApiServer, monkeypatch: Any):
+    """The specification is neither read into a tree nor defaulted nor written anew."""
+    strategy = server.storage_of("", "pods").strategy
+    defaulted: list[Any] = []
+    default = strategy.default
+    monkeypatch.setattr(strategy, "default", lambda tree: defaulted.append(tree) or default(tree))
+    api = Api(server)
+    await fill(api, 1, start=100)
+    defaulted.clear()
+    work = await bound(api, TIMES)
+    assert len(defaulted) <= 2  # of the pods that are made, those that are not foretold
+    # The binding, and of the pod the places of its parts, metadata, status, and what can refuse.
+    assert work.decodes / TIMES <= 6
+    # The node's name and the status; the answer.
+    assert work.encodes / TIMES <= 4
+    assert work.python <= 125
+
+
 @pytest.mark.parametrize(
     ("method", "body"),
     [("GET", None), ("PATCH", {"metadata": {"labels": {"a": "b"}}}), ("DELETE", None)],

@@ -159,6 +159,12 @@ class Admission(Protocol):
         """
         ...
 
+    def reads_bound_pods(self) -> bool:
+        """Whether anybody who is asked about a binding may look at more of the pod, or change
+        more of it, than its metadata: as of now, configurations change.
+        """
+        ...
+
 
 class Snapshot(Protocol):
     """One object as the read cache holds it."""

@@ -19,6 +19,9 @@ def test_each_controller_acts_under_its_own_account(kutter_cluster):
         def permit(self, resource, operation):
             return None  # every request is to be seen
 
+        def reads_bound_pods(self):
+            return admission.reads_bound_pods()
+
     for group, plural in (("apps", "replicasets"), ("", "pods"), ("", "events")):
         api.storage_of(group, plural)._admission = Recording()
     rest = Rest(kutter_cluster.kubernetes_client())

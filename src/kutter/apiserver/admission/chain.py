@@ -24,6 +24,7 @@ class AdmissionChain:
         self._mutate: dict[_Key, tuple[_Hook, ...]] = {}
         self._validate: dict[_Key, tuple[_Hook, ...]] = {}
         self._permits: dict[_Key, object | None] = {}
+        self._reads_bound_pods: bool | None = None
 
     async def mutate(self, request: AdmissionRequest) -> None:
         key = (request.resource.group_resource, request.subresource, request.operation)
@@ -45,6 +46,7 @@ class AdmissionChain:
         self._mutate.clear()
         self._validate.clear()
         self._permits.clear()
+        self._reads_bound_pods = None
 
     def permit(self, resource: Resource, operation: Operation) -> object | None:
         key: _Key = (resource.group_resource, "", operation)
@@ -52,6 +54,13 @@ class AdmissionChain:
             repeatable = all(plugin.repeatable for plugin in self._concerned(key))
             self._permits[key] = object() if repeatable else None
         return self._permits[key]
+
+    def reads_bound_pods(self) -> bool:
+        reads = self._reads_bound_pods
+        if reads is None:
+            concerned = self._concerned(("pods", "binding", "UPDATE"))
+            reads = self._reads_bound_pods = any(p.reads_bound_pods for p in concerned)
+        return reads
 
     async def validate(self, request: AdmissionRequest) -> None:
         key = (request.resource.group_resource, request.subresource, request.operation)

@@ -16,6 +16,7 @@ _REVIEWS = frozenset({"localsubjectaccessreviews.authorization.k8s.io"})
 class NamespaceLifecycle(Plugin):
     name = "NamespaceLifecycle"
     repeatable = True
+    reads_bound_pods = False
 
     def wants(self, resource: str, operation: Operation) -> bool:
         if resource == "namespaces":

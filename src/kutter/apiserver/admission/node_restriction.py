@@ -29,6 +29,7 @@ _WANTED = (
 class NodeRestriction(Plugin):
     name = "NodeRestriction"
     repeatable = True
+    reads_bound_pods = False
 
     def wants(self, resource: str, operation: Operation) -> bool:
         return resource in _WANTED or resource.startswith(

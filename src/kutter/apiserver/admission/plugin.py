@@ -23,6 +23,9 @@ class Plugin:
     # Whether the outcome depends on the request and on what ``request.reader`` answers alone, and
     # nothing is left behind but what ``request.once`` tells of.
     repeatable: ClassVar[bool] = False
+    # Whether of a pod that is being bound more is looked at than its metadata and its node, or more
+    # changed than its metadata: if nobody wants it, the rest is not there to be seen.
+    reads_bound_pods: ClassVar[bool] = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         """Whether to be called. ``resource`` is ``pods``, ``pods/eviction``, ``roles.rbac...``."""

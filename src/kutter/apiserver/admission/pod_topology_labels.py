@@ -15,6 +15,7 @@ _KEYS = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 class PodTopologyLabels(Plugin):
     name = "PodTopologyLabels"
     repeatable = True
+    reads_bound_pods = False
 
     def wants(self, resource: str, operation: Operation) -> bool:
         if resource == "pods":

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from kutter.apiserver.cache import Entry
 from kutter.apiserver.ports import Tree
+from kutter.apiserver.storage.assignment import Assignment
 from kutter.apiserver.storage.deletion import Deletion
 from kutter.apiserver.storage.stored import attach
-from kutter.apiserver.storage.update import Update
 from kutter.store.interface import WriteConflictError
 
 
-class ObjectStorage(Update, Deletion):
+class ObjectStorage(Assignment, Deletion):
     """One stored resource."""
 
     async def replace(self, entry: Entry, tree: Tree) -> bool:

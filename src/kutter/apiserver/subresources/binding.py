@@ -63,12 +63,17 @@ async def _bind(call: Call, binding: Tree, name: str) -> Response:
     storage = call.served_of("", "pods").storage
     now = render_time(call.now)
 
+    def assign(pod: Tree) -> None:
+        _assign(pod, metadata, target["name"], now)
+
     def transform(old: Tree | None) -> Tree:
         assert old is not None, "a binding never creates"
-        _assign(old, metadata, target["name"], now)
+        assign(old)
         return old
 
-    await storage.update(context, call.info.namespace, name, transform)
+    namespace = call.info.namespace
+    if not await storage.assign(context, namespace, name, assign):
+        await storage.update(context, namespace, name, transform)
     return success(201)
 
 
@@ -108,7 +113,7 @@ def _assign(pod: Tree, binding: Tree, node: str, now: str) -> None:
     spec["nodeName"] = node
     for field in ("annotations", "labels"):
         if binding.get(field):
-            metadata.setdefault(field, {}).update(binding[field])
+            metadata[field] = {**(metadata.get(field) or {}), **binding[field]}
     condition: Tree = {
         "type": "PodScheduled",
         "status": "True",
