@@ -44,6 +44,9 @@ class AllowAll:
     def reads_bound_pods(self) -> bool:
         return False
 
+    def spares_spec(self, resource: Resource, subresource: str) -> bool:
+        return True
+
 
 async def start_server(store: Any = None, **more: Any) -> ApiServer:
     ports = AllowAll()

@@ -17,8 +17,9 @@ from tests.perf.counting import Work
 from tests.perf.test_work_counts import PODS, TIMES, fill, pod
 from tests.unit.http.conftest import make_pki
 
+from kutter.apiserver.kinds import pod as pod_kind
 from kutter.apiserver.server import ApiServer
-from kutter.apiserver.validation import pod_spec
+from kutter.apiserver.validation import pod_spec, pod_update
 from kutter.apiserver.validation.remembered import ValidSpecs
 from kutter.http.connection import ServerConnection
 from kutter.http.request_reader import RequestReader
@@ -260,6 +261,34 @@ async def test_the_pods_of_a_template_are_validated_once(server: ApiServer, monk
         body = {"metadata": {"labels": {"a": "b"}}}
         await api.ok("PATCH", f"{PODS}/p{index}", body, headers=merge)
     assert len(seen) == 1
+
+
+async def test_a_patch_looks_at_no_specification_it_leaves_alone(
+    server: ApiServer, monkeypatch: Any
+):
+    looked: list[str] = []
+
+    def note(module: Any, name: str) -> None:
+        plain = getattr(module, name)
+
+        def count(*some: Any, **more: Any) -> Any:
+            looked.append(name)
+            return plain(*some, **more)
+
+        monkeypatch.setattr(module, name, count)
+
+    api = Api(server)
+    await fill(api, TIMES)
+    monkeypatch.setattr(pod_update, "_kept", ValidSpecs())
+    note(pod_kind, "default_pod_spec")
+    note(pod_update, "_specification")
+    for media in ("merge-patch", "strategic-merge-patch"):
+        for index in range(TIMES):
+            body = {"metadata": {"labels": {"a": media}}}
+            sent = {"content-type": f"application/{media}+json"}
+            await api.ok("PATCH", f"{PODS}/p{index}", body, headers=sent)
+    # Seen once; then it is shared and, once found valid as such, not validated.
+    assert looked == ["default_pod_spec", "_specification", "_specification"]
 
 
 async def test_a_pods_requests_for_its_node_look_at_no_other_pod(server: ApiServer):

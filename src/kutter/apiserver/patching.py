@@ -6,6 +6,8 @@ does not fit the object, or makes something else of it, is 422.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -23,6 +25,7 @@ from kutter.api.schema.duplicates import count_keys, find_duplicates
 from kutter.api.schema.walk import Mismatch
 from kutter.apiserver.body import GO_TYPE_META, json_type
 from kutter.apiserver.ports import Tree
+from kutter.apiserver.settled import SPEC
 
 if TYPE_CHECKING:
     from kutter.apiserver.context import Call
@@ -100,25 +103,27 @@ def _not_into(value: Any, target: str) -> str:
     return f"json: cannot unmarshal {json_type(value)} into Go {target}"
 
 
+@lru_cache(maxsize=1)
+def _rules() -> ModuleType:
+    """The ways of patching; nobody needs them before the first patch."""
+    from kutter.api import patch
+
+    return patch
+
+
 def apply_patch(schema: KindSchema | None, media: str, tree: Tree, change: Any) -> Tree:
     """``tree`` (owned, may be changed) with the change applied."""
-    from kutter.api.patch import (
-        PatchError,
-        apply_json_patch,
-        apply_merge_patch,
-        apply_strategic_patch,
-    )
-
+    rules = _rules()
     try:
         if media == JSON_PATCH:
-            patched = apply_json_patch(tree, change)
+            patched = rules.apply_json_patch(tree, change)
         elif media == MERGE_PATCH:
-            patched = apply_merge_patch(tree, change)
+            patched = rules.apply_merge_patch(tree, change)
         elif schema is None or not schema.strategic:
             raise unsupported_media_type(media, [JSON_PATCH, MERGE_PATCH, APPLY_PATCH])
         else:
-            patched = apply_strategic_patch(schema.node, tree, change)
-    except PatchError as error:
+            patched = rules.apply_strategic_patch(schema.node, tree, change)
+    except rules.PatchError as error:
         if error.code == 400:
             raise bad_request(error.message) from error
         if error.code == 500:
@@ -146,21 +151,26 @@ def check_patched(
     body: bytes,
     validation: str,
     warnings: list[str],
+    spared: Tree | None = None,
 ) -> None:
     """Check types and prune what a patch left of ``tree``, reporting as ``validation`` asks.
 
-    ``change`` is the patch decoded from ``body``. Raises 422, as upstream does for what a patch
-    made of an object.
+    ``change`` is the patch decoded from ``body``; ``spared`` the specification of ``tree``, if it
+    is settled. Raises 422, as upstream does for what a patch made of an object.
     """
+    if spared is not None:
+        tree[SPEC] = {}
     # The walk changes the tree, and the error shows it as the patch left it.
-    patched = b"" if media == STRATEGIC_PATCH else orjson.dumps(tree)
+    before = b"" if media == STRATEGIC_PATCH else orjson.dumps(tree)
     try:
         found = schema.read(tree, report=validation != "Ignore")
     except Misfit as misfit:
-        mismatch = misfit.__cause__
+        mismatch, patched = misfit.__cause__, _whole(before, spared)
         if media == STRATEGIC_PATCH and isinstance(mismatch, Mismatch):
             raise invalid_patch(change, patched, mismatch.converted()) from None
         raise invalid_patch(change, patched, str(misfit)) from None
+    if spared is not None:
+        tree[SPEC] = spared
     if validation == "Ignore":
         return
     found = _doubled(media, change, body) + found
@@ -168,7 +178,14 @@ def check_patched(
         warnings += found
     elif found:
         detail = f"strict decoding error: {', '.join(found)}"
-        raise invalid_patch(change, patched, detail)
+        raise invalid_patch(change, _whole(before, spared), detail)
+
+
+def _whole(patched: bytes, spared: Tree | None) -> bytes:
+    """A patched object as it is shown, with the specification that was left out."""
+    if not patched or spared is None:
+        return patched
+    return orjson.dumps({**orjson.loads(patched), SPEC: spared})
 
 
 def _doubled(media: str, change: Any, body: bytes) -> list[str]:

@@ -165,6 +165,12 @@ class Admission(Protocol):
         """
         ...
 
+    def spares_spec(self, resource: Resource, subresource: str) -> bool:
+        """Whether no mutation of an update writes into ``spec`` of the object, so that it may be
+        the very one of the object before.
+        """
+        ...
+
 
 class Snapshot(Protocol):
     """One object as the read cache holds it."""

@@ -50,6 +50,8 @@ class WriteContext(msgspec.Struct):
     been asked already, about what leads to this deletion. ``spec``: of a new object's body, if it
     can be remembered; once it is known, the object has it cleaned and defaulted. ``forecast``: who
     learns of this write what the next like it will come to, and records what is read meanwhile.
+    ``patches``: the transformation copies what it changes, and changes nothing else. ``settled``:
+    set by storage for each attempt, see :mod:`kutter.apiserver.settled`.
     """
 
     user: User
@@ -67,6 +69,8 @@ class WriteContext(msgspec.Struct):
     admitted: bool = False
     spec: SentSpec | None = None
     forecast: Forecast | None = None
+    patches: bool = False
+    settled: bytes | None = None
 
 
 class DeleteOptions(msgspec.Struct):

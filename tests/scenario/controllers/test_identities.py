@@ -22,6 +22,9 @@ def test_each_controller_acts_under_its_own_account(kutter_cluster):
         def reads_bound_pods(self):
             return admission.reads_bound_pods()
 
+        def spares_spec(self, resource, subresource):
+            return admission.spares_spec(resource, subresource)
+
     for group, plural in (("apps", "replicasets"), ("", "pods"), ("", "events")):
         api.storage_of(group, plural)._admission = Recording()
     rest = Rest(kutter_cluster.kubernetes_client())

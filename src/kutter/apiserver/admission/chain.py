@@ -25,6 +25,7 @@ class AdmissionChain:
         self._validate: dict[_Key, tuple[_Hook, ...]] = {}
         self._permits: dict[_Key, object | None] = {}
         self._reads_bound_pods: bool | None = None
+        self._sparing: dict[_Key, bool] = {}
 
     async def mutate(self, request: AdmissionRequest) -> None:
         key = (request.resource.group_resource, request.subresource, request.operation)
@@ -47,6 +48,7 @@ class AdmissionChain:
         self._validate.clear()
         self._permits.clear()
         self._reads_bound_pods = None
+        self._sparing.clear()
 
     def permit(self, resource: Resource, operation: Operation) -> object | None:
         key: _Key = (resource.group_resource, "", operation)
@@ -61,6 +63,16 @@ class AdmissionChain:
             concerned = self._concerned(("pods", "binding", "UPDATE"))
             reads = self._reads_bound_pods = any(p.reads_bound_pods for p in concerned)
         return reads
+
+    def spares_spec(self, resource: Resource, subresource: str) -> bool:
+        key: _Key = (resource.group_resource, subresource, "UPDATE")
+        spares = self._sparing.get(key)
+        if spares is None:
+            spares = self._sparing[key] = all(
+                plugin.spares_spec or type(plugin).mutate is Plugin.mutate
+                for plugin in self._concerned(key)
+            )
+        return spares
 
     async def validate(self, request: AdmissionRequest) -> None:
         key = (request.resource.group_resource, request.subresource, request.operation)

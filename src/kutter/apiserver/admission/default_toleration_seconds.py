@@ -15,6 +15,7 @@ _SECONDS = 300
 class DefaultTolerationSeconds(Plugin):
     name = "DefaultTolerationSeconds"
     repeatable = True
+    spares_spec = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         return resource == "pods" and operation in ("CREATE", "UPDATE")
@@ -25,18 +26,16 @@ class DefaultTolerationSeconds(Plugin):
         tolerations: list[Tree] = spec.get("tolerations") or []
         lacking = [t for t in _TAINTS if not any(_tolerates(own, t) for own in tolerations)]
         if lacking:
-            spec["tolerations"] = [
-                *tolerations,
-                *(
-                    {
-                        "key": taint,
-                        "operator": "Exists",
-                        "effect": "NoExecute",
-                        "tolerationSeconds": _SECONDS,
-                    }
-                    for taint in lacking
-                ),
+            more = [
+                {
+                    "key": taint,
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": _SECONDS,
+                }
+                for taint in lacking
             ]
+            request.object["spec"] = {**spec, "tolerations": [*tolerations, *more]}
 
 
 def _tolerates(toleration: Tree, taint: str) -> bool:

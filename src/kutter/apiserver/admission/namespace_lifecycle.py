@@ -17,6 +17,7 @@ class NamespaceLifecycle(Plugin):
     name = "NamespaceLifecycle"
     repeatable = True
     reads_bound_pods = False
+    spares_spec = True
 
     def wants(self, resource: str, operation: Operation) -> bool:
         if resource == "namespaces":

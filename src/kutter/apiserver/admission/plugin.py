@@ -26,6 +26,9 @@ class Plugin:
     # Whether of a pod that is being bound more is looked at than its metadata and its node, or more
     # changed than its metadata: if nobody wants it, the rest is not there to be seen.
     reads_bound_pods: ClassVar[bool] = True
+    # Whether ``mutate`` writes nothing into ``spec`` of an object, but puts another in its place:
+    # an update that leaves it alone shares it with the object before.
+    spares_spec: ClassVar[bool] = False
 
     def wants(self, resource: str, operation: Operation) -> bool:
         """Whether to be called. ``resource`` is ``pods``, ``pods/eviction``, ``roles.rbac...``."""

@@ -30,6 +30,7 @@ from kutter.apiserver.kinds.standard import SpecKind, Standard, setdefault, spec
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.known_specs import KnownSpecs
 from kutter.apiserver.ports import Tree
+from kutter.apiserver.settled import SettledSpecs
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.pod_spec import (
     recent,
@@ -100,11 +101,15 @@ class PodKind(SpecKind):
     def __init__(self, resource: Resource) -> None:
         super().__init__(resource)
         self.known_specs = KnownSpecs()
+        self.settled_specs = SettledSpecs()
 
     def default(self, tree: Tree) -> None:
         spec = spec_of(tree)
         default_pod_spec(spec)
         default_pod(spec)
+        self.default_beside_spec(tree)
+
+    def default_beside_spec(self, tree: Tree) -> None:
         status = tree.get("status")
         if status:
             mirror_addresses(status)
@@ -158,7 +163,7 @@ class PodKind(SpecKind):
         return validate_pod_create(tree)
 
     def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
-        return validate_pod_update(new, old)
+        return validate_pod_update(new, old, settled=context.settled)
 
     def validate_status_update(
         self, context: StrategyContext, new: Tree, old: Tree

@@ -25,6 +25,7 @@ from kutter.api.resources import Resource
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.known_specs import KnownSpecs
 from kutter.apiserver.ports import Reader, Tree
+from kutter.apiserver.settled import SettledSpecs
 
 Finish = Callable[[bool | None], Awaitable[None]]
 """Called once with whether the write took place; None when nobody knows."""
@@ -41,6 +42,9 @@ class StrategyContext(msgspec.Struct):
     requested: Resource | None = None
     # What validation found that is not to stop the write.
     warnings: list[str] = msgspec.field(default_factory=list)
+    # What the specification is known by, if an update leaves it as it was and nothing is to be
+    # done about it (:mod:`kutter.apiserver.settled`).
+    settled: bytes | None = None
 
 
 # Parts of the metadata that a write to /status leaves alone, of kinds where it does; everywhere
@@ -95,12 +99,20 @@ class Strategy:
         # For kinds that are made in numbers of one template, and whose ``default`` looks at
         # nothing but the specification when an object is new.
         self.known_specs: KnownSpecs | None = None
+        # For kinds that are changed in numbers, and where the steps of an update write nothing
+        # into a specification that they would leave as it is.
+        self.settled_specs: SettledSpecs | None = None
 
     # -- the tree -------------------------------------------------------------
 
     def default(self, tree: Tree) -> None:
         """Fill in the defaults of absent fields. Called for stored objects of older servers too,
         so it must be idempotent.
+        """
+
+    def default_beside_spec(self, tree: Tree) -> None:
+        """What ``default`` does when nothing is to be done about the specification. Called for
+        kinds with ``settled_specs``.
         """
 
     def prepare_for_create(self, context: StrategyContext, tree: Tree) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kutter.api.errors import MODIFIED
-from kutter.apiserver.cache import Entry
+from kutter.apiserver.cache import Entry, make_tail
 from kutter.apiserver.deletion import check_preconditions, plan_delete
+from kutter.apiserver.ports import Tree
 from kutter.apiserver.storage.stored import UPDATE_ATTEMPTS, StoredResource, attach, same
 from kutter.apiserver.writing import DeleteOptions, WriteContext
 from kutter.store.interface import WriteConflictError
@@ -38,7 +39,9 @@ class Deletion(StoredResource):
             await self._admission.validate(request)
         look = self._look(context)
         strategy.check_delete(look, old)
-        new = entry.bare_tree
+        # Only what begins a deletion in a way of its own writes below metadata.
+        beside = entry.bare_tree if self._begins_delete else old
+        new = {**beside, "metadata": {**beside["metadata"]}}
         outcome = plan_delete(strategy, new, options, context.now)
         if outcome == "pending":
             return entry, False
@@ -52,7 +55,8 @@ class Deletion(StoredResource):
             return await self._put(entry, new, owners), False
         if context.dry_run:
             return entry, True
-        marked = outcome == "update-then-delete" and not same(new, old)
+        changed = not same(new, old)
+        marked = changed and outcome == "update-then-delete"
         attach(new, owners)
         # Whoever watches is told of the zero grace period, then of the end, as upstream; nobody
         # can act in between.
@@ -64,4 +68,15 @@ class Deletion(StoredResource):
         strategy.after_delete(look, new)
         if self._ends_delete:
             await strategy.end_delete(look, new)
-        return self._entry(entry.namespace, entry.name, new, gone[1]), True
+        return self._last_state(entry, new, gone[1], last, changed=changed), True
+
+    def _last_state(
+        self, entry: Entry, new: Tree, revision: int, last: bytes | None, *, changed: bool
+    ) -> Entry:
+        """What was deleted, by what has been encoded of it already."""
+        if self.converter is not None or (changed and last is None):
+            return self._entry(entry.namespace, entry.name, new, revision)
+        if last is None:
+            return entry.moved(revision)
+        tail = make_tail(last, self._head, revision)
+        return Entry(self._head, tail, entry.namespace, entry.name, revision)

@@ -62,7 +62,9 @@ class StoredResource:
         kind = type(strategy)
         self._begins_create = kind.begin_create is not Strategy.begin_create
         self._encrypted = store if isinstance(store, EncryptedStore) else None
+        self._begins_delete = kind.begin_delete is not Strategy.begin_delete
         self._begins_update = kind.begin_update is not Strategy.begin_update
+        self._settled = strategy.settled_specs if converter is None else None
         self._ends_delete = kind.end_delete is not Strategy.end_delete
         # What a foretold object must not need: it is stored as it is, and that is all.
         plain = not self._begins_create and kind.after_create is Strategy.after_create

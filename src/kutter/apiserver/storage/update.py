@@ -13,6 +13,7 @@ from kutter.apiserver.deletion import ends_with_update
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ownership import same_but_times
 from kutter.apiserver.ports import Tree
+from kutter.apiserver.settled import SPEC, Learning, beside_spec
 from kutter.apiserver.storage.creation import Creation
 from kutter.apiserver.storage.stored import (
     UPDATE_ATTEMPTS,
@@ -84,16 +85,25 @@ class Update(Creation):
         strategy = self.strategy
         old, live = entry.bare_tree, entry.owners
         if self.converter is None:
-            new = transform({} if blind else self._shown(context, entry))
+            new = transform({} if blind else self._shown(context, entry, old))
         else:
             new = await self.converter.run(
-                lambda: transform({} if blind else self._shown(context, entry))
+                lambda: transform({} if blind else self._shown(context, entry, old))
             )
+        kept = self._still_settled(context.settled, new, old)
+        learning: Learning | None = None
+        if kept is None and context.patches and self._settled is not None:
+            learning = self._settled.watch(old)
         metadata = new.setdefault("metadata", {})
         sent = metadata.pop("managedFields", None)
         self._check_version(context, metadata, old["metadata"], entry)
         self._keep_system_fields(metadata, old["metadata"], entry)
-        strategy.default(new)
+        if kept is None:
+            strategy.default(new)
+            if learning is not None and not learning.same(new):
+                learning = None
+        else:
+            strategy.default_beside_spec(new)
         owners = live
         if (claim := context.claim) is not None:
             if self.converter is None:
@@ -109,6 +119,7 @@ class Update(Creation):
         if new["metadata"].get("ownerReferences"):
             drop_repeated_owners(new["metadata"], context.warnings)
         look = self._look(context)
+        look.settled = self._still_settled(kept, new, old)
         status = context.subresource == "status"
         if status:
             strategy.prepare_for_status_update(look, new, old)
@@ -136,6 +147,8 @@ class Update(Creation):
             raise invalid_object(self.resource.kind, entry.name, errors, self.resource.group)
         context.warnings += strategy.warnings(look, new, old)
         strategy.canonicalize(new)
+        if learning is not None and not context.subresource and learning.same(new):
+            learning.learn()
         request.object = new
         if not context.admitted:
             await self._admission.validate(request)
@@ -194,8 +207,25 @@ class Update(Creation):
                 await finish(done)
         return answer
 
-    def _shown(self, context: WriteContext, entry: Entry) -> Tree:
-        return entry.whole_tree if context.sees_owners else entry.bare_tree
+    def _shown(self, context: WriteContext, entry: Entry, old: Tree) -> Tree:
+        """What the transformation gets: a tree of its own but for what is settled."""
+        context.settled = None
+        if context.sees_owners:
+            return entry.whole_tree
+        known = self._settled
+        if (
+            known is None
+            or not context.patches
+            or context.subresource not in ("", "status")
+            or not self._admission.spares_spec(self.resource, context.subresource)
+        ):
+            return entry.bare_tree
+        context.settled = known.key(old)
+        return entry.bare_tree if context.settled is None else beside_spec(old)
+
+    def _still_settled(self, settled: bytes | None, new: Tree, old: Tree) -> bytes | None:
+        """``settled``, as long as both objects have one specification."""
+        return settled if settled is not None and new.get(SPEC) is old[SPEC] else None
 
     async def _store_changed(
         self,

@@ -27,10 +27,12 @@ def validate_metadata(
     namespaced: bool,
     name_check: text.Check = text.dns_subdomain,
     known_finalizers: bool = True,
+    common: list[FieldError] | None = None,
 ) -> list[FieldError]:
     """The metadata of a new object, its name already generated.
 
     ``known_finalizers``: one without a domain has to be the system's; extensions are free.
+    ``common``: what :func:`validate_common` says, if it was asked already.
     """
     errors: list[FieldError] = []
     generate_name = metadata.get("generateName")
@@ -54,13 +56,13 @@ def validate_metadata(
             errors += checked("metadata.namespace", namespace, text.dns_label)
     elif namespace:
         errors.append(forbidden_field("metadata.namespace", "not allowed on this type"))
-    return errors + _common(metadata, known_finalizers)
+    return errors + (validate_common(metadata, known_finalizers) if common is None else common)
 
 
 def validate_metadata_update(
-    new: Tree, old: Tree, *, known_finalizers: bool = True
+    new: Tree, old: Tree, *, known_finalizers: bool = True, common: list[FieldError] | None = None
 ) -> list[FieldError]:
-    """What an update may not do to metadata."""
+    """What an update may not do to metadata. ``common``: as in :func:`validate_metadata`."""
     errors: list[FieldError] = []
     if old.get("deletionTimestamp"):
         extra = sorted(set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()))
@@ -86,10 +88,11 @@ def validate_metadata_update(
     ):
         if new.get(field) != old.get(field) and (new.get(field) or old.get(field)):
             errors.append(invalid(f"metadata.{field}", new.get(field), IMMUTABLE))
-    return errors + _common(new, known_finalizers)
+    return errors + (validate_common(new, known_finalizers) if common is None else common)
 
 
-def _common(metadata: Tree, known_finalizers: bool) -> list[FieldError]:
+def validate_common(metadata: Tree, known_finalizers: bool = True) -> list[FieldError]:
+    """What may be wrong with labels, annotations, owners and finalizers at any time."""
     errors: list[FieldError] = []
     generation = metadata.get("generation")
     if generation and generation < 0:

@@ -67,15 +67,14 @@ _valid = ValidSpecs()
 recent = Recent()
 
 
-def validate_pod(pod: Tree) -> list[FieldError]:
-    """A pod's metadata and specification: what holds on create and on every update."""
+def validate_pod(pod: Tree, *, common: Errors | None = None) -> list[FieldError]:
+    """A pod's metadata and specification: what holds on create and on every update.
+
+    ``common``: as in :func:`validate_metadata`.
+    """
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
-    errors = validate_metadata(metadata, namespaced=True)
-    annotations = metadata.get("annotations")
-    is_mirror = False
-    if annotations:
-        validate_pod_annotations(errors, annotations, spec, "metadata.annotations")
-        is_mirror = MIRROR_ANNOTATION in annotations
+    errors = validate_pod_metadata(pod, common=common)
+    is_mirror = MIRROR_ANNOTATION in (metadata.get("annotations") or ())
     key = None if is_mirror else key_of(spec)
     recent.keep(spec, key)
     if key is not None and key in _valid:
@@ -91,6 +90,17 @@ def validate_pod(pod: Tree) -> list[FieldError]:
     if not found and key is not None:
         _valid.add(key)
     return errors + found
+
+
+def validate_pod_metadata(pod: Tree, *, common: Errors | None = None) -> list[FieldError]:
+    """A pod's metadata: what holds whatever the specification was before."""
+    metadata = pod.get("metadata") or {}
+    errors = validate_metadata(metadata, namespaced=True, common=common)
+    annotations = metadata.get("annotations")
+    if annotations:
+        spec = pod.get("spec") or {}
+        validate_pod_annotations(errors, annotations, spec, "metadata.annotations")
+    return errors
 
 
 def validate_pod_create(pod: Tree) -> list[FieldError]:

@@ -8,13 +8,18 @@ from kutter.api.errors import FieldError, forbidden_field, invalid, required
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.equality import equal
 from kutter.apiserver.validation.internal import shown
-from kutter.apiserver.validation.metadata import WHOLE, validate_metadata_update
+from kutter.apiserver.validation.metadata import WHOLE, validate_common, validate_metadata_update
 from kutter.apiserver.validation.pod_annotations import (
     validate_annotation_changes,
     validate_pod_annotations,
 )
 from kutter.apiserver.validation.pod_scheduling import validate_tolerations
-from kutter.apiserver.validation.pod_spec import MIRROR_ANNOTATION, validate_pod
+from kutter.apiserver.validation.pod_spec import (
+    MIRROR_ANNOTATION,
+    validate_pod,
+    validate_pod_metadata,
+)
+from kutter.apiserver.validation.remembered import ValidSpecs
 
 Tree = dict[str, Any]
 Errors = list[FieldError]
@@ -30,27 +35,47 @@ _FORBIDDEN = (
 )
 
 
-def validate_pod_update(new: Tree, old: Tree) -> list[FieldError]:
+# Specifications that were found valid when an update had left them as they were.
+_kept = ValidSpecs()
+
+
+def validate_pod_update(new: Tree, old: Tree, *, settled: bytes | None = None) -> list[FieldError]:
+    """``settled``: what the specification, one of both, is known by; it counts only where the
+    rules are those of every pod (a mirror pod has its own).
+    """
     metadata, before = new.get("metadata") or {}, old.get("metadata") or {}
-    errors = validate_metadata_update(metadata, before)
-    errors += validate_pod(new)
+    if MIRROR_ANNOTATION in (metadata.get("annotations") or ()):
+        settled = None
+    common = validate_common(metadata)
+    errors = validate_metadata_update(metadata, before, common=common)
+    if settled is not None and settled in _kept:
+        errors += validate_pod_metadata(new, common=common)
+        _annotations(errors, new, old)
+        return errors
+    errors += validate_pod(new, common=common)
     _annotations(errors, new, old)
+    _specification(errors, new, old)
+    if settled is not None and not errors:
+        _kept.add(settled)
+    return errors
+
+
+def _specification(errors: Errors, new: Tree, old: Tree) -> None:
     spec, old_spec = new.get("spec") or {}, old.get("spec") or {}
     for field in ("containers", "initContainers"):
         if not _images(errors, spec.get(field) or [], old_spec.get(field) or [], f"spec.{field}"):
-            return errors
+            return
     if not _deadline(errors, spec, old_spec):
-        return errors
+        return
     _tolerations(errors, spec.get("tolerations") or [], old_spec.get("tolerations") or [])
     _gates(errors, spec.get("schedulingGates") or [], old_spec.get("schedulingGates") or [])
     if equal(spec, old_spec):
-        return errors
+        return
     munged = _with_updatable_fields_of(spec, old_spec)
     if old_spec.get("schedulingGates"):
         _gated_changes(errors, munged, old_spec)
     if not equal(munged, old_spec):
         errors.append(forbidden_field("spec", f"{_FORBIDDEN}\n{_difference(old_spec, munged)}"))
-    return errors
 
 
 def _annotations(errors: Errors, new: Tree, old: Tree) -> None:

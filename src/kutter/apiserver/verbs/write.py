@@ -40,6 +40,7 @@ from kutter.apiserver.patching import (
 )
 from kutter.apiserver.ports import Attributes, Tree
 from kutter.apiserver.selection import parse_selection
+from kutter.apiserver.settled import SPEC, copied
 from kutter.apiserver.storage.foretold import Forecast
 from kutter.apiserver.verbs.read import select
 from kutter.apiserver.writing import DeleteOptions, WriteContext, read_delete_options
@@ -244,10 +245,23 @@ async def update(call: Call, subresource: str = "") -> Response:
     return await answer_entry(call, entry, accepted, 201 if created else 200)
 
 
-def patched_object(call: Call, media: str, tree: Tree, change: Any) -> Tree:
-    """``tree`` (owned, in the served version) with a patch applied, checked and pruned."""
+def patched_object(
+    call: Call, media: str, tree: Tree, change: Any, *, settled: bool = False
+) -> Tree:
+    """``tree`` (owned, in the served version) with a patch applied, checked and pruned.
+
+    ``settled``: its specification is another object's as well, and need not be looked at unless
+    the patch has changed it.
+    """
     served, resource = call.served, call.served.resource
     patched = apply_patch(served.schema, media, tree, change)
+    spared: Tree | None = None
+    if settled:
+        spared = tree[SPEC]
+        if patched.get(SPEC) is not spared:
+            # It reaches into what is not ours to change.
+            spared = None
+            patched = apply_patch(served.schema, media, copied(tree), change)
     tree = patched
     if media == STRATEGIC_PATCH:
         # Merged into the object by its type, so nobody looks at what the patch calls it.
@@ -267,6 +281,7 @@ def patched_object(call: Call, media: str, tree: Tree, change: Any) -> Tree:
             body=call.request.body,
             validation=call.query.get("fieldValidation", ""),
             warnings=call.warnings,
+            spared=spared,
         )
     if tree.get("metadata") is None:
         tree["metadata"] = {}
@@ -290,10 +305,13 @@ async def patch(call: Call, subresource: str = "") -> Response:
     check_size(call.request.body)
     change = parse_patch(media, call.request.body)
     context.sees_owners = b"managedFields" in call.request.body
+    context.patches = not served.converts
 
     def transform(old: Tree | None) -> Tree:
         assert old is not None, "patches never create"
-        return served.to_stored(patched_object(call, media, served.to_served(old), change))
+        settled = context.settled is not None
+        tree = patched_object(call, media, served.to_served(old), change, settled=settled)
+        return served.to_stored(tree)
 
     entry, _ = await served.storage.update(context, namespace, name, transform)
     return await answer_entry(call, entry, accepted)

@@ -182,6 +182,8 @@ class MutatingAdmissionWebhook(WebhookPlugin):
     name = "MutatingAdmissionWebhook"
     plural = "mutatingwebhookconfigurations"
     step = "admit"
+    # Answers are patched into a copy.
+    spares_spec = True
 
     async def mutate(self, request: AdmissionRequest) -> None:
         subject = self._subject(request)

@@ -1,0 +1,74 @@
+"""Specifications that updates leave as they are, and about which nothing is to be done.
+
+Between a patch and the write pipeline. Most patches touch a label or the status; cleaning the
+specification, defaulting it and validating it again is most of what they cost, and comes to
+nothing. So what a whole pass left as it was, byte by byte, is remembered by its content: the next
+object with the same specification shows it to the patch as it is, and if the patch has left it
+alone, the new object *shares* it with the old one and is not looked at again. Laws: what is
+remembered depends on nothing but the specification and holds as long as the program runs; what is
+shared is written to by nobody (a patch that reaches into it gets a copy, plug-ins of admission
+that write in place are known, and nothing is shared with them); what is remembered is bounded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from kutter.apiserver.validation.remembered import ValidSpecs, key_of
+
+Tree = dict[str, Any]
+
+SPEC = "spec"
+
+
+class SettledSpecs:
+    """What one kind remembers."""
+
+    def __init__(self) -> None:
+        self._known = ValidSpecs()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def key(self, tree: Tree) -> bytes | None:
+        """What an object's specification is known by; None when it is not."""
+        spec = tree.get(SPEC)
+        key = key_of(spec) if type(spec) is dict else None
+        return key if key is not None and key in self._known else None
+
+    def watch(self, old: Tree) -> Learning | None:
+        """Watch an update of an object whose specification is not known yet."""
+        spec = old.get(SPEC)
+        key = key_of(spec) if type(spec) is dict else None
+        return None if key is None else Learning(self._known, key, orjson.dumps(spec))
+
+
+class Learning:
+    """One update by which something may be learnt."""
+
+    def __init__(self, known: ValidSpecs, key: bytes, old: bytes) -> None:
+        self._known = known
+        self._key = key
+        self._old = old
+
+    def same(self, new: Tree) -> bool:
+        """Whether the update has left the specification as it was, up to now."""
+        return orjson.dumps(new.get(SPEC)) == self._old
+
+    def learn(self) -> None:
+        self._known.add(self._key)
+
+
+def beside_spec(tree: Tree) -> Tree:
+    """A copy that shares the specification, and nothing else."""
+    return {
+        key: value if key == SPEC or type(value) is str else orjson.loads(orjson.dumps(value))
+        for key, value in tree.items()
+    }
+
+
+def copied(tree: Tree) -> Tree:
+    copy: Tree = orjson.loads(orjson.dumps(tree))
+    return copy
