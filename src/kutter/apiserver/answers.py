@@ -10,7 +10,6 @@ import gzip
 from typing import Any
 
 import orjson
-import yaml
 
 from kutter.api.errors import ApiError, PageNotFoundError
 from kutter.api.protobuf import PREFIX, encode_object
@@ -60,8 +59,11 @@ def _wants_pretty(request: Request, parameter: str | None) -> bool:
 
 
 def render_yaml(tree: Any) -> bytes:
-    text: str = yaml.dump(tree, Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
-    return text.encode()
+    """See :func:`kutter.apiserver.yaml_documents.render_yaml`."""
+    # Read in with the first who asks for YAML, or once the server answers.
+    from kutter.apiserver import yaml_documents
+
+    return yaml_documents.render_yaml(tree)
 
 
 def json_answer(tree: Tree, status: int = 200) -> Response:

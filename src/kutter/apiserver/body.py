@@ -10,21 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-import yaml
 
 from kutter.api.errors import ApiError, bad_request, too_large, unsupported_media_type
 from kutter.api.json_errors import explain
 from kutter.api.protobuf import MEDIA_TYPE as PROTOBUF
 from kutter.api.protobuf import ProtobufError, decode_object, unwrap
-from kutter.api.quoting import quote
 from kutter.api.resources import Resource
 from kutter.api.schema import KindSchema, schema_for
 from kutter.apiserver.ports import Tree
 from kutter.http.messages import Request
 
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
-# Values in one YAML document, aliases followed; more than the body could hold without them.
-NODES_LIMIT = 2_000_000
 JSON = "application/json"
 YAML = "application/yaml"
 _ACCEPTED = [JSON, YAML, PROTOBUF]
@@ -35,16 +31,6 @@ GO_TYPE_META = (
 )
 _OPTIONS_SCHEME = '"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"'
 _SCHEME = '"pkg/api/legacyscheme/scheme.go:30"'
-
-
-class _Loader(yaml.CSafeLoader):
-    """YAML as the cluster reads it: what looks like a date stays text, keys are unique."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def content_type_of(request: Request) -> str:
@@ -120,48 +106,11 @@ def _parse_yaml(body: bytes, kind: str) -> tuple[Any, list[tuple[int, str]]]:
 
 
 def load_yaml(body: bytes) -> tuple[Any, list[tuple[int, str]]]:
-    """A YAML document as a JSON tree, and keys given twice as (line, quoted key).
+    """See :func:`kutter.apiserver.yaml_documents.load_yaml`."""
+    # Read in with the first document of YAML, or once the server answers: no start has one.
+    from kutter.apiserver import yaml_documents
 
-    Raises ValueError for what is no YAML, has no JSON form, or grows out of hand by aliases.
-    """
-    try:
-        loader = _Loader(body)
-        try:
-            node = loader.get_single_node()
-            if node is None:
-                return None, []
-            doubled = _doubled_keys(node)
-            tree = loader.construct_document(node)
-        finally:
-            loader.dispose()
-        # A round trip through JSON keeps out what JSON has no form for.
-        return orjson.loads(orjson.dumps(tree, option=orjson.OPT_NON_STR_KEYS)), doubled
-    except (yaml.YAMLError, TypeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-
-
-def _doubled_keys(root: yaml.Node) -> list[tuple[int, str]]:
-    """Walks the document as it will be written out, so aliases count each time."""
-    found: list[tuple[int, str]] = []
-    pending = [root]
-    left = NODES_LIMIT
-    while pending:
-        node = pending.pop()
-        left -= 1
-        if left < 0:
-            raise ValueError("yaml: document contains excessive aliasing")
-        if isinstance(node, yaml.SequenceNode):
-            pending += node.value
-        elif isinstance(node, yaml.MappingNode):
-            seen: set[tuple[str, str]] = set()
-            for key, value in node.value:
-                pending.append(value)
-                if isinstance(key, yaml.ScalarNode):
-                    name = (key.tag, key.value)
-                    if name in seen:
-                        found.append((key.start_mark.line + 1, quote(key.value)))
-                    seen.add(name)
-    return sorted(found)
+    return yaml_documents.load_yaml(body)
 
 
 def _parse_protobuf(body: bytes, kind: str, api_version: str) -> Any:

@@ -6,13 +6,14 @@ changed; whoever uses one keeps what was read last until the new content is righ
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import yaml
 
 from kutter.api.errors import FieldError
 from kutter.base.clock import Clock
@@ -43,8 +44,8 @@ def parse_configuration(
 ) -> T:
     """What the YAML (or JSON) document says. Raises ConfigurationError."""
     try:
-        tree = yaml.load(content, Loader=_Strict)  # noqa: S506  (a SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        tree = _load(content)
+    except ValueError as error:
         raise ConfigurationError(f"{kind} is no YAML: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigurationError(f"{kind} is no object")
@@ -60,17 +61,24 @@ def parse_configuration(
         raise ConfigurationError(f"{kind} is malformed: {error}") from error
 
 
-class _Strict(yaml.SafeLoader):
-    """A key that is given twice is a mistake, not a choice."""
+def _load(content: bytes) -> Any:
+    """A document in which no key is given twice. Raises ValueError."""
+    if content.lstrip().startswith(b"{"):
+        # Files we make ourselves are JSON: a start that reads no YAML is 10 ms shorter.
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(content, object_pairs_hook=_unique)
+    from kutter.apiserver import yaml_documents
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = {key for key in keys if keys.count(key) > 1}
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"duplicate key {min(twice)!r}", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
+    return yaml_documents.load_strictly(content)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"duplicate key {key!r}")
+        found[key] = value
+    return found
 
 
 class ConfigurationFile:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kutter.api.errors import path_not_found
-from kutter.apiserver.audit.record import Record
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.negotiation import OF_KINDS, OF_LISTS, Accepted, negotiate
 from kutter.apiserver.ports import Annotate
@@ -17,6 +16,7 @@ from kutter.apiserver.writing import WriteContext, read_write_options
 from kutter.http.messages import Request
 
 if TYPE_CHECKING:
+    from kutter.apiserver.audit.record import Record
     from kutter.apiserver.served import Served
     from kutter.apiserver.server import ApiServer
 

@@ -29,8 +29,6 @@ from kutter.api.errors import (
 from kutter.api.quoting import quote
 from kutter.api.resources import Resource
 from kutter.apiserver.answers import error_answer, status_for
-from kutter.apiserver.audit.auditor import credentials_of
-from kutter.apiserver.audit.record import Record
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.authn.impersonation import impersonate, impersonates
 from kutter.apiserver.authz.messages import refusal
@@ -46,6 +44,7 @@ from kutter.http.messages import ImmutableResponse, Request, Response
 from kutter.store.interface import StoreError
 
 if TYPE_CHECKING:
+    from kutter.apiserver.audit.record import Record
     from kutter.apiserver.server import ApiServer
 
 _VERBS = {
@@ -180,7 +179,7 @@ class Pipeline:
         server = self._server
         auditor = server.auditor
         # Asked now, because authentication takes the token out of the request.
-        shown = credentials_of(request) if auditor is not None else ""
+        shown = auditor.credentials_of(request) if auditor is not None else ""
         try:
             user = await server.authenticator.authenticate(request)
             if user is None:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kutter.apiserver.admission.chain import AdmissionChain
-from kutter.apiserver.admission.configuration import AdmissionOptions
 from kutter.apiserver.admission.dynamic.plugins import DynamicAdmission
+from kutter.apiserver.admission.options import AdmissionOptions
 from kutter.apiserver.admission.registry import (
     attach_quota_store,
     attach_server,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,7 +16,6 @@ from kutter.api.resources import Resource
 from kutter.apiserver.aggregation.aggregator import Aggregator
 from kutter.apiserver.aggregation.front_proxy import FrontProxy
 from kutter.apiserver.aggregation.registration import Registration
-from kutter.apiserver.audit.auditor import Auditor
 from kutter.apiserver.caches import Caches
 from kutter.apiserver.custom.definitions import Definitions
 from kutter.apiserver.discovery import Discovery, version_info
@@ -30,7 +29,6 @@ from kutter.apiserver.health import Health
 from kutter.apiserver.kinds.strategy import Strategy, StrategyFor
 from kutter.apiserver.list_bodies import ListBodies
 from kutter.apiserver.negotiation import check_accepts
-from kutter.apiserver.openapi import OpenApi
 from kutter.apiserver.pipeline import Pipeline
 from kutter.apiserver.ports import (
     Admission,
@@ -55,6 +53,10 @@ from kutter.base.rng import SYSTEM_RNG, Rng
 from kutter.http.client import HttpClient
 from kutter.http.messages import Request, Response
 from kutter.store.interface import Store
+
+if TYPE_CHECKING:
+    from kutter.apiserver.audit.auditor import Auditor
+    from kutter.apiserver.openapi import OpenApi
 
 # (group, plural, subresource); the subresource is empty for resources that are not stored.
 _METRICS = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
@@ -132,7 +134,7 @@ class ApiServer:
         # Set by the composition when there is a policy; without one audit costs nothing.
         self.auditor: Auditor | None = None
         self._discovery = Discovery(self)
-        self._openapi = OpenApi(self)
+        self._openapi_made: OpenApi | None = None
         self._statusz = Statusz(self)
         self._pipeline = Pipeline(self)
         self.handle: Callable[[Request], Any] = self._pipeline.handle
@@ -251,6 +253,15 @@ class ApiServer:
             return 0
         return len(self._storage_for(resource)[1])
 
+    @property
+    def _openapi(self) -> OpenApi:
+        """Made, and read in, with the first who asks, or once the server answers."""
+        if self._openapi_made is None:
+            from kutter.apiserver.openapi import OpenApi
+
+            self._openapi_made = OpenApi(self)
+        return self._openapi_made
+
     # -- paths that are no resource -------------------------------------------
 
     async def answer_path(self, request: Request, info: RequestInfo) -> Response:
@@ -262,8 +273,12 @@ class ApiServer:
                 raise method_not_allowed("")
             check_accepts(request.headers.get("accept", ""), (document[0],))
             return Response(200, [("Content-Type", document[0])], document[1])
-        for source in (self._discovery, self.health, self._openapi, self._statusz):
+        for source in (self._discovery, self.health, self._statusz):
             response = source.answer(request, path)
+            if response is not None:
+                return response
+        if path.startswith("/openapi/"):
+            response = self._openapi.answer(request, path)
             if response is not None:
                 return response
         response = debug.answer(self.fairness, self.clock, request, path)

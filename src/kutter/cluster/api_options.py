@@ -37,6 +37,14 @@ class Settings:
         """Every setting's name, with its value."""
         return self.defaults() | self.__dict__
 
+    def differs(self, *beginnings: str) -> bool:
+        """Whether a setting whose name begins so is not what it is by default."""
+        return any(
+            value != getattr(type(self), name)
+            for name, value in self.__dict__.items()
+            if name.startswith(beginnings)
+        )
+
     def replace(self, **changes: Any) -> Self:
         """The same but for these."""
         return type(self)(**self.__dict__ | changes)

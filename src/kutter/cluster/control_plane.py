@@ -10,12 +10,13 @@ import asyncio
 import importlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from kutter.api.catalog import BUILTIN, Catalog
 from kutter.api.runtime_config import served_resources
-from kutter.apiserver.admission.configuration import read_admission_options
+from kutter.apiserver.admission.options import AdmissionOptions
 from kutter.apiserver.aggregation.authentication_config import ensure_authentication_config
 from kutter.apiserver.aggregation.front_proxy import FrontProxy
 from kutter.apiserver.authn.identity import GROUP_AUTHENTICATED, User
@@ -24,7 +25,7 @@ from kutter.apiserver.bootstrap import SYSTEM_USER, bootstrap, publish_cluster_i
 from kutter.apiserver.compaction import Compactor
 from kutter.apiserver.encryption.at_rest import EncryptionAtRest
 from kutter.apiserver.identity_lease import IdentityLease
-from kutter.apiserver.kinds.registry import KindOptions, Kinds
+from kutter.apiserver.kinds.registry import KindOptions, Kinds, kind_modules
 from kutter.apiserver.kubernetes_service import ensure_kubernetes_service
 from kutter.apiserver.printing.registry import printer_for
 from kutter.apiserver.security import Security, SecurityOptions
@@ -37,8 +38,6 @@ from kutter.base.tasks import Scope, supervise
 from kutter.client.client import Client
 from kutter.client.local import LocalTransport
 from kutter.cluster.api_options import ApiServerOptions, seconds_of
-from kutter.cluster.audit import build_auditor
-from kutter.cluster.identity import Identity, first_tokens
 from kutter.cluster.start_steps import StartSteps, problem_of
 from kutter.http.client import HttpClient
 from kutter.machinery.controller import ControllerRunner
@@ -46,7 +45,27 @@ from kutter.machinery.events import EventRecorder
 from kutter.machinery.informer import InformerFactory
 from kutter.store.interface import Store
 
+if TYPE_CHECKING:
+    from kutter.apiserver.audit.auditor import Auditor
+    from kutter.apiserver.authn.authenticator import TokenAuthenticator
+    from kutter.cluster.identity import Identity
+
 SCHEDULER = User("system:kube-scheduler", groups=(GROUP_AUTHENTICATED,))
+# What the first requests that need it would have to wait for; most starts see none of them.
+_SELDOM = (
+    "kutter.apiserver.openapi",
+    "kutter.apiserver.yaml_documents",
+    "kutter.apiserver.subresources.proxy",
+    "kutter.apiserver.custom.kind",
+    "kutter.apiserver.custom.rules",
+    "kutter.apiserver.custom.scale",
+    "kutter.apiserver.admission.dynamic.webhook_plugins",
+    "kutter.apiserver.admission.dynamic.validating_policy",
+    "kutter.apiserver.admission.dynamic.mutating_policy",
+    "kutter.apiserver.admission.dynamic.type_checking",
+    "kutter.apiserver.authz.webhook",
+    "kutter.apiserver.validation.device_claim_status",
+)
 # Watches for all controllers. Each of them acts under a service account of its own.
 CONTROLLERS = User("system:kube-controller-manager", groups=(GROUP_AUTHENTICATED,))
 # Events on their way at a time: as many share a commit, and none needs a connection.
@@ -110,17 +129,13 @@ class ControlPlane:
             SecurityOptions(
                 token_key_pem=options.token_key_pem,
                 issuer=issuer,
-                first_tokens=tuple(first_tokens(options.api, (issuer,))),
-                admission=read_admission_options(
-                    options.api.enable_admission_plugins,
-                    options.api.disable_admission_plugins,
-                    options.api.admission_control_config_file,
-                ),
+                first_tokens=_first_tokens(options.api, issuer),
+                admission=_admission_options(options.api),
             ),
             clock=clock,
             rng=rng,
         )
-        self._identity = Identity(options.api, self.security, clock=clock)
+        self._identity = _identity(options.api, self.security, clock)
         self._kinds = kinds = Kinds(
             KindOptions(
                 service_cidrs=(options.service_cidr,),
@@ -154,8 +169,17 @@ class ControlPlane:
             self.api.registration.problem,
             ("healthz", "livez", "readyz"),
         )
-        self.api.auditor = build_auditor(
-            options.api, explain=self.security.rbac.explain, clock=clock, metrics=self.metrics
+        self.api.auditor = self._auditor()
+
+    def _auditor(self) -> Auditor | None:
+        options = self._options.api
+        if not options.differs("audit_"):
+            return None
+        # As below: what nothing is set of is read in by nobody.
+        from kutter.cluster.audit import build_auditor
+
+        return build_auditor(
+            options, explain=self.security.rbac.explain, clock=self._clock, metrics=self.metrics
         )
 
     def client(self, user: User, *, user_agent: str = "kutter") -> Client:
@@ -207,13 +231,14 @@ class ControlPlane:
             self.client(CONTROLLERS, user_agent="kutter-informers"), clock=self._clock
         )
         # The API answers before these are read in: half of what a start costs is their imports.
-        await asyncio.to_thread(importlib.import_module, "jwt")
+        await _read_in("jwt", *kind_modules())
         if options.with_controllers:
-            await asyncio.to_thread(importlib.import_module, "kutter.controllers.registry")
+            await _read_in("kutter.controllers.registry")
             self._start_controllers(scope, informers)
         if options.with_scheduler:
-            await asyncio.to_thread(importlib.import_module, "kutter.scheduler.scheduler")
+            await _read_in("kutter.scheduler.scheduler")
             self._start_scheduler(scope, informers)
+        await _read_in(*_SELDOM)
 
     def _keep(self, scope: Scope, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run for as long as the server serves; the step of that name is done."""
@@ -224,7 +249,8 @@ class ControlPlane:
         options = self._options
         self._keep(scope, "aggregation", self.api.registration.run)
         self._keep(scope, "priority-and-fairness", self.api.fairness_configuration.run)
-        self._identity.start(scope)
+        if self._identity is not None:
+            self._identity.start(scope)
         lease = IdentityLease(self.client(SYSTEM_USER, user_agent="kutter"), clock=self._clock)
         self._keep(scope, "identity-lease", lease.run)
         self._keep(scope, "custom-resources", self.api.definitions.run)
@@ -297,7 +323,46 @@ class ControlPlane:
     async def stop(self) -> None:
         """End watches and close the store; call after the scope is closed."""
         await self.api.stop()
-        await self._identity.close()
+        if self._identity is not None:
+            await self._identity.close()
         await self.store.close()
         if self.api.auditor is not None:
             await self.api.auditor.close()
+
+
+async def _read_in(*modules: str) -> None:
+    """Import modules one by one, apart from the loop."""
+    for module in modules:
+        await asyncio.to_thread(importlib.import_module, module)
+
+
+# What takes a file or a word of the settings to be of use is read in where there is one: each
+# brings with it YAML, JSON Web Tokens, calls of webhooks or expressions.
+
+
+def _admission_options(options: ApiServerOptions) -> AdmissionOptions:
+    if not options.differs("enable_admission", "disable_admission", "admission_"):
+        return AdmissionOptions()
+    from kutter.apiserver.admission.configuration import read_admission_options
+
+    return read_admission_options(
+        options.enable_admission_plugins,
+        options.disable_admission_plugins,
+        options.admission_control_config_file,
+    )
+
+
+def _first_tokens(options: ApiServerOptions, issuer: str) -> tuple[TokenAuthenticator, ...]:
+    if not options.token_auth_file:
+        return ()
+    from kutter.cluster.identity import first_tokens
+
+    return tuple(first_tokens(options, (issuer,)))
+
+
+def _identity(options: ApiServerOptions, security: Security, clock: Clock) -> Identity | None:
+    if not options.differs("authentication_", "authorization_", "oidc_"):
+        return None
+    from kutter.cluster.identity import Identity
+
+    return Identity(options, security, clock=clock)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -190,6 +189,8 @@ def _load_pem(
         finally:
             os.close(descriptor)
         return
+    import tempfile  # no Linux comes here
+
     with tempfile.NamedTemporaryFile() as file:
         file.write(pem)
         file.flush()

@@ -1,4 +1,5 @@
 import asyncio
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -40,6 +41,23 @@ def test_a_name_that_is_no_plugin_is_refused_before_anything_starts() -> None:
         ApiServerOptions(enable_admission_plugins="PodPreset").check_api()
     with pytest.raises(ValueError, match="cannot be read"):
         ApiServerOptions(admission_control_config_file="/nowhere").check_api()
+
+
+async def test_what_is_set_of_callers_and_audit_is_in_force(tmp_path: Path) -> None:
+    plain = plane()
+    assert plain._identity is None
+    assert plain.api.auditor is None
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
+    log = str(tmp_path / "audit.log")
+    audited = plane(audit_policy_file=str(policy), audit_log_path=log)
+    assert audited.api.auditor is not None
+    assert [sink.name for sink in audited.api.auditor.sinks] == ["log"]
+    denying = plane(authorization_mode="AlwaysDeny")
+    assert denying._identity is not None
+    assert [type(one).__name__ for one in denying.security.authorizer.authorizers] == ["Always"]
+    with pytest.raises(ConfigurationError, match="go together"):
+        plane(oidc_issuer_url="https://issuer")
 
 
 async def test_health_checks_have_upstreams_names_and_tell_what_ended() -> None:

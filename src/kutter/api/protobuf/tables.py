@@ -12,7 +12,7 @@ wire whose fields are the holder's in JSON. ``tools/build_protobuf_tables.py`` w
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 import orjson
@@ -41,7 +41,7 @@ class Message(NamedTuple):
         return message(target, name) if colon else message(self.table, target)
 
 
-_FOLDER = files("kutter.api.protobuf") / "tables"
+_FOLDER = Path(__file__).parent / "tables"
 
 
 @lru_cache(maxsize=1)

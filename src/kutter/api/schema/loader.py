@@ -9,14 +9,15 @@ same table, ``@apps/v1:Name`` of another. ``tools/build_schema_tables.py`` write
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, cast
 
 import orjson
 
 from kutter.api.schema.node import Node, NodeType
 
-_TABLES = files("kutter.api.schema") / "tables"
+# Beside this file: importlib.resources would read in zip files and more.
+_TABLES = Path(__file__).parent / "tables"
 
 
 def _table(name: str) -> dict[str, Any]:

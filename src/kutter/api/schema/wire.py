@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,7 +39,7 @@ class WireField(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=1)
 def _tables() -> dict[str, dict[str, list[str]]]:
-    path = files("kutter.api.schema") / "wire.json"
+    path = Path(__file__).parent / "wire.json"
     read: dict[str, dict[str, list[str]]] = orjson.loads(path.read_bytes())
     return read
 

@@ -14,7 +14,6 @@ from kutter.apiserver.authn.identity import User
 from kutter.apiserver.authn.service_accounts import split_username
 from kutter.apiserver.authz.messages import refusal
 from kutter.apiserver.ports import AdmissionRequest, Attributes, Authorizer, Operation, Tree
-from kutter.apiserver.validation.device_claim_status import device_id
 
 _GROUP, _PLURAL = "resource.k8s.io", "resourceclaims"
 _STATUS = f"{_PLURAL}.{_GROUP}/status"
@@ -117,6 +116,9 @@ def _attributes(
 
 def _changed_drivers(new: Tree, old: Tree) -> set[str]:
     """Those with devices of which something else is said now, or nothing any more."""
+    # Read in with the first status of a claim: what is told of devices is judged there.
+    from kutter.apiserver.validation.device_claim_status import device_id
+
     after, before = (
         {device_id(device): device for device in status.get("devices") or ()}
         for status in (new, old)

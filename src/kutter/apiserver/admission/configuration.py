@@ -7,7 +7,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from kutter.api.types.core_v1 import ScopedResourceSelectorRequirement
 from kutter.apiserver.admission.event_rate_limit import LIMIT_TYPES, EventLimit
 from kutter.apiserver.admission.namespace_rules import parse_labels
+from kutter.apiserver.admission.options import AdmissionOptions
 from kutter.apiserver.admission.pod_security import PodSecurityOptions
 from kutter.apiserver.admission.quota_charges import LimitedResource
 from kutter.apiserver.configuration_file import (
@@ -33,22 +34,6 @@ from kutter.apiserver.pod_security.policy import (
     parse_level,
     parse_version,
 )
-from kutter.apiserver.ports import Tree
-
-
-class AdmissionOptions(msgspec.Struct, frozen=True):
-    """``enable`` and ``disable`` change what is on by default."""
-
-    enable: frozenset[str] = frozenset()
-    disable: frozenset[str] = frozenset()
-    pod_security: PodSecurityOptions = msgspec.field(default_factory=PodSecurityOptions)
-    limited: tuple[LimitedResource, ...] = ()
-    event_limits: tuple[EventLimit, ...] = ()
-    # By namespace; see PodNodeSelector.
-    node_selectors: Mapping[str, str] = msgspec.field(default_factory=dict)
-    # Those every pod gets, and those pods may have (none: all); see PodTolerationRestriction.
-    tolerations: tuple[Tree, ...] = ()
-    allowed_tolerations: tuple[Tree, ...] = ()
 
 
 class _Plugin(Part):

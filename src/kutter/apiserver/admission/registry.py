@@ -19,7 +19,6 @@ from kutter.apiserver.admission.certificates import (
 from kutter.apiserver.admission.chain import AdmissionChain
 from kutter.apiserver.admission.claim_resize import PersistentVolumeClaimResize
 from kutter.apiserver.admission.claim_status import ClaimStatusAuthorization
-from kutter.apiserver.admission.configuration import AdmissionOptions
 from kutter.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from kutter.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from kutter.apiserver.admission.dynamic.plugins import DynamicAdmission
@@ -39,6 +38,7 @@ from kutter.apiserver.admission.optional import (
     NamespaceAutoProvision,
     NamespaceExists,
 )
+from kutter.apiserver.admission.options import AdmissionOptions
 from kutter.apiserver.admission.owner_references import OwnerReferencesPermissionEnforcement
 from kutter.apiserver.admission.plugin import Plugin
 from kutter.apiserver.admission.pod_resize import PodResizeValidator

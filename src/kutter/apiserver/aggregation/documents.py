@@ -13,7 +13,6 @@ import msgspec
 import orjson
 
 from kutter.api.resources import Resource
-from kutter.apiserver.openapi_protobuf import encode_document
 from kutter.apiserver.ports import Tree
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -87,6 +86,9 @@ async def fetch(get: Get, group: str, version: str) -> Documents:
     except (AttributeError, TypeError, KeyError) as error:
         # Another's JSON, of whatever form; walking it found a value of another type.
         raise DocumentError(f"malformed document: {error}") from error
+    # Read in with the first aggregated server.
+    from kutter.apiserver.openapi_protobuf import encode_document
+
     try:
         # It will be part of our own document, in all its forms.
         encode_document({**_EMPTY, "paths": found.paths, "definitions": found.definitions})

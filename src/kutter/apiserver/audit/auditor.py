@@ -108,6 +108,19 @@ class Auditor:
 
     # -- asked by the pipeline ---------------------------------------------------
 
+    @staticmethod
+    def credentials_of(request: Request) -> str:
+        """Which kinds of credentials a request shows; asked before authentication takes them."""
+        found = []
+        scheme = request.headers.get("authorization", "").strip().partition(" ")[0].lower()
+        if scheme == "basic":
+            found.append("basic")
+        elif scheme == "bearer":
+            found.append("bearer")
+        if request.peer_certificate is not None:
+            found.append("x509")
+        return f"attempted: {', '.join(found)}" if found else "no credentials provided"
+
     def begin(
         self, request: Request, info: RequestInfo, user: User, audit_id: str
     ) -> Record | None:
@@ -330,16 +343,3 @@ def _decode(body: bytes, media: str) -> Any:
     except (ValueError, ProtobufError):
         return None
     return None
-
-
-def credentials_of(request: Request) -> str:
-    """Which kinds of credentials a request shows; asked before authentication takes them."""
-    found = []
-    scheme = request.headers.get("authorization", "").strip().partition(" ")[0].lower()
-    if scheme == "basic":
-        found.append("basic")
-    elif scheme == "bearer":
-        found.append("bearer")
-    if request.peer_certificate is not None:
-        found.append("x509")
-    return f"attempted: {', '.join(found)}" if found else "no credentials provided"

@@ -13,7 +13,6 @@ from kutter.apiserver.authz.node import is_node
 from kutter.apiserver.authz.rbac import ALLOWED_BY_RBAC, RbacIndex
 from kutter.apiserver.authz.selectors import check_selectors, field_text, label_text
 from kutter.apiserver.authz.union import UnionAuthorizer
-from kutter.apiserver.authz.webhook import WebhookAuthorizer
 from kutter.apiserver.ports import Attributes, Authorizer, Tree
 
 GROUP = "authorization.k8s.io"
@@ -132,6 +131,9 @@ class SelfSubjectRulesReview:
 
     def _silent(self, user: User) -> list[str]:
         """The authorizers that decide and cannot tell by which rules."""
+        # Webhooks are read in where some are configured, or once the server answers.
+        from kutter.apiserver.authz.webhook import WebhookAuthorizer
+
         found = ["node"] if is_node(user) else []
         hooks = [a for a in self._union.authorizers if isinstance(a, WebhookAuthorizer)]
         return found + ["webhook"] * bool(hooks)

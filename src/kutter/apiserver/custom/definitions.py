@@ -45,9 +45,6 @@ from kutter.apiserver.custom.conversion_webhook import (
     WebhookConverter,
 )
 from kutter.apiserver.custom.encoder import CustomEncoder
-from kutter.apiserver.custom.kind import CustomKind
-from kutter.apiserver.custom.rules import find_spec_faults
-from kutter.apiserver.custom.scale import custom_scale
 from kutter.apiserver.custom.table import CustomPrinter
 from kutter.apiserver.ports import CallHandler, Change, Tree
 from kutter.apiserver.served import Served
@@ -59,6 +56,7 @@ from kutter.base.log import get_logger
 from kutter.machinery.queue import WorkQueue
 
 if TYPE_CHECKING:
+    from kutter.apiserver.custom.kind import CustomKind
     from kutter.apiserver.server import ApiServer
 
 _CRDS = f"customresourcedefinitions.{GROUP}"
@@ -85,6 +83,7 @@ class _Active(msgspec.Struct):
     mark: bytes
     cache: ResourceCache
     faults: list[str]
+    kinds: dict[str, CustomKind]
     versions: dict[str, _Version] = msgspec.field(default_factory=dict)
 
     @property
@@ -226,6 +225,9 @@ class Definitions:
             drop_condition(tree, APPROVAL)
         else:
             set_condition(tree, APPROVAL, *approval, now=now)
+        # As in _serve.
+        from kutter.apiserver.custom.rules import find_spec_faults
+
         # Only what another server let into the store can have one of these.
         active = self._active.get(tree["metadata"]["name"])
         faults = active.faults if active is not None else find_spec_faults(tree["spec"])
@@ -245,6 +247,11 @@ class Definitions:
         known = self._active.get(name)
         if known is not None and known.mark == mark:
             return
+        # Read in with the first definition: formats, paths and rules of values.
+        from kutter.apiserver.custom.kind import CustomKind
+        from kutter.apiserver.custom.rules import find_spec_faults
+        from kutter.apiserver.custom.scale import custom_scale
+
         server = self._server
         try:
             definition = read_definition(tree)
@@ -255,7 +262,7 @@ class Definitions:
             return
         form = StoredForm(definition)
         cache = await server.caches.open(definition.stored.resource, form.refine)
-        active = _Active(definition, mark, cache, find_spec_faults(tree["spec"]))
+        active = _Active(definition, mark, cache, find_spec_faults(tree["spec"]), kinds)
         converters = self._converters(definition)
         for version in definition.versions:
             converter = converters[version.name]
@@ -344,10 +351,10 @@ class Definitions:
 
         def listen(event: CacheEvent) -> None:
             active = self._active.get(name)
-            if event.type == "DELETED" and active is not None:
-                kind = active.stored.storage.strategy
-                if isinstance(kind, CustomKind) and kind.terminating:
-                    self._queue.add(name)
+            if event.type != "DELETED" or active is None:
+                return
+            if active.kinds[active.definition.stored.name].terminating:
+                self._queue.add(name)
 
         return listen
 
@@ -359,9 +366,7 @@ class Definitions:
         now = render_time(self._server.clock.now())
         active = self._active.get(metadata["name"])
         if active is not None:
-            for version in active.versions.values():
-                kind = version.storage.strategy
-                assert isinstance(kind, CustomKind), "custom kinds have custom strategies"
+            for kind in active.kinds.values():
                 kind.terminating = True
             if len(active.cache):
                 text = "CustomResource deletion is in progress"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
+import orjson
 
 from kutter.api.errors import FieldError, duplicate, invalid, required
 from kutter.apiserver.configuration_file import (
@@ -96,7 +96,8 @@ def ensure_encryption_file(path: Path) -> bool:
             }
         ],
     }
-    write_atomic(path, yaml.safe_dump(tree, sort_keys=False).encode(), mode=0o600)
+    # JSON, which is YAML as well, and is read without its library.
+    write_atomic(path, orjson.dumps(tree, option=orjson.OPT_INDENT_2) + b"\n", mode=0o600)
     return True
 
 

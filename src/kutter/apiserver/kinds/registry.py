@@ -7,44 +7,12 @@ the schema tables before), specification apart from status.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import cast
 
 import msgspec
 
 from kutter.api.resources import Resource
-from kutter.apiserver.custom.definition_kind import CustomResourceDefinitionKind
-from kutter.apiserver.kinds import admission_policies as policies
-from kutter.apiserver.kinds import (
-    apiregistration,
-    autoscaling,
-    batch,
-    certificates,
-    classes,
-    coordination,
-    core,
-    csi,
-    daemon_sets,
-    data,
-    deployments,
-    device_class,
-    discovery,
-    events,
-    flowcontrol,
-    limits,
-    networking,
-    nodes,
-    pod,
-    policy,
-    rbac,
-    resource_claim,
-    resource_slice,
-    stateful_sets,
-    storage,
-    storage_migration,
-    trust_bundles,
-    webhooks,
-    workloads,
-)
-from kutter.apiserver.kinds.service import ServiceKind
 from kutter.apiserver.kinds.service_ranges import ServiceRanges
 from kutter.apiserver.kinds.standard import PlainKind
 from kutter.apiserver.kinds.strategy import Strategy
@@ -59,7 +27,7 @@ class KindOptions(msgspec.Struct, frozen=True):
 
     service_cidrs: tuple[str, ...] = ("10.43.0.0/16",)
     node_ports: str = "30000-32767"
-    event_ttl_s: float = events.EVENT_TTL_S
+    event_ttl_s: float = 3600.0
     coordinated_leases: bool = False
 
 
@@ -67,75 +35,102 @@ _RBAC = "rbac.authorization.k8s.io"
 _ADMISSION = "admissionregistration.k8s.io"
 _FLOW = "flowcontrol.apiserver.k8s.io"
 
-_KINDS: dict[tuple[str, str], Callable[[Resource], Strategy]] = {
-    ("", "pods"): pod.PodKind,
-    ("", "podtemplates"): pod.PodTemplateKind,
-    ("", "namespaces"): core.NamespaceKind,
-    ("", "nodes"): nodes.NodeKind,
-    ("", "configmaps"): data.ConfigMapKind,
-    ("", "secrets"): data.SecretKind,
-    ("", "serviceaccounts"): core.ServiceAccountKind,
-    ("", "limitranges"): limits.LimitRangeKind,
-    ("", "resourcequotas"): limits.ResourceQuotaKind,
-    ("", "endpoints"): discovery.EndpointsKind,
-    ("", "persistentvolumes"): storage.PersistentVolumeKind,
-    ("", "persistentvolumeclaims"): storage.PersistentVolumeClaimKind,
-    ("", "replicationcontrollers"): workloads.ReplicationControllerKind,
-    ("apps", "replicasets"): workloads.ReplicaSetKind,
-    ("apps", "deployments"): deployments.DeploymentKind,
-    ("apps", "daemonsets"): daemon_sets.DaemonSetKind,
-    ("apps", "statefulsets"): stateful_sets.StatefulSetKind,
-    ("apps", "controllerrevisions"): workloads.ControllerRevisionKind,
-    ("batch", "jobs"): batch.JobKind,
-    ("batch", "cronjobs"): batch.CronJobKind,
-    ("discovery.k8s.io", "endpointslices"): discovery.EndpointSliceKind,
-    ("coordination.k8s.io", "leases"): coordination.LeaseKind,
-    ("coordination.k8s.io", "leasecandidates"): coordination.LeaseCandidateKind,
-    (_RBAC, "roles"): rbac.RoleKind,
-    (_RBAC, "clusterroles"): rbac.RoleKind,
-    (_RBAC, "rolebindings"): rbac.BindingKind,
-    (_RBAC, "clusterrolebindings"): rbac.BindingKind,
-    ("policy", "poddisruptionbudgets"): policy.PodDisruptionBudgetKind,
-    ("autoscaling", "horizontalpodautoscalers"): autoscaling.HorizontalPodAutoscalerKind,
+# Module below kutter.apiserver, and class: read in when something of its kind is first asked for.
+# So a start reads in the few kinds it writes, and the server the others once it answers.
+_KINDS: dict[tuple[str, str], str] = {
+    ("", "pods"): "kinds.pod:PodKind",
+    ("", "podtemplates"): "kinds.pod:PodTemplateKind",
+    ("", "namespaces"): "kinds.core:NamespaceKind",
+    ("", "nodes"): "kinds.nodes:NodeKind",
+    ("", "configmaps"): "kinds.data:ConfigMapKind",
+    ("", "secrets"): "kinds.data:SecretKind",
+    ("", "serviceaccounts"): "kinds.core:ServiceAccountKind",
+    ("", "limitranges"): "kinds.limits:LimitRangeKind",
+    ("", "resourcequotas"): "kinds.limits:ResourceQuotaKind",
+    ("", "endpoints"): "kinds.discovery:EndpointsKind",
+    ("", "persistentvolumes"): "kinds.storage:PersistentVolumeKind",
+    ("", "persistentvolumeclaims"): "kinds.storage:PersistentVolumeClaimKind",
+    ("", "replicationcontrollers"): "kinds.workloads:ReplicationControllerKind",
+    ("apps", "replicasets"): "kinds.workloads:ReplicaSetKind",
+    ("apps", "deployments"): "kinds.deployments:DeploymentKind",
+    ("apps", "daemonsets"): "kinds.daemon_sets:DaemonSetKind",
+    ("apps", "statefulsets"): "kinds.stateful_sets:StatefulSetKind",
+    ("apps", "controllerrevisions"): "kinds.workloads:ControllerRevisionKind",
+    ("batch", "jobs"): "kinds.batch:JobKind",
+    ("batch", "cronjobs"): "kinds.batch:CronJobKind",
+    ("discovery.k8s.io", "endpointslices"): "kinds.discovery:EndpointSliceKind",
+    ("coordination.k8s.io", "leases"): "kinds.coordination:LeaseKind",
+    ("coordination.k8s.io", "leasecandidates"): "kinds.coordination:LeaseCandidateKind",
+    (_RBAC, "roles"): "kinds.rbac:RoleKind",
+    (_RBAC, "clusterroles"): "kinds.rbac:RoleKind",
+    (_RBAC, "rolebindings"): "kinds.rbac:BindingKind",
+    (_RBAC, "clusterrolebindings"): "kinds.rbac:BindingKind",
+    ("policy", "poddisruptionbudgets"): "kinds.policy:PodDisruptionBudgetKind",
+    ("autoscaling", "horizontalpodautoscalers"): "kinds.autoscaling:HorizontalPodAutoscalerKind",
     (
         "certificates.k8s.io",
         "certificatesigningrequests",
-    ): certificates.CertificateSigningRequestKind,
-    ("certificates.k8s.io", "clustertrustbundles"): trust_bundles.ClusterTrustBundleKind,
-    ("scheduling.k8s.io", "priorityclasses"): classes.PriorityClassKind,
-    ("node.k8s.io", "runtimeclasses"): classes.RuntimeClassKind,
-    ("storage.k8s.io", "storageclasses"): storage.StorageClassKind,
-    ("storage.k8s.io", "csidrivers"): csi.CSIDriverKind,
-    ("storage.k8s.io", "csinodes"): csi.CSINodeKind,
-    ("storage.k8s.io", "volumeattachments"): csi.VolumeAttachmentKind,
-    ("storage.k8s.io", "csistoragecapacities"): csi.CSIStorageCapacityKind,
-    ("storage.k8s.io", "volumeattributesclasses"): storage.VolumeAttributesClassKind,
-    ("networking.k8s.io", "ingresses"): networking.IngressKind,
-    ("networking.k8s.io", "ingressclasses"): networking.IngressClassKind,
-    ("networking.k8s.io", "networkpolicies"): networking.NetworkPolicyKind,
-    ("networking.k8s.io", "servicecidrs"): networking.ServiceCIDRKind,
-    ("networking.k8s.io", "ipaddresses"): networking.IPAddressKind,
-    ("resource.k8s.io", "deviceclasses"): device_class.DeviceClassKind,
-    ("resource.k8s.io", "resourceclaims"): resource_claim.ResourceClaimKind,
-    ("resource.k8s.io", "resourceclaimtemplates"): resource_claim.ResourceClaimTemplateKind,
-    ("resource.k8s.io", "resourceslices"): resource_slice.ResourceSliceKind,
-    (_ADMISSION, "mutatingwebhookconfigurations"): webhooks.WebhookConfigurationKind,
-    (_ADMISSION, "validatingwebhookconfigurations"): webhooks.WebhookConfigurationKind,
-    (_ADMISSION, "validatingadmissionpolicies"): policies.ValidatingAdmissionPolicyKind,
+    ): "kinds.certificates:CertificateSigningRequestKind",
+    ("certificates.k8s.io", "clustertrustbundles"): "kinds.trust_bundles:ClusterTrustBundleKind",
+    ("scheduling.k8s.io", "priorityclasses"): "kinds.classes:PriorityClassKind",
+    ("node.k8s.io", "runtimeclasses"): "kinds.classes:RuntimeClassKind",
+    ("storage.k8s.io", "storageclasses"): "kinds.storage:StorageClassKind",
+    ("storage.k8s.io", "csidrivers"): "kinds.csi:CSIDriverKind",
+    ("storage.k8s.io", "csinodes"): "kinds.csi:CSINodeKind",
+    ("storage.k8s.io", "volumeattachments"): "kinds.csi:VolumeAttachmentKind",
+    ("storage.k8s.io", "csistoragecapacities"): "kinds.csi:CSIStorageCapacityKind",
+    ("storage.k8s.io", "volumeattributesclasses"): "kinds.storage:VolumeAttributesClassKind",
+    ("networking.k8s.io", "ingresses"): "kinds.networking:IngressKind",
+    ("networking.k8s.io", "ingressclasses"): "kinds.networking:IngressClassKind",
+    ("networking.k8s.io", "networkpolicies"): "kinds.networking:NetworkPolicyKind",
+    ("networking.k8s.io", "servicecidrs"): "kinds.networking:ServiceCIDRKind",
+    ("networking.k8s.io", "ipaddresses"): "kinds.networking:IPAddressKind",
+    ("resource.k8s.io", "deviceclasses"): "kinds.device_class:DeviceClassKind",
+    ("resource.k8s.io", "resourceclaims"): "kinds.resource_claim:ResourceClaimKind",
+    ("resource.k8s.io", "resourceclaimtemplates"): "kinds.resource_claim:ResourceClaimTemplateKind",
+    ("resource.k8s.io", "resourceslices"): "kinds.resource_slice:ResourceSliceKind",
+    (_ADMISSION, "mutatingwebhookconfigurations"): "kinds.webhooks:WebhookConfigurationKind",
+    (_ADMISSION, "validatingwebhookconfigurations"): "kinds.webhooks:WebhookConfigurationKind",
+    (
+        _ADMISSION,
+        "validatingadmissionpolicies",
+    ): "kinds.admission_policies:ValidatingAdmissionPolicyKind",
     (_ADMISSION, "validatingadmissionpolicybindings"): (
-        policies.ValidatingAdmissionPolicyBindingKind
+        "kinds.admission_policies:ValidatingAdmissionPolicyBindingKind"
     ),
-    (_ADMISSION, "mutatingadmissionpolicies"): policies.MutatingAdmissionPolicyKind,
-    (_ADMISSION, "mutatingadmissionpolicybindings"): policies.MutatingAdmissionPolicyBindingKind,
-    ("apiextensions.k8s.io", "customresourcedefinitions"): CustomResourceDefinitionKind,
-    ("apiregistration.k8s.io", "apiservices"): apiregistration.APIServiceKind,
+    (
+        _ADMISSION,
+        "mutatingadmissionpolicies",
+    ): "kinds.admission_policies:MutatingAdmissionPolicyKind",
+    (
+        _ADMISSION,
+        "mutatingadmissionpolicybindings",
+    ): "kinds.admission_policies:MutatingAdmissionPolicyBindingKind",
+    (
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+    ): "custom.definition_kind:CustomResourceDefinitionKind",
+    ("apiregistration.k8s.io", "apiservices"): "kinds.apiregistration:APIServiceKind",
     (
         "storagemigration.k8s.io",
         "storageversionmigrations",
-    ): storage_migration.StorageVersionMigrationKind,
-    (_FLOW, "flowschemas"): flowcontrol.FlowSchemaKind,
-    (_FLOW, "prioritylevelconfigurations"): flowcontrol.PriorityLevelKind,
+    ): "kinds.storage_migration:StorageVersionMigrationKind",
+    (_FLOW, "flowschemas"): "kinds.flowcontrol:FlowSchemaKind",
+    (_FLOW, "prioritylevelconfigurations"): "kinds.flowcontrol:PriorityLevelKind",
 }
+
+
+def _class(place: str) -> Callable[..., Strategy]:
+    module, _, name = place.partition(":")
+    return cast(
+        "Callable[..., Strategy]", getattr(import_module(f"kutter.apiserver.{module}"), name)
+    )
+
+
+def kind_modules() -> list[str]:
+    """Every module a kind is in."""
+    places = {*_KINDS.values(), "kinds.events:", "kinds.service:", "kinds.coordination:"}
+    return sorted({f"kutter.apiserver.{place.partition(':')[0]}" for place in places})
 
 
 class Kinds:
@@ -156,14 +151,14 @@ class Kinds:
 
     def _make(self, resource: Resource) -> Strategy:
         if resource.plural == "events" and resource.group in ("", "events.k8s.io"):
-            return events.EventKind(resource, self.options.event_ttl_s)
+            return _class("kinds.events:EventKind")(resource, self.options.event_ttl_s)
         if (resource.group, resource.plural) == ("", "services"):
-            return ServiceKind(resource, self.service_ranges)
+            return _class("kinds.service:ServiceKind")(resource, self.service_ranges)
         if resource.kind == "Lease" and self.options.coordinated_leases:
-            return coordination.CoordinatedLeaseKind(resource)
+            return _class("kinds.coordination:CoordinatedLeaseKind")(resource)
         make = _KINDS.get((resource.group, resource.plural))
         if make is not None:
-            return make(resource)
+            return _class(make)(resource)
         return PlainKind(resource)
 
 

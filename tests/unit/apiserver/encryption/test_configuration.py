@@ -56,6 +56,12 @@ def test_a_new_clusters_file_encrypts_secrets_and_is_its_own(tmp_path: Path) -> 
         (b"{", "no YAML"),
         (b"[]", "no object"),
         (b"a: 1\na: 2", "duplicate key 'a'"),
+        (b'{"a": {"b": 1, "b": 2}}', "duplicate key 'b'"),
+        (b'{"kind": "\xff"}', "no YAML"),
+        (
+            b"{kind: EncryptionConfiguration, apiVersion: v1}",
+            "expected apiVersion apiserver.config",
+        ),
         (b"kind: EncryptionConfiguration\napiVersion: v1", "expected apiVersion apiserver.config"),
         (configuration(), "at least one resource and provider is required"),
         (configuration(rule(keys()), colour="red"), "unknown field `colour`"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kutter.api.errors import ApiError, is_reason
-from kutter.apiserver.admission.dynamic.type_checking import TypeChecker
 from kutter.apiserver.authn.identity import GROUP_MASTERS, User
 from kutter.apiserver.ports import Change, Tree
 from kutter.apiserver.writing import WriteContext
@@ -63,6 +62,9 @@ class PolicyStatus:
         policy = server.caches.get(_PLACE, "", name)
         if policy is None or _is_checked(policy):
             return
+        # Read in with the first policy: what expressions take is much of a start.
+        from kutter.apiserver.admission.dynamic.type_checking import TypeChecker
+
         checker = TypeChecker(server.catalog, server.definitions.schema_of)
         warnings = await checker.check(policy)
         uid, generation = policy["metadata"]["uid"], policy["metadata"].get("generation", 0)
