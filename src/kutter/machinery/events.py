@@ -2,9 +2,9 @@
 
 Equal events (same object, type, reason, message, source) are one object whose ``count`` grows,
 as upstream's recorder does. The events of one object are written in the order they were told in,
-those of different objects beside each other as far as the recorder may, so that they share commits.
-What waits is bounded; when it is full the event is dropped and counted, because an event must never
-stop the work it tells of.
+those of different objects beside each other as far as the recorder may, so that they share commits;
+each says when it was told, however long it waited. What waits is bounded; when it is full the event
+is dropped and counted, because an event must never stop the work it tells of.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import copy
 import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from kutter.api.errors import ApiError, is_reason
@@ -26,7 +27,10 @@ from kutter.client.client import Client
 
 _log = get_logger("events")
 
-QUEUE_LIMIT = 1000
+QUEUE_LIMIT = 4096
+# Writers at work while little waits, and one more for each so many events that wait.
+_WRITERS_MIN = 8
+_WAITING_PER_WRITER = 128
 CACHE_LIMIT = 4096
 MESSAGE_LIMIT = 1024
 
@@ -66,19 +70,26 @@ class _Note(NamedTuple):
     kind: str
     reason: str
     message: str
+    at: datetime
 
 
 class _Outbox:
     """What waits to be written: a line for each object, whose events are written one by one.
 
-    A line is in ``_ready`` or with a writer, never both, until it is empty.
+    A line is ready or with a writer, never both, until it is empty. How many writers are at work
+    goes by how much waits: events share the commits of what they tell of, and take no more of the
+    time than they must until there are many.
     """
 
     def __init__(self) -> None:
         self.dropped = 0
         self._lines: dict[tuple[str, str], deque[_Note]] = {}
-        self._ready: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._ready: deque[tuple[str, str]] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._busy = 0
+        self._called = 0
         self._waiting = 0
+        self._last_number = 0
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -92,30 +103,59 @@ class _Outbox:
         # An event is named after its object and the time: by name, whatever the kind.
         about = (reference.get("namespace") or "", reference.get("name") or "")
         line = self._lines.get(about)
-        if line is None:
-            self._lines[about] = deque((note,))
-            self._ready.put_nowait(about)
-        else:
+        if line is not None:
             line.append(note)
+        else:
+            self._lines[about] = deque((note,))
+            self._ready.append(about)
+        while self._idle and self._ready and self._has_room(self._called):
+            call = self._idle.popleft()
+            if not call.done():
+                self._called += 1
+                call.set_result(None)
+                break
+
+    def number(self, now: datetime) -> int:
+        """The time as a number for an event's name; no two are the same."""
+        self._last_number = max(self._last_number + 1, int(now.timestamp() * 1e9))
+        return self._last_number
+
+    def _has_room(self, called: int = 0) -> bool:
+        return self._busy + called < max(_WRITERS_MIN, self._waiting // _WAITING_PER_WRITER)
 
     async def serve(self, write: Callable[[_Note], Awaitable[None]]) -> None:
         """Write line after line until cancelled. What ``write`` raises ends this; its note is
         lost, and its line goes on with another writer.
         """
         while True:
-            about = await self._ready.get()
+            while not (self._ready and self._has_room()):
+                await self._be_called()
+            about = self._ready.popleft()
             line = self._lines[about]
+            self._busy += 1
             try:
                 await write(line[0])
             finally:
+                self._busy -= 1
                 line.popleft()
                 if line:
-                    self._ready.put_nowait(about)
+                    self._ready.append(about)
                 else:
                     del self._lines[about]
                 self._waiting -= 1
                 if not self._waiting:
                     self._empty.set()
+
+    async def _be_called(self) -> None:
+        call = asyncio.get_running_loop().create_future()
+        self._idle.append(call)
+        try:
+            await call
+        finally:
+            if not call.cancelled():
+                self._called -= 1
+            elif call in self._idle:
+                self._idle.remove(call)
 
     async def wait_empty(self) -> None:
         await self._empty.wait()
@@ -173,7 +213,15 @@ class EventRecorder:
             reference_to(about, field_path=field_path) if isinstance(about, KubeObject) else about
         )
         self._outbox.put(
-            _Note(self._client, self._component, reference, kind, reason, message[:MESSAGE_LIMIT])
+            _Note(
+                self._client,
+                self._component,
+                reference,
+                kind,
+                reason,
+                message[:MESSAGE_LIMIT],
+                self._clock.now(),
+            )
         )
 
     async def run(self) -> None:
@@ -205,10 +253,10 @@ class EventRecorder:
         )
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         namespace = reference.get("namespace") or "default"
-        if key in self._known and await self._count(note.client, key, namespace):
+        stamp = render_time(note.at)
+        if key in self._known and await self._count(note.client, key, namespace, stamp):
             return
-        now = self._clock.now()
-        name = f"{reference.get('name', '')}.{int(now.timestamp() * 1e9):x}"
+        name = f"{reference.get('name', '')}.{self._outbox.number(note.at):x}"
         source: dict[str, Any] = {"component": note.component}
         if self._host:
             source["host"] = self._host
@@ -220,8 +268,8 @@ class EventRecorder:
             "reason": note.reason,
             "message": note.message,
             "source": source,
-            "firstTimestamp": render_time(now),
-            "lastTimestamp": render_time(now),
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
             "count": 1,
             "type": note.kind,
             "reportingComponent": note.component,
@@ -232,10 +280,9 @@ class EventRecorder:
         while len(self._known) > CACHE_LIMIT:
             self._known.popitem(last=False)
 
-    async def _count(self, client: Client, key: str, namespace: str) -> bool:
+    async def _count(self, client: Client, key: str, namespace: str, stamp: str) -> bool:
         """Count an event up that was written before; False when it is gone by now."""
         name, count = self._known[key]
-        stamp = render_time(self._clock.now())
         body: dict[str, Any] = {"count": count + 1, "lastTimestamp": stamp}
         try:
             await client.patch(EVENTS, name, body, namespace, kind="merge")

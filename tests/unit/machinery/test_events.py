@@ -1,10 +1,12 @@
 """Events are counted, not repeated; a full queue drops and says so; each names its component."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
 from kutter.api.errors import not_found
+from kutter.base.clock import SystemClock
 from kutter.machinery import events
 from kutter.machinery.events import EventRecorder
 
@@ -177,3 +179,81 @@ async def test_what_a_writer_has_in_hand_counts_as_waiting(monkeypatch):
     told(recorder, "b", "One")
     assert recorder.dropped == 1
     task.cancel()
+
+
+async def test_an_event_says_when_it_was_told_and_none_is_named_as_another(monkeypatch):
+    class Still(SystemClock):
+        time = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+        def now(self):
+            return self.time
+
+    server, clock = Server(), Still()
+    recorder = EventRecorder(server, "kubelet", clock=clock)
+    for reason in ("One", "Two"):
+        told(recorder, "a", reason)
+    told(recorder, "a", "One")
+    clock.time = datetime(2026, 1, 1, 13, tzinfo=UTC)
+    told(recorder, "b", "One")
+    told(recorder, "a", "One")
+    clock.time = datetime(2026, 1, 1, 14, tzinfo=UTC)
+    task = asyncio.ensure_future(recorder.run())
+    await recorder.drain()
+    task.cancel()
+    found = [
+        (
+            e["involvedObject"]["name"],
+            e["reason"],
+            e["count"],
+            e["firstTimestamp"][11:13],
+            e["lastTimestamp"][11:13],
+        )
+        for e in server.events.values()
+    ]
+    assert sorted(found) == [
+        ("a", "One", 3, "12", "13"),
+        ("a", "Two", 1, "12", "12"),
+        ("b", "One", 1, "13", "13"),
+    ]
+
+
+async def test_more_writers_are_at_work_the_more_waits(monkeypatch):
+    """A few as long as little waits: what is told of goes first."""
+    monkeypatch.setattr(events, "_WRITERS_MIN", 2)
+    monkeypatch.setattr(events, "_WAITING_PER_WRITER", 4)
+    server = SlowServer()
+    recorder, task = await running(server, 5)
+    for number in range(7):
+        told(recorder, f"p{number}", "One")
+    await server.until_begun(*((f"p{number}", "One") for number in range(2)))
+    for number in range(7, 100):
+        told(recorder, f"p{number}", "One")
+    await server.until_begun(*((f"p{number}", "One") for number in range(5)))
+    # Fewer again as it becomes less, and none is forgotten.
+    for number in range(100):
+        for _ in range(50):
+            if (f"p{number}", "One") in server.gates:
+                break
+            await asyncio.sleep(0)
+        running_now = sum(not gate.done() for gate in server.gates.values())
+        assert running_now <= max(2, min(5, (100 - number) // 4 + 1))
+        server.gates[f"p{number}", "One"].set_result(None)
+        await asyncio.sleep(0)
+    await recorder.drain()
+    assert len(server.events) == 100
+    task.cancel()
+
+
+async def test_a_writer_that_is_cancelled_takes_no_call_with_it():
+    server = Server()
+    recorder, task = await running(server, 3)
+    await asyncio.sleep(0)
+    task.cancel()
+    told(recorder, "a", "One")  # before the writers have heard of it
+    await asyncio.gather(task, return_exceptions=True)
+    told(recorder, "b", "One")
+    again = asyncio.ensure_future(recorder.run())
+    async with asyncio.timeout(20):
+        await recorder.drain()
+    assert len(server.events) == 2
+    again.cancel()
