@@ -117,11 +117,55 @@ def test_only_rows_that_changed_are_asked_about_again(monkeypatch: Any) -> None:
         asked.append(rows if isinstance(rows, slice) else len(rows))
         look_at(self, rows, *rest)
 
+    look_at_one = standing._Standing._look_at_one
+
+    def count_one(self: Any, *rest: Any) -> None:
+        asked.append("one")
+        look_at_one(self, *rest)
+
     monkeypatch.setattr(standing._Standing, "_look_at", count)
-    for number in range(5):
-        info = describe_pod(pod(f"p{number}", cpu="1"))
+    monkeypatch.setattr(standing._Standing, "_look_at_one", count_one)
+    infos = [describe_pod(pod(f"p{number}", cpu="1")) for number in range(5)]
+    for info in infos:
         snapshot.add_pod(info, standings.choose(info).node)
-    assert asked == [slice(0, 50), 1, 1, 1, 1]
+    for info in infos[:2]:
+        snapshot.remove_pod(info.uid)
+    standings.choose(infos[0])
+    assert asked == [slice(0, 50), "one", "one", "one", "one", 3]
+
+
+amounts = st.one_of(st.integers(0, 200), st.integers(0, 1 << 45))
+rows = st.tuples(
+    st.lists(amounts, min_size=5, max_size=5),
+    st.lists(amounts, min_size=5, max_size=5),
+    st.tuples(amounts, amounts),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(rows, min_size=1, max_size=4),
+    st.dictionaries(st.sampled_from(["cpu", "memory", "pods", "x.example/y"]), amounts),
+    amounts,
+    amounts,
+)
+def test_one_row_is_found_what_many_are(given_rows: Any, requests: Any, cpu: int, memory: int):
+    """To the last bit: equal scores are drawn from."""
+    snapshot, namespaces = Snapshot(), NamespaceLookup()
+    for number in range(len(given_rows)):
+        snapshot.set_node(node(f"n{number}"))
+    snapshot.column("x.example/y")
+    for number, (there, requested, scored) in enumerate(given_rows):
+        snapshot.allocatable[number], snapshot.requested[number] = there, requested
+        snapshot.scored[number] = scored
+    info = describe_pod(pod("p"))
+    info.requests, info.scored_cpu, info.scored_memory = requests, cpu, memory
+    many, one = (standing._Standing(info, snapshot, namespaces) for _ in range(2))
+    for number in range(len(given_rows)):
+        one.feasible[number], one.totals[number] = False, -7.0
+        one._look_at_one(number, info, snapshot)
+    assert many.feasible.tolist() == one.feasible.tolist()
+    assert many.totals.tolist() == one.totals.tolist()
 
 
 def test_what_stands_is_bounded() -> None:
