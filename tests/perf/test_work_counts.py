@@ -138,8 +138,8 @@ async def test_patch_decodes_what_it_changes(server: ApiServer):
     assert work.decodes <= 6
     # The object, its owners, what its specification is known by, and the small parts.
     assert work.encodes <= 7
-    assert work.python <= 330
-    assert work.c <= 370
+    assert work.python <= 290
+    assert work.c <= 340
 
 
 def config_map(name: str, run: int) -> dict[str, Any]:
@@ -174,8 +174,8 @@ async def test_an_apply_plans_the_fields_of_a_configuration_once(server: ApiServ
     work = await changed(api, "PATCH", "?fieldManager=me&force=true", headers=apply)
     assert work.decodes <= 6
     assert work.encodes <= 5
-    assert work.python <= 550
-    assert work.c <= 620
+    assert work.python <= 440
+    assert work.c <= 500
 
 
 async def bound(api: Api, count: int) -> Work:
@@ -223,8 +223,8 @@ async def test_a_put_of_a_config_map_compares_and_writes(server: ApiServer):
     # The body, what was before, the owners, the caller's answer.
     assert work.decodes <= 4
     assert work.encodes <= 3
-    assert work.python <= 320
-    assert work.c <= 340
+    assert work.python <= 270
+    assert work.c <= 320
 
 
 async def test_a_delete_reads_and_writes_the_object_once(server: ApiServer):

@@ -11,6 +11,7 @@ from kutter.api.apply.named import fields_of, with_structs
 from kutter.api.apply.sets import (
     LEAF,
     SELF,
+    contains,
     difference,
     from_paths,
     has,
@@ -67,6 +68,12 @@ def test_algebra_changes_nothing_it_is_given(first, second):
     for operation in (union, intersection, difference, without_trees):
         operation(a, b)
     assert json.dumps([a, b]) == before
+
+
+@given(PATHS, PATHS)
+def test_a_set_contains_its_parts_and_nothing_else(first, second):
+    assert contains(from_paths(first), from_paths(second)) == (second <= first)
+    assert contains(from_paths(first | second), from_paths(second))
 
 
 # -- configurations -----------------------------------------------------------
@@ -240,6 +247,34 @@ def test_what_is_named_is_there_and_what_nobody_else_owns_goes(first, second):
     # Only what one applier ever named is there, so the object is its last configuration.
     assert named <= there
     assert {p for p in there if p[0] == "f:spec"} == {p for p in named if p[0] == "f:spec"}
+
+
+class Pruning(Updater):
+    """Prunes whether or not there can be anything to prune."""
+
+    def _names_all(self, fields, last, owners):
+        return False
+
+
+@given(
+    st.one_of(CONFIGS, st.just({})),
+    st.lists(st.tuples(CONFIGS, st.sampled_from(["me", "me", "they"])), min_size=2, max_size=5),
+)
+@settings(max_examples=150)
+def test_pruning_takes_nothing_that_is_named_again(live, applies):
+    live, owners = cleaned(live) if live else {}, {}
+    plain = Pruning("v1", POD, lambda version: None, {})
+    for config, name in applies:
+        # Some of it once more, then all, then again: what is named grows and shrinks.
+        part = {**config, "spec": {"nodeName": config["spec"]["nodeName"]}}
+        for wanted in (part, config, config):
+            key = OwnerKey.applier(name)
+            expected = plain.apply(owners, live, wanted, key, "t", force=True)
+            done = updater().apply(owners, live, wanted, key, "t", force=True)
+            assert json.dumps(done.tree) == json.dumps(expected.tree)
+            assert write_owners(done.owners) == write_owners(expected.owners)
+            owners = done.owners
+            live = cleaned(done.tree) if done.tree is not None else live
 
 
 @given(CONFIGS, CONFIGS, CONFIGS)

@@ -30,6 +30,8 @@ def template(number: int) -> dict[str, Any]:
         container["ports"] = [{"containerPort": 80}, {"containerPort": 81, "protocol": "UDP"}]
         container["env"] = [{"name": "A", "value": ""}]
         spec["volumes"] = [{"name": "own", "configMap": {"name": "x"}}]
+        # What pods may have and mirror pods may not.
+        spec["resourceClaims"] = [{"name": "c", "resourceClaimName": "x"}]
     if number == 2:
         spec["nodeName"] = "node"
         spec["hostNetwork"] = True
@@ -53,6 +55,9 @@ patches = st.sampled_from(
         (MERGE, '{"metadata":{"managedFields":[{}]}}'),
         (MERGE, '{"metadata":{"generateName":5}}'),
         (MERGE, '{"spec":{}}'),
+        # Defaulting this writes into ports nobody has touched.
+        (MERGE, '{"spec":{"hostNetwork":true}}'),
+        (JSON_PATCH, '[{"op":"add","path":"/spec/hostNetwork","value":true}]'),
         (MERGE, '{"spec":null}'),
         (MERGE, '{"spec":{"nodeSelector":null}}'),
         (MERGE, '{"spec":{"activeDeadlineSeconds":1%d},"metadata":{"labels":{"a":"%d"}}}'),
@@ -148,6 +153,10 @@ def test_what_is_settled_comes_to_what_it_would_have(taken: list[Any]) -> None:
     async def check() -> None:
         first, second = await world(settles=False), await world(settles=True)
         try:
+            for turn, pod in enumerate([*range(8), *range(8)]):  # all are settled, or known
+                label = (MERGE, '{"metadata":{"labels":{"warm":"%d"}}}')
+                expected = await step(Api(first), turn, pod, label, "", "")
+                assert await step(Api(second), turn, pod, label, "", "") == expected
             for turn, one in enumerate(taken):
                 expected = await step(Api(first), turn, *one)
                 assert await step(Api(second), turn, *one) == expected

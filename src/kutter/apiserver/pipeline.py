@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -40,6 +41,7 @@ from kutter.apiserver.request_metrics import APPLY_MARK
 from kutter.apiserver.verbs import read, watch, write
 from kutter.base.deadlines import Deadlines
 from kutter.base.log import get_logger
+from kutter.base.memo import remember
 from kutter.http.messages import ImmutableResponse, Request, Response
 from kutter.store.interface import StoreError
 
@@ -356,8 +358,14 @@ async def _part(call: Call) -> Response:
 
 def first_values(request: Request) -> dict[str, str]:
     """The first value of each query parameter."""
+    return _first_values(request.raw_query).copy()
+
+
+@remember(512)
+def _first_values(raw_query: str) -> dict[str, str]:
+    # Clients send few different ones, each again and again: ``fieldManager``, ``force``.
     values: dict[str, str] = {}
-    for key, value in request.query:
+    for key, value in parse_qsl(raw_query, keep_blank_values=True):
         values.setdefault(key, value)
     return values
 

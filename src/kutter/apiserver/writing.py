@@ -44,7 +44,8 @@ class WriteContext(msgspec.Struct):
     """One write: by whom, when, with which options. ``warnings`` is the request's list.
 
     ``claim`` is None for what the server itself writes: owners stay as they are. With
-    ``sees_owners`` the transformation gets an object whose ``managedFields`` are decoded.
+    ``sees_owners`` the transformation gets an object whose ``managedFields`` are decoded, with
+    ``holds_owners`` one where they are there as they are stored.
     ``requested`` is the resource as the client named it, None for what the server writes;
     ``shown`` is how webhooks and policies see a subresource's own kind. ``admitted``: admission has
     been asked already, about what leads to this deletion. ``spec``: of a new object's body, if it
@@ -63,6 +64,7 @@ class WriteContext(msgspec.Struct):
     kind: str = ""
     claim: Claim | None = None
     sees_owners: bool = False
+    holds_owners: bool = False
     annotate: Annotate | None = None
     requested: Resource | None = None
     shown: Shown | None = None

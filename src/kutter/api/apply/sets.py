@@ -130,6 +130,8 @@ def _difference(first: FieldSet, second: FieldSet) -> FieldSet | None:
 
 def without_trees(first: FieldSet, second: FieldSet) -> FieldSet:
     """Members of the first that neither are in the second nor below one of its members."""
+    if first.keys().isdisjoint(second):
+        return first
     out: FieldSet = {}
     for key, below in first.items():
         other = second.get(key)
@@ -143,6 +145,23 @@ def without_trees(first: FieldSet, second: FieldSet) -> FieldSet:
                 if rest is not None:
                     out[key] = rest
     return out
+
+
+def contains(first: FieldSet, second: FieldSet) -> bool:
+    """Whether all members of the second are members of the first."""
+    for key, below in second.items():
+        held = first.get(key)
+        if held is None or not (held is below or _contains(held, below)):
+            return False
+    return True
+
+
+def _contains(first: FieldSet, second: FieldSet) -> bool:
+    if not second:
+        return is_member(first)
+    if not first:
+        return len(second) == 1 and SELF in second
+    return contains(first, second)
 
 
 def has(root: FieldSet, path: Path) -> bool:

@@ -15,6 +15,7 @@ from kutter.api.apply.named import fields_of, with_structs
 from kutter.api.apply.owners import Owner, OwnerKey, Owners, cap_owners
 from kutter.api.apply.sets import (
     FieldSet,
+    contains,
     difference,
     intersection,
     ordered,
@@ -93,13 +94,21 @@ class Updater:
         changes = compare(old, new, self.shape).without(self._ignored)
         gained = union(changes.modified, changes.added)
         if changes:
-            owners = self._take(owners, old, new, changes, None)
+            owners = self._take(owners, old, new, changes, owner if gained else None)
         if gained:
-            owners = dict(owners)
-            held = owners.get(owner)
-            fields = gained if held is None else union(held.fields, gained)
-            owners[owner] = Owner(self.api_version, fields, now)
+            owners[owner] = self._gain(owners.get(owner), changes.removed, gained, now)
         return cap_owners(owners)
+
+    def _gain(self, held: Owner | None, removed: FieldSet, gained: FieldSet, now: str) -> Owner:
+        """Who made the change, who may have had some of it: mostly all."""
+        if held is None:
+            return Owner(self.api_version, gained, now)
+        fields = held.fields
+        if removed and held.may_have_of(removed):
+            fields = difference(fields, removed)
+        if fields is held.fields and contains(fields, gained):
+            return held.since(now)
+        return Owner(self.api_version, union(fields, gained), now)
 
     def _take(
         self, owners: Owners, old: Tree, new: Tree, changes: Changes, taker: OwnerKey | None
@@ -154,7 +163,8 @@ class Updater:
         fields = without_trees(fields_of(config, shape), self._ignored)
         owners = dict(owners)
         owners[owner] = Owner(self.api_version, fields, last.time if last else "")
-        merged = self._prune(merged, owners, owner, last)
+        if last is not None and last.fields and not self._names_all(fields, last, owners):
+            merged = self._prune(merged, owners, last)
         changes = compare(live, merged, shape).without(self._ignored)
         if not force:
             conflicts = self._conflicts(owners, live, merged, changes, owner)
@@ -187,10 +197,18 @@ class Updater:
                 found += [Conflict(key, path) for path in paths(taken)]
         return found
 
-    def _prune(self, merged: Tree, owners: Owners, owner: OwnerKey, last: Owner | None) -> Tree:
-        """``merged`` without what ``owner`` had, names no longer, and nobody else owns."""
-        if last is None or not last.fields:
-            return merged
+    def _names_all(self, fields: FieldSet, last: Owner, owners: Owners) -> bool:
+        """Whether an applier still names all it had, so that pruning could take nothing: what it
+        had is put back with all that is above it, because it is owned. Where other versions have
+        a say, their conversions might.
+        """
+        version = self.api_version
+        return all(held.api_version == version for held in owners.values()) and (
+            last.api_version == version and contains(fields, last.fields)
+        )
+
+    def _prune(self, merged: Tree, owners: Owners, last: Owner) -> Tree:
+        """``merged`` without what an applier had ``last``, names no longer, and nobody owns."""
         shape = self._shape_in(last.api_version)
         if shape is None:
             return merged

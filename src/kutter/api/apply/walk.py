@@ -34,6 +34,8 @@ METADATA_UNOWNED = frozenset(
         "resourceVersion",
     }
 )
+_ROOT_APART = ROOT_UNOWNED | {"metadata"}
+_NO_KEYS: frozenset[str] = frozenset()
 UNOWNED: FieldSet = {
     "f:apiVersion": LEAF,
     "f:kind": LEAF,
@@ -233,16 +235,21 @@ def compare(old: Tree, new: Tree, shape: Shape) -> Changes:
     Raises ElementError for list items without their keys.
     """
     out = _Collector()
-    rest_old = {key: value for key, value in old.items() if key not in ROOT_UNOWNED}
-    rest_new = {key: value for key, value in new.items() if key not in ROOT_UNOWNED}
-    for tree in (rest_old, rest_new):
-        metadata = tree.get("metadata")
-        if isinstance(metadata, dict):
-            tree["metadata"] = {k: v for k, v in metadata.items() if k not in METADATA_UNOWNED}
-        else:
-            tree["metadata"] = {}
-    out.compare_mappings(rest_old, rest_new, shape, ())
+    out.compare_mappings(old, new, shape, (), _ROOT_APART)
+    before, after = old.get("metadata"), new.get("metadata")
+    below = shape.field("metadata")
+    if below is not None:
+        before = before if isinstance(before, dict) else {}
+        after = after if isinstance(after, dict) else {}
+        if below.form in ("struct", "map", "deduced"):
+            out.compare_mappings(before, after, below, ("f:metadata",), METADATA_UNOWNED)
+        elif _owned(before) != _owned(after):
+            out.compare(before, after, below, ("f:metadata",))
     return out.changes()
+
+
+def _owned(metadata: Tree) -> Tree:
+    return {key: value for key, value in metadata.items() if key not in METADATA_UNOWNED}
 
 
 class _Collector:
@@ -296,8 +303,17 @@ class _Collector:
             return
         self._insert(self._modified, path, LEAF)
 
-    def compare_mappings(self, old: Tree, new: Tree, shape: Shape, path: tuple[str, ...]) -> None:
+    def compare_mappings(
+        self,
+        old: Tree,
+        new: Tree,
+        shape: Shape,
+        path: tuple[str, ...],
+        skip: frozenset[str] = _NO_KEYS,
+    ) -> None:
         for key, value in new.items():
+            if key in skip:
+                continue
             if key in old:
                 before = old[key]
                 if before is value or (before == value and type(before) is type(value)):
@@ -308,7 +324,7 @@ class _Collector:
             else:
                 self._whole_field(self._added, key, value, shape, path)
         for key, value in old.items():
-            if key not in new:
+            if key not in new and key not in skip:
                 self._whole_field(self._removed, key, value, shape, path)
 
     def _whole_field(

@@ -44,7 +44,8 @@ class ConfigMapKind(Standard):
         data, binary = tree.get("data") or {}, tree.get("binaryData") or {}
         size = 0
         for key, value in data.items():
-            errors += checked(f"data[{key}]", key, text.config_key)
+            if text.config_key(key):
+                errors += checked(f"data[{key}]", key, text.config_key)
             if key in binary:
                 detail = "duplicate of key present in binaryData"
                 errors.append(invalid(f"data[{key}]", key, detail))
@@ -103,7 +104,8 @@ class SecretKind(Standard):
         data = tree.get("data") or {}
         size = 0
         for key, value in data.items():
-            errors += checked(f"data[{key}]", key, text.config_key)
+            if text.config_key(key):
+                errors += checked(f"data[{key}]", key, text.config_key)
             size += _decoded_size(value)
         if size > _DATA_MAX_BYTES:
             errors.append(too_long("data", _DATA_MAX_BYTES))

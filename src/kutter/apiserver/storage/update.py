@@ -212,6 +212,8 @@ class Update(Creation):
         context.settled = None
         if context.sees_owners:
             return entry.whole_tree
+        if context.holds_owners:
+            return entry.tree
         known = self._settled
         if (
             known is None

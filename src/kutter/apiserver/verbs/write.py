@@ -322,7 +322,10 @@ async def apply(call: Call, subresource: str = "") -> Response:
     served, namespace, name = call.served, call.info.namespace, call.info.name
     accepted = call.negotiate()
     context = call.write_context("PatchOptions", subresource=subresource, apply=True)
-    context.claim, context.sees_owners = adopt, True
+    context.claim = adopt
+    # Conversions look at the tree as a whole.
+    context.sees_owners = served.converts or served.converter is not None
+    context.holds_owners = not context.sees_owners
     application = Application(call, subresource=subresource)
     resource = served.resource
     missing = not subresource and served.storage.cache.get(namespace, name) is None
