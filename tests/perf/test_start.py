@@ -91,6 +91,7 @@ def test_what_few_requests_need_is_read_in_later(read_in: dict[str, Any]):
         "importlib.resources",
         "jwt",
         "numpy",
+        "shutil",
         "tempfile",
         "urllib.request",
         "yaml",

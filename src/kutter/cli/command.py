@@ -7,6 +7,9 @@ Modules are imported only when their command runs, so that every command starts 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
 
@@ -61,7 +64,20 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Keeps examples as written and leaves room for long flags."""
 
     def __init__(self, prog: str, **options: Any) -> None:
+        # One is made for each flag, to check it; argparse would read in shutil for its width.
+        options.setdefault("width", _columns() - 2)
         super().__init__(prog, max_help_position=32, **options)
+
+
+def _columns() -> int:
+    """How wide the terminal is, as ``shutil.get_terminal_size`` tells it."""
+    with contextlib.suppress(ValueError):
+        if (told := int(os.environ.get("COLUMNS", ""))) > 0:
+            return told
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns or 80
+    except (OSError, ValueError):  # no terminal
+        return 80
 
 
 class Parser(argparse.ArgumentParser):

@@ -8,7 +8,6 @@ only after the server has been started is imported then.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from kutter.base.programs import find_program
 from kutter.cluster import processes, supervision
 from kutter.cluster.api_options import seconds_of
 from kutter.cluster.config import ClusterConfig, save_config
@@ -135,6 +135,8 @@ def _take_down(config: ClusterConfig, *, purge: bool, say: Say) -> str:
         processes.stop_strays(config.run_dir, (AGENT, SERVER), timeout_s=patience_s)
     except RuntimeError as error:
         raise StartError(str(error), "look at what it waits for with 'ps' and try again") from error
+    import shutil  # not for a start
+
     say("Removing containers, mounts, interfaces and rules ...")
     from kutter.cluster.agent import remove_traces
 
@@ -160,8 +162,8 @@ def _check_machine(config: ClusterConfig, *, with_agent: bool) -> None:
         return
     if os.geteuid() != 0:
         raise StartError("starting a node needs root", "run 'sudo kutter up'")
-    missing = [tool for tool in ("conmon", "nft") if shutil.which(tool) is None]
-    if shutil.which("runc") is None and shutil.which("crun") is None:
+    missing = [tool for tool in ("conmon", "nft") if find_program(tool) is None]
+    if find_program("runc") is None and find_program("crun") is None:
         missing.append("runc")
     if missing:
         names = " ".join("nftables" if m == "nft" else m for m in missing)
@@ -210,7 +212,7 @@ Stop it with 'sudo {me} down'."""
 
 def own_command() -> str:
     """How to call this program again: by name if it is on the path, else by its place."""
-    found = shutil.which("kutter")
+    found = find_program("kutter")
     mine = Path(sys.argv[0])
     if mine.name != "kutter" or (found and Path(found).resolve() == mine.resolve()):
         return "kutter"

@@ -20,14 +20,18 @@ from kutter.cluster.certificates import Certificates
 from kutter.cluster.config import ClusterConfig
 from kutter.cluster.errors import StartError
 
-_POLL_S = 0.01
+_POLL_S = 0.005
 
 
-def _fetch(config: ClusterConfig, certificates: Certificates, path: str) -> tuple[int, bytes]:
-    """One request as the administrator, with nothing but the standard library: start-up time."""
+def _administrator(certificates: Certificates) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(certificates.ca_file))
     pair = certificates.pair("admin")
     context.load_cert_chain(pair.certificate, pair.key)
+    return context
+
+
+def _fetch(config: ClusterConfig, context: ssl.SSLContext, path: str) -> tuple[int, bytes]:
+    """One request, with nothing but the standard library: start-up time."""
     request = urllib.request.Request(f"{config.local_url}{path}")  # noqa: S310  (our own https)
     try:
         with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310
@@ -48,9 +52,10 @@ def _polls(config: ClusterConfig, component: str, deadline: float) -> Iterator[N
 
 def wait_ready(config: ClusterConfig, certificates: Certificates, deadline: float) -> None:
     detail = "it does not answer"
+    context = _administrator(certificates)
     for _ in _polls(config, processes.SERVER, deadline):
         try:
-            status, body = _fetch(config, certificates, "/readyz?verbose")
+            status, body = _fetch(config, context, "/readyz?verbose")
         except (URLError, OSError):
             continue
         if status == 200:
@@ -63,12 +68,13 @@ def wait_ready(config: ClusterConfig, certificates: Certificates, deadline: floa
 
 def wait_node(config: ClusterConfig, certificates: Certificates, deadline: float) -> None:
     detail = "it has not registered"
+    context = _administrator(certificates)
     for _ in _polls(config, processes.AGENT, deadline):
         # The stored node may still say Ready from an earlier run: ask the agent itself first.
         if not _agent_is_ready(config):
             continue
         try:
-            status, body = _fetch(config, certificates, f"/api/v1/nodes/{config.node_name}")
+            status, body = _fetch(config, context, f"/api/v1/nodes/{config.node_name}")
         except (URLError, OSError):
             continue
         if status != 200:

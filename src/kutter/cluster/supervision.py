@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from kutter.base.programs import find_program
 from kutter.cluster import processes, supervisor
 from kutter.cluster.config import ClusterConfig
 
@@ -70,7 +69,7 @@ def stop(config: ClusterConfig) -> None:
 
 def has_systemd() -> bool:
     """Whether systemd is the first process of the machine (or container) we are in."""
-    if os.geteuid() != 0 or shutil.which("systemd-run") is None:
+    if os.geteuid() != 0 or find_program("systemd-run") is None:
         return False
     try:
         return Path("/proc/1/comm").read_text().strip() == "systemd"
@@ -82,6 +81,8 @@ def unit_of(config: ClusterConfig) -> str:
     """The unit's name; a cluster kept elsewhere has one of its own."""
     if config.run_dir == ClusterConfig().run_dir:
         return "kutter.service"
+    import hashlib  # with OpenSSL: most starts are of the usual place
+
     place = hashlib.sha256(str(config.run_dir).encode()).hexdigest()[:10]
     return f"kutter-{place}.service"
 

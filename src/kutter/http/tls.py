@@ -75,9 +75,9 @@ class ServerTls:
         self._proxy_ca_file = proxy_ca_file
         self._clock = clock
         self._state = self._look()
-        self._current = self._build()
+        # Connections begin with the first context, and go on with the current one.
+        self.context = self._current = self._build()
         self._checked = clock.monotonic()
-        self.context = self._build()
         self.context.sni_callback = self._on_client_hello
 
     def reload(self) -> bool:

@@ -106,3 +106,4 @@ def test_what_is_needed_later_is_not_imported_before_the_server_starts() -> None
     assert loaded.isdisjoint({"cryptography", "yaml", "urllib.request", "asyncio", "ssl"})
     # Each of these reads in inspect and ast, or is two thousand lines of tables.
     assert loaded.isdisjoint({"dataclasses", "orjson", "msgspec", "kutter.api.catalog"})
+    assert loaded.isdisjoint({"hashlib", "shutil", "tempfile"})
