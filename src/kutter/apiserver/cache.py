@@ -92,7 +92,17 @@ def encode_tail(tree: Tree, revision: int) -> bytes:
 class Entry:
     """One object in one state. Immutable but for what is decoded lazily."""
 
-    __slots__ = ("_fields", "_labels", "_span", "head", "name", "namespace", "revision", "tail")
+    __slots__ = (
+        "_fields",
+        "_labels",
+        "_span",
+        "head",
+        "name",
+        "namespace",
+        "revision",
+        "settled",
+        "tail",
+    )
 
     def __init__(self, head: bytes, tail: bytes, namespace: str, name: str, revision: int) -> None:
         self.head = head
@@ -103,6 +113,8 @@ class Entry:
         self._labels: dict[str, str] | None = None
         self._fields: dict[str, str] | None = None
         self._span: tuple[int, int] | None = None
+        # What the specification is known by, told by who wrote it (kutter.apiserver.settled).
+        self.settled: bytes | None = None
 
     @property
     def tree(self) -> Tree:

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from kutter.apiserver.validation.remembered import ValidSpecs, key_of
+from kutter.apiserver.validation.remembered import LIMIT, key_of
 
 Tree = dict[str, Any]
 
@@ -24,10 +24,12 @@ SPEC = "spec"
 
 
 class SettledSpecs:
-    """What one kind remembers."""
+    """What one kind remembers. All is forgotten when there is too much."""
 
-    def __init__(self) -> None:
-        self._known = ValidSpecs()
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        # To the one copy of each that is kept, also by the objects that have it.
+        self._known: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -36,19 +38,24 @@ class SettledSpecs:
         """What an object's specification is known by; None when it is not."""
         spec = tree.get(SPEC)
         key = key_of(spec) if type(spec) is dict else None
-        return key if key is not None and key in self._known else None
+        return self._known.get(key) if key is not None else None
 
     def watch(self, old: Tree) -> Learning | None:
         """Watch an update of an object whose specification is not known yet."""
         spec = old.get(SPEC)
         key = key_of(spec) if type(spec) is dict else None
-        return None if key is None else Learning(self._known, key, orjson.dumps(spec))
+        return None if key is None else Learning(self, key, orjson.dumps(spec))
+
+    def add(self, key: bytes) -> None:
+        if len(self._known) >= self._limit:
+            self._known.clear()
+        self._known[key] = key
 
 
 class Learning:
     """One update by which something may be learnt."""
 
-    def __init__(self, known: ValidSpecs, key: bytes, old: bytes) -> None:
+    def __init__(self, known: SettledSpecs, key: bytes, old: bytes) -> None:
         self._known = known
         self._key = key
         self._old = old

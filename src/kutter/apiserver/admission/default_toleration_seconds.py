@@ -9,6 +9,7 @@ from kutter.apiserver.admission.plugin import Plugin
 from kutter.apiserver.ports import AdmissionRequest, Operation, Tree
 
 _TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_EFFECTS = ("NoExecute", "")
 _SECONDS = 300
 
 
@@ -24,7 +25,11 @@ class DefaultTolerationSeconds(Plugin):
         assert request.object is not None
         spec: Tree = request.object.setdefault("spec", {})
         tolerations: list[Tree] = spec.get("tolerations") or []
-        lacking = [t for t in _TAINTS if not any(_tolerates(own, t) for own in tolerations)]
+        lacking: tuple[str, ...] = _TAINTS
+        for own in tolerations:
+            if own.get("effect", "") in _EFFECTS:
+                key = own.get("key", "")
+                lacking = tuple([taint for taint in lacking if key not in (taint, "")])
         if lacking:
             more = [
                 {
@@ -36,10 +41,3 @@ class DefaultTolerationSeconds(Plugin):
                 for taint in lacking
             ]
             request.object["spec"] = {**spec, "tolerations": [*tolerations, *more]}
-
-
-def _tolerates(toleration: Tree, taint: str) -> bool:
-    return toleration.get("key", "") in (taint, "") and toleration.get("effect", "") in (
-        "NoExecute",
-        "",
-    )

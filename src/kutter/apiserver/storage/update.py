@@ -222,7 +222,7 @@ class Update(Creation):
             or not self._admission.spares_spec(self.resource, context.subresource)
         ):
             return entry.bare_tree
-        context.settled = known.key(old)
+        context.settled = entry.settled or known.key(old)
         return entry.bare_tree if context.settled is None else beside_spec(old)
 
     def _still_settled(self, settled: bytes | None, new: Tree, old: Tree) -> bytes | None:
@@ -256,6 +256,7 @@ class Update(Creation):
         ttl_s = self.strategy.ttl_s(new)
         record = await self.store.put(key, value, expected=entry.revision, ttl_s=ttl_s)
         entry = self._entry_of(entry.namespace, entry.name, value, record.mod_revision, owners)
+        entry.settled = look.settled
         return entry if self.converter is None else await converted(self.converter, entry)
 
     def _check_version(

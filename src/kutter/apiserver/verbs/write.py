@@ -373,7 +373,8 @@ def _delete_options(call: Call) -> tuple[DeleteOptions, Tree]:
     tree: Tree = {}
     if request.body:
         tree = parse_kind(request, "DeleteOptions", "", "v1", warnings=[])
-    return read_delete_options(tree, call.query, request.params("dryRun")), tree
+    dry_run = request.params("dryRun") if "dryRun" in call.query else []
+    return read_delete_options(tree, call.query, dry_run), tree
 
 
 def _delete_context(call: Call, options: DeleteOptions, sent: Tree) -> WriteContext:

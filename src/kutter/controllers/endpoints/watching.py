@@ -27,6 +27,17 @@ def relevant(pod: Pod) -> Relevant:
     )
 
 
+def _alike(old: Pod, new: Pod) -> bool:
+    """Whether nothing relevant differs; mostly there is no need to look into the status."""
+    if old.metadata.labels != new.metadata.labels:
+        return False
+    if old.metadata.deletion_timestamp != new.metadata.deletion_timestamp:
+        return False
+    if old.spec.node_name != new.spec.node_name:
+        return False
+    return old.status == new.status or relevant(old) == relevant(new)
+
+
 def service_sources(
     services: Informer[Service], pods: Informer[Pod], written: Source
 ) -> list[Source]:
@@ -34,7 +45,7 @@ def service_sources(
 
     def of_pod(change: Change[Pod]) -> Sequence[str]:
         old, new = change.old, change.new
-        if old is not None and new is not None and relevant(old) == relevant(new):
+        if old is not None and new is not None and _alike(old, new):
             return ()
         seen = [p for p in (old, new) if p is not None]
         namespace = seen[0].metadata.namespace
