@@ -104,6 +104,7 @@ class _Standing:
         self.stands = all(s(pod, snapshot, namespaces, fixed) is None for s in _FIXED_SCORES)
         self.feasible: Mask = np.zeros(length, dtype=bool)
         self.totals: Scores = np.zeros(length)
+        self.count = 0  # of feasible rows
         self._look_at(slice(0, length), pod, snapshot, namespaces)
         self._seen = len(snapshot.touched)
 
@@ -135,7 +136,9 @@ class _Standing:
         fits = bool(self._fixed[row]) and all(f.fits(pod, room) for f in _ROW_FILTERS)
         if fits:
             total = sum([score.score(pod, room) * score.weight for score in _ROW_SCORES])
-        self.feasible[row] = fits
+        if fits != bool(self.feasible[row]):
+            self.feasible[row] = fits
+            self.count += 1 if fits else -1
         self.totals[row] = total
 
     def _look_at(
@@ -154,6 +157,7 @@ class _Standing:
         totals[~feasible] = -1.0
         self.feasible[rows] = feasible
         self.totals[rows] = totals
+        self.count = int(np.count_nonzero(self.feasible))
 
 
 def _asked(pod: PodInfo) -> tuple[object, ...]:
@@ -188,7 +192,7 @@ class Standings:
         standing = self._standing(pod) if _is_plain(pod, snapshot) else None
         if standing is None or not standing.stands:
             return choose(pod, snapshot, self._namespaces, rng=self._rng)
-        count = int(np.count_nonzero(standing.feasible))
+        count = standing.count
         if not count:
             # Nobody keeps the reasons: they are told once, and then the pod waits.
             return choose(pod, snapshot, self._namespaces, rng=self._rng)

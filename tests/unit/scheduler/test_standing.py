@@ -163,7 +163,10 @@ def test_one_row_is_found_what_many_are(given_rows: Any, requests: Any, cpu: int
     many, one = (standing._Standing(info, snapshot, namespaces) for _ in range(2))
     for number in range(len(given_rows)):
         one.feasible[number], one.totals[number] = False, -7.0
+    one.count = 0
+    for number in range(len(given_rows)):
         one._look_at_one(number, info, snapshot)
+    assert many.count == one.count
     assert many.feasible.tolist() == one.feasible.tolist()
     assert many.totals.tolist() == one.totals.tolist()
 

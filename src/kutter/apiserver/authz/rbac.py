@@ -38,18 +38,19 @@ RoleRef = tuple[str, str]  # (namespace or "" for a ClusterRole, name)
 class RuleSet:
     """The rules one caller has in one namespace (or at the cluster scope), with its decisions."""
 
-    __slots__ = ("_decisions", "_names_matter", "missing", "rules")
+    __slots__ = ("_decisions", "_names", "missing", "rules")
 
     def __init__(self, rules: tuple[CompiledRule, ...], missing: tuple[RoleRef, ...]) -> None:
         self.rules = rules
         self.missing = missing
-        self._names_matter = any(rule.names for rule in rules)
-        self._decisions: dict[tuple[str, ...], bool] = {}
+        # A name none of the rules has is as any other such.
+        self._names = frozenset(name for rule in rules for name in rule.names)
+        self._decisions: dict[tuple[str | None, ...], bool] = {}
 
     def allows(self, a: Attributes) -> bool:
         if a.is_resource:
-            name = a.name if self._names_matter else ""
-            key: tuple[str, ...] = (a.verb, a.group, a.resource, a.subresource, name)
+            name = a.name if a.name in self._names else None
+            key: tuple[str | None, ...] = (a.verb, a.group, a.resource, a.subresource, name)
         else:
             key = (a.verb, a.path)
         found = self._decisions.get(key)

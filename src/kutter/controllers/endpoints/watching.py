@@ -45,14 +45,12 @@ def service_sources(
 
     def of_pod(change: Change[Pod]) -> Sequence[str]:
         old, new = change.old, change.new
+        seen = [p for p in (old, new) if p is not None]
+        there = services.items(seen[0].metadata.namespace)
+        if not there:
+            return ()
         if old is not None and new is not None and _alike(old, new):
             return ()
-        seen = [p for p in (old, new) if p is not None]
-        namespace = seen[0].metadata.namespace
-        return [
-            key_of(service)
-            for service in services.items(namespace)
-            if any(selects(service, pod) for pod in seen)
-        ]
+        return [key_of(s) for s in there if any(selects(s, pod) for pod in seen)]
 
     return [Source(services, own_key), Source(pods, of_pod), written]

@@ -7,7 +7,7 @@ from tests.unit.apiserver.fake_reader import FakeReader
 
 from kutter.apiserver.authn.identity import User
 from kutter.apiserver.authz.node import NodeAuthorizer
-from kutter.apiserver.authz.node_graph import NodeGraph
+from kutter.apiserver.authz.node_graph import NodeGraph, references_of
 from kutter.apiserver.ports import Attributes
 
 N1 = User("system:node:n1", groups=("system:nodes", "system:authenticated"))
@@ -162,3 +162,28 @@ def test_it_follows_pods(authorizer: NodeAuthorizer, reader: FakeReader) -> None
     assert authorizer.decide(wanted).allowed
     reader.remove("pods", "blue", "twin")
     assert not authorizer.decide(wanted).allowed
+
+
+@pytest.mark.parametrize("containers", ["refer", "do not", "are not there"])
+def test_a_pod_that_is_bound_refers_to_what_its_whole_tree_does(
+    reader: FakeReader, containers: str
+) -> None:
+    """Only what is looked at is read of most."""
+    graph = NodeGraph()
+    graph.follow(reader)
+    made = pod("late", "", "7")
+    spec = made["spec"]
+    if containers == "do not":
+        spec["containers"] = [{"name": "c", "env": [{"name": "A", "value": '"envFrom":'}]}]
+    elif containers == "are not there":
+        del spec["containers"]
+    spec["volumes"].append({"name": "e", "ephemeral": {"volumeClaimTemplate": {}}})
+    spec["serviceAccount"], spec["resourceClaims"] = "sa-7", [{"resourceClaimName": "rc-7"}]
+    reader.put("pods", made)
+    assert not graph.is_on("n1", "blue", "late")
+    bound = {**made, "spec": {**spec, "nodeName": "n1"}}
+    reader.put("pods", bound)
+    assert graph.is_on("n1", "blue", "late")
+    found = [r for r in graph._by_node["n1"] if r[2].endswith("-7") or r[2].startswith("late")]
+    assert sorted(found) == sorted(set(references_of(bound)))
+    assert len(found) == (11 if containers == "refer" else 8)

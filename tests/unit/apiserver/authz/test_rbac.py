@@ -230,3 +230,28 @@ def test_a_decision_is_cheap() -> None:
     for attributes in asked:
         rbac.decide(attributes)
     assert (time.perf_counter() - start) / len(asked) < 200e-6
+
+
+def test_names_no_rule_has_share_a_decision() -> None:
+    """A scheduler may update its own lease by name, and binds pods of a thousand names."""
+    lease = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}
+    rules = [
+        {**lease, "resourceNames": ["mine", "other"]},
+        {"apiGroups": [""], "resources": ["pods/binding"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [""]},
+    ]
+    own = {"kind": "ClusterRole", "metadata": {"name": "own"}, "rules": rules}
+    index = index_of([own, binding("own", "ClusterRole:own", user("ann"))])
+    rbac = RbacAuthorizer(index)
+
+    def allowed(resource: str, name: str, verb: str = "get") -> bool:
+        return rbac.decide(ask(ANN, verb, resource, namespace="x", name=name)).allowed
+
+    assert all(allowed("pods/binding", f"p{number}", "create") for number in range(50))
+    assert not any(allowed("configmaps", f"p{number}") for number in range(50))
+    assert allowed("configmaps", "mine")
+    assert allowed("configmaps", "other")
+    assert allowed("secrets", "")
+    assert not allowed("secrets", "mine")
+    (found,) = [r for key, r in index._rule_sets.items() if key[0] == "ann" and r._decisions]
+    assert len(found._decisions) == 6
