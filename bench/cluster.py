@@ -25,7 +25,14 @@ from tests.e2e.machine import Machine
 from tests.e2e.test_figures import Readiness, processes
 
 from bench.api import Report
-from bench.measure import Figure, cpu_s, median_figure, resident_mb, timer_rates
+from bench.measure import (
+    Figure,
+    cpu_s,
+    median_figure,
+    pressure_ms,
+    resident_mb,
+    timer_rates,
+)
 from bench.target import environment
 from kutter.client.client import Client
 from kutter.client.http import HttpTransport
@@ -166,8 +173,9 @@ def _pods_one_by_one(space: Space, report: Report, count: int) -> None:
     follower.start()
     connection = space.cluster.connection()
     taken = []
+    waited: list[dict[str, float]] = []
     for number in range(count):
-        name = f"p{number}"
+        name, before = f"p{number}", pressure_ms()
         body = json.dumps(pod_tree(name, {"containers": [sleeper()]}))
         started_s = time.monotonic()
         connection.request("POST", f"{space.path}/pods", body, {"Content-Type": "application/json"})
@@ -177,6 +185,7 @@ def _pods_one_by_one(space: Space, report: Report, count: int) -> None:
             raise RuntimeError(f"pod refused: {answer.status}")
         wait_until(name, lambda name=name: name in follower.at_s, every_s=0.002)
         taken.append((follower.at_s[name] - started_s) * 1000)
+        waited.append({what: ms - before[what] for what, ms in pressure_ms().items()})
         space.cluster.delete(f"{space.path}/pods/{name}", grace_s=0)
         time.sleep(0.1)  # the next begins when this one is mostly tidied away
     space.create_pod("end", {"containers": [sleeper()]})
@@ -188,6 +197,10 @@ def _pods_one_by_one(space: Space, report: Report, count: int) -> None:
     what = "pod created to Ready, one at a time"
     report(median_figure(what, taken, "ms", p50_ms=statistics.median(taken), p99_ms=p99))
     report(Figure(f"{what}, p99", p99, "ms", runs=count))
+    slowest = taken.index(max(taken))
+    for resource, ms in waited[slowest].items():
+        # Of the whole machine, neighbours' too: a slow pod that waited for nothing is our doing.
+        report(Figure(f"waiting for {resource} on the machine during the slowest", ms, "ms"))
 
 
 def _pods_together(space: Space, report: Report, count: int) -> None:

@@ -121,5 +121,20 @@ def timer_rates(pids: Sequence[int], seconds: float) -> dict[int, float] | None:
     return rates
 
 
+def pressure_ms() -> dict[str, float]:
+    """How long so far anything on the machine waited for a CPU, and for the disk.
+
+    Empty where the kernel does not tell. What a slow run waited is the machine's, not the server's.
+    """
+    found = {}
+    for what in ("cpu", "io"):
+        try:
+            line = Path(f"/proc/pressure/{what}").read_text().partition("\n")[0]
+        except OSError:
+            continue
+        found[what] = int(line.rpartition("total=")[2]) / 1000
+    return found
+
+
 def load_average() -> float:
     return os.getloadavg()[0]

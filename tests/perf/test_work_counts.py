@@ -278,6 +278,39 @@ async def test_an_event_is_encoded_once_for_all_watchers(server: ApiServer):
     assert per_watcher <= 4
 
 
+async def test_quiet_watches_wake_the_loop_together(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+):
+    """Each is told once a minute how far the store is; a timer for each would wake an idle server
+    as often as there are watches.
+    """
+    api, loop = Api(server), asyncio.get_running_loop()
+    made: list[float] = []
+    call_at = loop.call_at
+
+    def note(when: float, *arguments: Any, **more: Any) -> asyncio.TimerHandle:
+        made.append(when - loop.time())
+        return call_at(when, *arguments, **more)
+
+    monkeypatch.setattr(loop, "call_at", note)
+    watches = [
+        await api.watch(PODS, resourceVersion="0", allowWatchBookmarks="true", timeoutSeconds=600)
+        for _ in range(60)
+    ]
+    waiting = [asyncio.ensure_future(watch.next()) for watch in watches]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    bookmarks = [delay_s for delay_s in made if 50 < delay_s < 70]
+    assert 1 <= len(bookmarks) <= 3, "a slow machine may take seconds over it"
+    assert len(server.caches.bookmark_timers) == len(bookmarks)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for watch in watches:
+        await watch.close()
+    assert len(server.caches.bookmark_timers) == 0, "who has gone is not waited for"
+
+
 async def test_an_informer_decodes_each_event_once(server: ApiServer):
     api = Api(server)
     client = Client(LocalTransport(server.handle, ADMIN))

@@ -15,11 +15,15 @@ from kutter.api.resources import Resource
 from kutter.apiserver.batch import Batch
 from kutter.apiserver.cache import CacheEvent, Entry, Refine, ResourceCache
 from kutter.apiserver.ports import Change, ChangeSink, Tree
+from kutter.base.coarse_timers import CoarseTimers
 from kutter.store.interface import Event, Record, Store, prefix_end
 
 _ROOT = "/registry/"
 # Decoded objects kept for whoever only looks.
 _LOOKED_AT_MAX = 512
+# Bookmarks of watches that are quiet are due together: an idle server wakes for all of them at
+# once, and still no more than a twelfth of all watches of a busy one are told at a time.
+BOOKMARK_GRAIN_S = 5.0
 Events = list[Event]
 Batches = list[tuple[Events, int]]
 Waiters = list[tuple[int, asyncio.Future[None]]]
@@ -40,6 +44,7 @@ class Caches:
         self._looked_at: dict[Entry, Tree] = {}
         self.newest = 0
         self._batch = Batch()
+        self.bookmark_timers = CoarseTimers(BOOKMARK_GRAIN_S)
         for resource in resources:
             self.add(resource)
 

@@ -22,6 +22,7 @@ from kutter.apiserver.watching import (
     error_frame,
     render,
 )
+from kutter.base.coarse_timers import CoarseTimers
 
 # Changes converted at once; the first of a long list are on their way while others are made.
 BATCH = 500
@@ -65,9 +66,9 @@ class ConvertingWatcher(Watcher):
         self._pending.clear()
         super().close()
 
-    async def take(self, timeout_s: float) -> bytes:
+    async def take(self, timeout_s: float, timers: CoarseTimers | None = None) -> bytes:
         if self._buffer or not self._pending:
-            return await super().take(timeout_s)
+            return await super().take(timeout_s, timers)
         self._converting = True
         try:
             return await self._convert()

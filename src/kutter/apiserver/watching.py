@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from kutter.api.errors import ApiError
 from kutter.api.protobuf import ProtobufError
 from kutter.apiserver.cache import CacheEvent, Entry, EventType, ResourceCache
-from kutter.apiserver.caches import Caches
+from kutter.apiserver.caches import BOOKMARK_GRAIN_S, Caches
 from kutter.apiserver.encoders import Encoder
 from kutter.apiserver.selection import Selection
 from kutter.base.clock import Clock
+from kutter.base.coarse_timers import CoarseHandle, CoarseTimers
 from kutter.base.log import get_logger
 from kutter.http.messages import Push
 
@@ -60,7 +61,7 @@ class Watcher:
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | CoarseHandle | None = None
         # Where frames go while the stream's reader waits; None: they wait for the reader.
         self.hand_over: Push | None = None
 
@@ -126,14 +127,18 @@ class Watcher:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def take(self, timeout_s: float) -> bytes:
-        """All that is buffered; ``b""`` after the timeout (or sooner) or at the end."""
+    async def take(self, timeout_s: float, timers: CoarseTimers | None = None) -> bytes:
+        """All that is buffered; ``b""`` after the timeout (or sooner) or at the end.
+
+        With ``timers`` the timeout is theirs, so a little later.
+        """
         if not self._buffer and not self.closed:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
             if self._alarm is None:
                 # It outlives this call: most end by an event, and a timer for each is dear.
-                self._alarm = loop.call_later(timeout_s, self._ring)
+                later = loop.call_later if timers is None else timers.call_later
+                self._alarm = later(timeout_s, self._ring)
             try:
                 await self._waiter
             finally:
@@ -360,7 +365,8 @@ class WatchStream:
                     break
                 # Before the end a last bookmark, so that the next watch starts from here.
                 due = min(end, next_bookmark)
-                chunk = await watcher.take(max(0.0, due - now))
+                timers = self._caches.bookmark_timers if due + BOOKMARK_GRAIN_S < end else None
+                chunk = await watcher.take(max(0.0, due - now), timers)
                 if chunk:
                     yield chunk
                 elif watcher.behind:

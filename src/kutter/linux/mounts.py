@@ -31,6 +31,7 @@ UMOUNT_NOFOLLOW = 8
 _PROPAGATION = {"private": MS_PRIVATE, "slave": MS_SLAVE, "shared": MS_SHARED}
 # mount(2) copies at most one page of options.
 _OPTIONS_MAX_BYTES = 4095
+_VOLATILE = ",volatile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,14 @@ def mount_overlay(
     takes one page of options, too little for many absolute paths. So a thread of its own leaves
     the process's working directory (``CLONE_FS``) and mounts with relative names. The features
     that would tie a layer to its lower ones are off: layers are shared.
+
+    What is written is volatile: without that the kernel writes *everything* back that is dirty on
+    the disk below, of whomever, when the overlay is unmounted. So ``upper`` is not mounted again
+    after that, and who needs it on the disk syncs the disk.
     """
     writable = "" if upper is None else f"upperdir={upper},workdir={work},"
     options = f"lowerdir={':'.join(lower)},{writable}index=off,redirect_dir=off,metacopy=off"
-    if len(os.fsencode(options)) > _OPTIONS_MAX_BYTES:
+    if len(os.fsencode(options)) + len(_VOLATILE) > _OPTIONS_MAX_BYTES:
         raise OSError(errno.E2BIG, f"{len(lower)} layers are too many", str(target))
     failure: list[OSError] = []
 
@@ -149,8 +154,7 @@ def mount_overlay(
         try:
             syscalls.unshare(syscalls.CLONE_FS)
             os.chdir(layers_folder)
-            flags = MS_RDONLY if upper is None else 0
-            syscalls.mount("overlay", str(target), "overlay", flags, options)
+            _mount_overlay_here(target, options, writable=upper is not None)
         except OSError as error:
             failure.append(error)
 
@@ -159,3 +163,16 @@ def mount_overlay(
     thread.join()
     if failure:
         raise failure[0]
+
+
+def _mount_overlay_here(target: Path, options: str, *, writable: bool) -> None:
+    if not writable:
+        syscalls.mount("overlay", str(target), "overlay", MS_RDONLY, options)
+        return
+    try:
+        syscalls.mount("overlay", str(target), "overlay", 0, options + _VOLATILE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # Linux before 5.10. Anything else it finds invalid it will say again.
+        syscalls.mount("overlay", str(target), "overlay", 0, options)

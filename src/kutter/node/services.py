@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from kutter.api.types.core_v1 import Service
 from kutter.api.types.discovery_v1 import EndpointSlice
@@ -17,13 +18,21 @@ from kutter.base.clock import Clock
 from kutter.base.log import get_logger
 from kutter.machinery.informer import Informer
 from kutter.network.interface import DnsServer, ServiceRules
-from kutter.network.services.from_api import dns_services, group_slices, service_ports
+from kutter.network.services.from_api import (
+    SERVICE_NAME_LABEL,
+    dns_services,
+    group_slices,
+    service_ports,
+)
 
 _log = get_logger("node.services")
 
+Name = tuple[str, str]  # namespace and name
+Led = Mapping[Name, AbstractSet[Name]]
+
 GATHER_S = 0.01
 # A pod without a readiness probe is Ready when its process has started; to listen takes a moment
-# more. Until then those who listened before go on being led to.
+# more. Until then those who listened before go on being led to; where nobody did, nothing is won.
 LISTEN_S = 0.05
 # Connections the kernel has just led to a pod are taken by its process within this time.
 SETTLE_S = 0.02
@@ -50,7 +59,7 @@ class ServiceProgrammer:
         self._clock = clock
         self._changed = asyncio.Event()
         self._applied = asyncio.Condition()
-        self._led: frozenset[tuple[str, str]] = frozenset()
+        self._led: Led = {}
         services.on_event(lambda _: self._changed.set())
         slices.on_event(lambda _: self._changed.set())
 
@@ -62,7 +71,7 @@ class ServiceProgrammer:
         while True:
             await self._changed.wait()
             await self._clock.sleep(GATHER_S)
-            if not self._led.issuperset(_pods_in_use(self._slices.items())):
+            if _are_joined(self._led, _pods_in_use(self._slices.items())):
                 await self._clock.sleep(LISTEN_S)
             self._changed.clear()
             try:
@@ -75,15 +84,18 @@ class ServiceProgrammer:
     async def drained(self, namespace: str, name: str, timeout_s: float) -> None:
         """Wait until no new connection is led to the pod; ``timeout_s`` at most."""
         pod = (namespace, name)
-        if pod not in self._led:
+        if not self._is_led_to(pod):
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s), self._applied:
-                await self._applied.wait_for(lambda: pod not in self._led)
+                await self._applied.wait_for(lambda: not self._is_led_to(pod))
         await self._clock.sleep(SETTLE_S)
 
+    def _is_led_to(self, pod: Name) -> bool:
+        return any(pod in pods for pods in self._led.values())
+
     async def _program(self) -> None:
-        led = frozenset(_pods_in_use(self._slices.items()))
+        led = _pods_in_use(self._slices.items())
         slices = group_slices(self._slices.items())
         services = sorted(
             self._services.items(), key=lambda s: (s.metadata.namespace, s.metadata.name)
@@ -97,10 +109,20 @@ class ServiceProgrammer:
                 self._applied.notify_all()
 
 
-def _pods_in_use(slices: Iterable[EndpointSlice]) -> Iterator[tuple[str, str]]:
-    """Namespace and name of the pods that new connections are led to."""
+def _pods_in_use(slices: Iterable[EndpointSlice]) -> Led:
+    """The pods that new connections are led to, by service."""
+    found: dict[Name, set[Name]] = {}
     for item in slices:
+        meta = item.metadata
+        service = meta.labels.get(SERVICE_NAME_LABEL, meta.name)
+        pods = found.setdefault((meta.namespace, service), set())
         for endpoint in item.endpoints:
             state, pod = endpoint.conditions, endpoint.target_ref
             if pod is not None and state.ready is not False and not state.terminating:
-                yield pod.namespace or "", pod.name or ""
+                pods.add((pod.namespace or "", pod.name or ""))
+    return found
+
+
+def _are_joined(before: Led, now: Led) -> bool:
+    """Whether pods come to a service beside, or instead of, others that serve it."""
+    return any(before.get(service) and pods - before[service] for service, pods in now.items())

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.contract.runtime.world import World
@@ -146,6 +149,25 @@ async def test_stopping_a_sandbox_ends_its_containers_and_network(world: World) 
     await world.runtime.remove_sandbox(sandbox[0])
     with pytest.raises(NotFoundError):
         await world.runtime.container(container_id)
+
+
+async def test_what_goes_is_removed_beside_the_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is slow to take files away must not hold up the pods that come."""
+    threads: list[threading.Thread] = []
+    rmtree = shutil.rmtree
+
+    def note(path: Path, *arguments: Any, **options: Any) -> None:
+        threads.append(threading.current_thread())
+        rmtree(path, *arguments, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", note)
+    sandbox = await world.sandbox()
+    await world.wait_ended(await world.run(sandbox, "true"))
+    await world.runtime.remove_sandbox(sandbox[0])
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 async def test_a_sandbox_without_network_is_taken_back(world: World) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kutter.linux.mounts import mount_overlay, mounts_below, unmount_below
+from kutter.linux.mounts import list_mounts, mount_overlay, mounts_below, unmount_below
 from kutter.linux.namespaces import (
     in_network,
     is_pinned,
@@ -84,6 +84,10 @@ def test_overlay_of_relative_layers(folder: Path) -> None:
     mount_overlay(folder, ["high", "low"], folder / "upper", folder / "work", folder / "merged")
     assert (folder / "merged" / "file").read_text() == "high"
     assert Path.cwd() == here
+    mounted = next(e for e in list_mounts() if e.mount_point == str(folder / "merged"))
+    kernel = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    volatile = not {"volatile", "fsync=volatile"}.isdisjoint(mounted.options.split(","))
+    assert volatile is (kernel >= (5, 10)), "its end must not write the whole disk back"
     assert unmount_below(folder) == 1
     with pytest.raises(OSError, match="too many"):
         mount_overlay(folder, ["x" * 50] * 100, folder, folder, folder / "merged")

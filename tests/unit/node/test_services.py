@@ -44,18 +44,22 @@ class Rules:
         self.applied.release()
 
 
-def make_slice(*, terminating: bool) -> EndpointSlice:
+def make_slice(*, terminating: bool = False, service: str = "s", pod: str = "p") -> EndpointSlice:
     import msgspec
 
     return msgspec.convert(
         {
-            "metadata": {"name": "s", "namespace": "n"},
+            "metadata": {
+                "name": f"{service}-{pod}",
+                "namespace": "n",
+                "labels": {"kubernetes.io/service-name": service},
+            },
             "addressType": "IPv4",
             "endpoints": [
                 {
                     "addresses": ["10.0.0.1"],
                     "conditions": {"ready": not terminating, "terminating": terminating},
-                    "targetRef": {"kind": "Pod", "namespace": "n", "name": "p"},
+                    "targetRef": {"kind": "Pod", "namespace": "n", "name": pod},
                 }
             ],
         },
@@ -109,7 +113,7 @@ class NotingClock:
         await asyncio.sleep(0)
 
 
-async def test_only_pods_that_come_are_given_a_moment_to_listen() -> None:
+async def test_only_pods_that_join_others_are_given_a_moment_to_listen() -> None:
     slices, rules, clock = Held(), Rules(), NotingClock()
     programmer = ServiceProgrammer(
         Held(),  # type: ignore[arg-type]
@@ -120,14 +124,24 @@ async def test_only_pods_that_come_are_given_a_moment_to_listen() -> None:
         clock=clock,  # type: ignore[arg-type]
     )
     running = asyncio.ensure_future(programmer.run())
+
+    async def slept_for(*held: EndpointSlice) -> list[float]:
+        clock.slept.clear()
+        slices.put(*held)
+        await rules.applied.acquire()
+        await asyncio.sleep(0)
+        return clock.slept.copy()
+
     await rules.applied.acquire()
     assert clock.slept == [GATHER_S], "nothing was there"
-    slices.put(make_slice(terminating=False))
-    await rules.applied.acquire()
-    assert clock.slept[1:] == [GATHER_S, LISTEN_S]
-    await asyncio.sleep(0)
-    slices.put(make_slice(terminating=True))
-    await rules.applied.acquire()
-    assert clock.slept[3:] == [GATHER_S], "who goes is forgotten at once"
+    first = make_slice()
+    assert await slept_for(first) == [GATHER_S], "nobody else could be led to meanwhile"
+    other = make_slice(service="other")
+    assert await slept_for(first, other) == [GATHER_S], "nor by a service that is new itself"
+    second = make_slice(pod="second")
+    assert await slept_for(first, second, other) == [GATHER_S, LISTEN_S]
+    assert await slept_for(second, other) == [GATHER_S], "who goes is forgotten at once"
+    third = make_slice(pod="third")
+    assert await slept_for(third, other) == [GATHER_S, LISTEN_S], "one comes for another"
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -26,6 +26,7 @@ from kutter.linux.process import (
     wait_exit,
 )
 from kutter.runtime.cri import CriError, StartContainerError
+from kutter.runtime.embedded.blocking import run_whole
 
 _COMMAND_TIMEOUT_S = 60.0
 _START_TIMEOUT_S = 30.0
@@ -94,7 +95,7 @@ class OciRuntime:
             # Processes that shared a pid namespace outlive their container's first one.
             cgroups.kill_all(cgroup)
             await asyncio.sleep(0.02)
-        shutil.rmtree(folder, ignore_errors=True)
+        await run_whole(shutil.rmtree, folder, ignore_errors=True)
 
 
 def clean_message(text: str) -> str:

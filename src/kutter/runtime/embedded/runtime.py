@@ -319,7 +319,7 @@ class EmbeddedRuntime:
 
     async def _forget_sandbox(self, record: SandboxRecord) -> None:
         await self._house.take_down(record, self._known_runtime(record.config.runtime_handler))
-        throw_away(self._house.home(record.id), self.paths.trash)
+        await run_whole(throw_away, self._house.home(record.id), self.paths.trash)
         self._sandboxes.pop(record.id, None)
         self._sandbox_locks.pop(record.id, None)
 
