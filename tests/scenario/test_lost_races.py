@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 from tests.apiserver_harness import Api, pod, start_server
 
+from kutter.apiserver.applying import Application
 from kutter.apiserver.ports import Change
 from kutter.store.durable import SqliteStore
 
 CONFIGS = "/api/v1/namespaces/default/configmaps"
+APPLY = {"content-type": "application/apply-patch+yaml"}
 MERGE = {"content-type": "application/merge-patch+json"}
 
 
@@ -29,6 +33,47 @@ async def test_patches_without_a_version_all_count(tmp_path: Path) -> None:
         await asyncio.gather(*(write(f"key-{n}") for n in range(4)))
         data = (await api.ok("GET", f"{CONFIGS}/raced"))["data"]
         assert data == {f"key-{n}": "19" for n in range(4)}
+    finally:
+        await store.close()
+
+
+async def test_an_apply_that_lost_still_says_what_was_sent(tmp_path: Path) -> None:
+    """The attempt before filled in defaults: they are not the applier's."""
+    store = await SqliteStore.open(tmp_path / "store.db")
+    try:
+        api = Api(await start_server(store))
+        sets = "/apis/apps/v1/namespaces/default/deployments"
+        template = {"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]}
+        spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+        await api.ok("POST", sets, {"metadata": {"name": "raced"}, "spec": spec})
+        attempts = 0
+        plain = Application.apply
+
+        def count(application: Application, live: Any) -> Any:
+            nonlocal attempts
+            attempts += 1
+            return plain(application, live)
+
+        async def apply(manager: str) -> None:
+            more = {"containers": [{"name": manager, "image": "r.example/x:1"}]}
+            body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "raced"}}
+            body["spec"] = {"template": {"spec": more}}
+            await api.ok(
+                "PATCH", f"{sets}/raced", body, query={"fieldManager": manager}, headers=APPLY
+            )
+
+        with patch.object(Application, "apply", count):
+            await asyncio.gather(*(apply(f"m{number}") for number in range(4)))
+        assert attempts > 4
+        found = await api.ok("GET", f"{sets}/raced")
+        names = {item["name"] for item in found["spec"]["template"]["spec"]["containers"]}
+        assert {f"m{number}" for number in range(4)} <= names
+        entries = found["metadata"]["managedFields"]
+        owned = [e["fieldsV1"] for e in entries if e["operation"] == "Apply"]
+        assert len(owned) == 4
+        for fields in owned:
+            (item,) = fields["f:spec"]["f:template"]["f:spec"]["f:containers"].values()
+            assert set(item) == {".", "f:name", "f:image"}
     finally:
         await store.close()
 

@@ -73,11 +73,15 @@ class Application:
         self._doubled: list[tuple[int, str]] = []
         # Owners through scale have no time, as upstream.
         self._now = render_time(call.now) if place is None else ""
+        self._convert = convert
+        self._used = False
         self.config = self._read()
-        if convert is not None:
-            self.config = convert(self.config)
 
     def _read(self) -> Tree:
+        config = self._read_body()
+        return config if self._convert is None else self._convert(config)
+
+    def _read_body(self) -> Tree:
         try:
             config, self._doubled = _read_config(self._call.request.body)
         except ValueError as error:
@@ -118,8 +122,13 @@ class Application:
     def apply(self, live: Tree | None) -> Tree:
         """The object to be written, owners included. ``live`` is a tree of the served version.
 
-        Raises 409 with the conflicts.
+        Raises 409 with the conflicts. ``live`` is given away, and may be changed with the object.
         """
+        if self._used:
+            # The object of the attempt before was made of the configuration's parts, and changed.
+            told = self._doubled
+            self.config, self._doubled = self._read(), told
+        self._used = True
         self.check()
         current = live if live is not None else {}
         metadata = dict(current.get("metadata") or {})
@@ -144,9 +153,6 @@ class Application:
             raise self._conflict(done.conflicts)
         self._report_doubled()
         tree = done.tree if done.tree is not None else current
-        # The pipeline changes what it gets; configuration and attempt stay apart.
-        tree = orjson.loads(orjson.dumps(tree))
-        assert isinstance(tree, dict)
         if self._manager == "kubectl":
             self._sync_last_applied(tree)
         if not isinstance(tree.get("metadata"), dict):

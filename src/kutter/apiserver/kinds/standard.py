@@ -15,7 +15,11 @@ from kutter.api.schema import schema_for
 from kutter.apiserver.kinds.strategy import Strategy, StrategyContext
 from kutter.apiserver.ports import Tree
 from kutter.apiserver.validation import text
-from kutter.apiserver.validation.metadata import validate_metadata, validate_metadata_update
+from kutter.apiserver.validation.metadata import (
+    validate_common,
+    validate_metadata,
+    validate_metadata_update,
+)
 from kutter.apiserver.validation.required import validate_required
 
 
@@ -67,9 +71,12 @@ class Standard(Strategy):
         return self.check_metadata(tree) + self.check(tree)
 
     def validate_update(self, context: StrategyContext, new: Tree, old: Tree) -> list[FieldError]:
-        errors = self.check_metadata_change(new, old)
+        common = None
+        if self.rechecks_metadata:
+            common = validate_common(new.get("metadata") or {}, self.known_finalizers)
+        errors = self.check_metadata_change(new, old, common=common)
         change = self.check_change(new, old)
-        whole = self.check_metadata(new) if self.rechecks_metadata else []
+        whole = self.check_metadata(new, common=common) if self.rechecks_metadata else []
         whole += self.check_changed(new, old)
         return errors + (whole + change if self.change_last else change + whole)
 
@@ -78,21 +85,28 @@ class Standard(Strategy):
     ) -> list[FieldError]:
         return self.check_metadata_change(new, old) + self.check_status(new, old)
 
-    def check_metadata(self, tree: Tree) -> list[FieldError]:
+    def check_metadata(
+        self, tree: Tree, *, common: list[FieldError] | None = None
+    ) -> list[FieldError]:
+        """``common``: see :func:`validate_metadata`."""
         return validate_metadata(
             tree.get("metadata") or {},
             namespaced=self.resource.namespaced,
             name_check=type(self).name_check,
             known_finalizers=self.known_finalizers,
+            common=common,
         )
 
-    def check_metadata_change(self, new: Tree, old: Tree) -> list[FieldError]:
+    def check_metadata_change(
+        self, new: Tree, old: Tree, *, common: list[FieldError] | None = None
+    ) -> list[FieldError]:
         if self.leaves_metadata:
             return []
         return validate_metadata_update(
             new.get("metadata") or {},
             old.get("metadata") or {},
             known_finalizers=self.known_finalizers,
+            common=common,
         )
 
 

@@ -33,12 +33,15 @@ class ClusterTrustBundleKind(Standard):
     allow_unconditional_update: ClassVar[bool] = False
     field_labels: ClassVar[frozenset[str]] = frozenset({"spec.signerName"})
 
-    def check_metadata(self, tree: Tree) -> list[FieldError]:
+    def check_metadata(
+        self, tree: Tree, *, common: list[FieldError] | None = None
+    ) -> list[FieldError]:
         signer = _signer(tree)
         return validate_metadata(
             tree.get("metadata") or {},
             namespaced=False,
             name_check=lambda n: _check_name(n, signer),
+            common=common,
         )
 
     def check(self, tree: Tree) -> list[FieldError]:

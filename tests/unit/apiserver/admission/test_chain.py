@@ -113,3 +113,31 @@ async def test_plugins_are_asked_anew_once_what_they_want_has_changed() -> None:
     chain.forget()
     await run()
     assert called == ["mutate", "validate"]
+
+
+async def test_a_specification_is_spared_if_all_who_change_updates_say_so() -> None:
+    class Looking(Plugin):
+        name = "Looking"
+
+        def wants(self, resource: str, operation: Any) -> bool:
+            return resource == "pods"
+
+    class Changing(Looking):
+        name = "Changing"
+
+        async def mutate(self, request: AdmissionRequest) -> None:
+            return
+
+    class Sparing(Changing):
+        name = "Sparing"
+        spares_spec = True
+
+    resource = request("pods", pod(), FakeReader()).resource
+    assert AdmissionChain([Looking(), Sparing()]).spares_spec(resource, "")
+    chain = AdmissionChain([Looking(), Changing(), Sparing()])
+    assert not chain.spares_spec(resource, "")
+    assert chain.spares_spec(resource, "status")
+    chain.plugins = (Sparing(),)
+    assert not chain.spares_spec(resource, "")
+    chain.forget()
+    assert chain.spares_spec(resource, "")
