@@ -192,6 +192,11 @@ async def test_a_specification_left_alone_is_settled_for_all_who_have_it():
         await step(api, 2, 4, label, "", "")  # has another one now
         await step(api, 3, 4, label, "", "")
         assert shared == [False, True, False, False, False, True]
+        # What a node says of its pods settles them as well.
+        status = (STRATEGIC, '{"status":{"message":"%d"}}')
+        await step(api, 4, 2, status, "/status", "")
+        await step(api, 4, 6, label, "", "")
+        assert shared[6:] == [True]
     finally:
         await server.stop()
 

@@ -2,12 +2,13 @@
 
 Between a patch and the write pipeline. Most patches touch a label or the status; cleaning the
 specification, defaulting it and validating it again is most of what they cost, and comes to
-nothing. So what a whole pass left as it was, byte by byte, is remembered by its content: the next
-object with the same specification shows it to the patch as it is, and if the patch has left it
-alone, the new object *shares* it with the old one and is not looked at again. Laws: what is
-remembered depends on nothing but the specification and holds as long as the program runs; what is
-shared is written to by nobody (a patch that reaches into it gets a copy, plug-ins of admission
-that write in place are known, and nothing is shared with them); what is remembered is bounded.
+nothing. So what cleaning and defaulting left as it was, byte by byte, is remembered by its
+content: the next object with the same specification shows it to the patch as it is, and if the
+patch has left it alone, the new object *shares* it with the old one and is not looked at again.
+Laws: what is remembered depends on nothing but the specification and holds as long as the program
+runs; what is shared is written to by nobody (a patch that reaches into it gets a copy, plug-ins of
+admission that write in place are known, and nothing is shared with them); what is remembered is
+bounded.
 """
 
 from __future__ import annotations
@@ -40,32 +41,17 @@ class SettledSpecs:
         key = key_of(spec) if type(spec) is dict else None
         return self._known.get(key) if key is not None else None
 
-    def watch(self, old: Tree) -> Learning | None:
-        """Watch an update of an object whose specification is not known yet."""
+    def learn(self, old: Tree, new: Tree) -> None:
+        """Take note of a specification that was cleaned and defaulted: ``new``'s of ``old``'s."""
         spec = old.get(SPEC)
-        key = key_of(spec) if type(spec) is dict else None
-        return None if key is None else Learning(self, key, orjson.dumps(spec))
-
-    def add(self, key: bytes) -> None:
+        if type(spec) is not dict or orjson.dumps(spec) != orjson.dumps(new.get(SPEC)):
+            return
+        key = key_of(spec)
+        if key is None:
+            return
         if len(self._known) >= self._limit:
             self._known.clear()
         self._known[key] = key
-
-
-class Learning:
-    """One update by which something may be learnt."""
-
-    def __init__(self, known: SettledSpecs, key: bytes, old: bytes) -> None:
-        self._known = known
-        self._key = key
-        self._old = old
-
-    def same(self, new: Tree) -> bool:
-        """Whether the update has left the specification as it was, up to now."""
-        return orjson.dumps(new.get(SPEC)) == self._old
-
-    def learn(self) -> None:
-        self._known.add(self._key)
 
 
 def beside_spec(tree: Tree) -> Tree:

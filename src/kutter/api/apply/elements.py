@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from kutter.api.quoting import quote
+from kutter.base.memo import remember
 
 _RANKS = {".": 0, "f": 1, "k": 2, "v": 3, "i": 4}
 _ESCAPES = (
@@ -29,6 +30,16 @@ class ElementError(ValueError):
 
 def render_json(value: Any) -> str:
     """A value as Go's encoder writes it."""
+    return _render_text(value) if type(value) is str else _render(value)
+
+
+@remember(4096)
+def _render_text(text: str) -> str:
+    # Names of keys and of items: few, and the same in object after object.
+    return _render(text)
+
+
+def _render(value: Any) -> str:
     if type(value) is float and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

@@ -99,8 +99,8 @@ class Strategy:
         # For kinds that are made in numbers of one template, and whose ``default`` looks at
         # nothing but the specification when an object is new.
         self.known_specs: KnownSpecs | None = None
-        # For kinds that are changed in numbers, and where the steps of an update write nothing
-        # into a specification that they would leave as it is.
+        # For kinds that are changed in numbers, and where no other step of an update does anything
+        # about a specification that ``default`` leaves as it is.
         self.settled_specs: SettledSpecs | None = None
 
     # -- the tree -------------------------------------------------------------

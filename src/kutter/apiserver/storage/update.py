@@ -13,7 +13,7 @@ from kutter.apiserver.deletion import ends_with_update
 from kutter.apiserver.kinds.strategy import StrategyContext
 from kutter.apiserver.ownership import same_but_times
 from kutter.apiserver.ports import Tree
-from kutter.apiserver.settled import SPEC, Learning, beside_spec
+from kutter.apiserver.settled import SPEC, beside_spec
 from kutter.apiserver.storage.creation import Creation
 from kutter.apiserver.storage.stored import (
     UPDATE_ATTEMPTS,
@@ -91,17 +91,14 @@ class Update(Creation):
                 lambda: transform({} if blind else self._shown(context, entry, old))
             )
         kept = self._still_settled(context.settled, new, old)
-        learning: Learning | None = None
-        if kept is None and context.patches and self._settled is not None:
-            learning = self._settled.watch(old)
         metadata = new.setdefault("metadata", {})
         sent = metadata.pop("managedFields", None)
         self._check_version(context, metadata, old["metadata"], entry)
         self._keep_system_fields(metadata, old["metadata"], entry)
         if kept is None:
             strategy.default(new)
-            if learning is not None and not learning.same(new):
-                learning = None
+            if self._settled is not None and self._may_share(context):
+                self._settled.learn(old, new)
         else:
             strategy.default_beside_spec(new)
         owners = live
@@ -120,35 +117,17 @@ class Update(Creation):
             drop_repeated_owners(new["metadata"], context.warnings)
         look = self._look(context)
         look.settled = self._still_settled(kept, new, old)
-        status = context.subresource == "status"
-        if status:
-            strategy.prepare_for_status_update(look, new, old)
-        elif context.subresource in ("", "scale"):
-            strategy.prepare_for_update(look, new, old)
-        else:
-            strategy.prepare_for_part_update(look, context.subresource, new, old)
+        self._prepare(context, look, new, old)
         self._keep_system_fields(new["metadata"], old["metadata"], entry)
         new["metadata"].pop("managedFields", None)
         # Binding a pod is not a change of what was asked for (upstream: generation stays 1).
         if context.subresource not in ("status", "binding"):
             self._count_generation(new, old)
-        if status:
-            errors = strategy.validate_status_update(look, new, old)
-        elif context.subresource in ("", "scale"):
-            errors = strategy.validate_update(look, new, old)
-        else:
-            errors = strategy.validate_part_update(look, context.subresource, new, old)
-        if new["metadata"].get("name") != entry.name and not errors:
-            wrong = new["metadata"].get("name", "")
-            errors = [invalid("metadata.name", wrong, "field is immutable")]
-        if errors or strategy.leaves_metadata:
-            errors = self._common_errors(new, old) + errors
+        errors = self._errors(context, look, entry, new, old)
         if errors:
             raise invalid_object(self.resource.kind, entry.name, errors, self.resource.group)
         context.warnings += strategy.warnings(look, new, old)
         strategy.canonicalize(new)
-        if learning is not None and not context.subresource and learning.same(new):
-            learning.learn()
         request.object = new
         if not context.admitted:
             await self._admission.validate(request)
@@ -156,6 +135,33 @@ class Update(Creation):
         if request.reservation is None:
             return await write
         return await settled(request.reservation, write)
+
+    def _prepare(self, context: WriteContext, look: StrategyContext, new: Tree, old: Tree) -> None:
+        strategy, part = self.strategy, context.subresource
+        if part == "status":
+            strategy.prepare_for_status_update(look, new, old)
+        elif part in ("", "scale"):
+            strategy.prepare_for_update(look, new, old)
+        else:
+            strategy.prepare_for_part_update(look, part, new, old)
+
+    def _errors(
+        self, context: WriteContext, look: StrategyContext, entry: Entry, new: Tree, old: Tree
+    ) -> list[FieldError]:
+        """All that is wrong with the change."""
+        strategy, part = self.strategy, context.subresource
+        if part == "status":
+            errors = strategy.validate_status_update(look, new, old)
+        elif part in ("", "scale"):
+            errors = strategy.validate_update(look, new, old)
+        else:
+            errors = strategy.validate_part_update(look, part, new, old)
+        if new["metadata"].get("name") != entry.name and not errors:
+            wrong = new["metadata"].get("name", "")
+            errors = [invalid("metadata.name", wrong, "field is immutable")]
+        if errors or strategy.leaves_metadata:
+            errors = self._common_errors(new, old) + errors
+        return errors
 
     def _common_errors(self, new: Tree, old: Tree) -> list[FieldError]:
         """What upstream's server finds in metadata before it asks the kind.
@@ -214,16 +220,19 @@ class Update(Creation):
             return entry.whole_tree
         if context.holds_owners:
             return entry.tree
-        known = self._settled
-        if (
-            known is None
-            or not context.patches
-            or context.subresource not in ("", "status")
-            or not self._admission.spares_spec(self.resource, context.subresource)
-        ):
+        if self._settled is None or not self._may_share(context):
             return entry.bare_tree
-        context.settled = entry.settled or known.key(old)
+        context.settled = entry.settled or self._settled.key(old)
         return entry.bare_tree if context.settled is None else beside_spec(old)
+
+    def _may_share(self, context: WriteContext) -> bool:
+        """Whether nobody on the way would write into a specification that two objects share."""
+        part = context.subresource
+        return (
+            context.patches
+            and (part in ("", "status"))
+            and self._admission.spares_spec(self.resource, part)
+        )
 
     def _still_settled(self, settled: bytes | None, new: Tree, old: Tree) -> bytes | None:
         """``settled``, as long as both objects have one specification."""
