@@ -13,15 +13,18 @@ bounded.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import orjson
 
-from kutter.apiserver.validation.remembered import LIMIT, key_of
+from kutter.apiserver.validation.remembered import key_of
 
 Tree = dict[str, Any]
 
 SPEC = "spec"
+# Digests are small. The pods of one template differ by their nodes, so there are many.
+LIMIT = 1 << 14
 
 
 class SettledSpecs:
@@ -37,21 +40,26 @@ class SettledSpecs:
 
     def key(self, tree: Tree) -> bytes | None:
         """What an object's specification is known by; None when it is not."""
-        spec = tree.get(SPEC)
-        key = key_of(spec) if type(spec) is dict else None
+        key = _digest(tree.get(SPEC))
         return self._known.get(key) if key is not None else None
 
     def learn(self, old: Tree, new: Tree) -> None:
         """Take note of a specification that was cleaned and defaulted: ``new``'s of ``old``'s."""
         spec = old.get(SPEC)
-        if type(spec) is not dict or orjson.dumps(spec) != orjson.dumps(new.get(SPEC)):
+        if orjson.dumps(spec) != orjson.dumps(new.get(SPEC)):
             return
-        key = key_of(spec)
+        key = _digest(spec)
         if key is None:
             return
         if len(self._known) >= self._limit:
             self._known.clear()
         self._known[key] = key
+
+
+def _digest(spec: Any) -> bytes | None:
+    """Of a specification's content: objects keep it, and are not to be twice as large for it."""
+    content = key_of(spec) if type(spec) is dict else None
+    return None if content is None else hashlib.sha256(content).digest()
 
 
 def beside_spec(tree: Tree) -> Tree:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kutter.api.errors import FieldError, forbidden_field, invalid, required
+from kutter.apiserver.settled import LIMIT
 from kutter.apiserver.validation import text
 from kutter.apiserver.validation.equality import equal
 from kutter.apiserver.validation.internal import shown
@@ -36,7 +37,7 @@ _FORBIDDEN = (
 
 
 # Specifications that were found valid when an update had left them as they were.
-_kept = ValidSpecs()
+_kept = ValidSpecs(LIMIT)
 
 
 def validate_pod_update(new: Tree, old: Tree, *, settled: bytes | None = None) -> list[FieldError]:
