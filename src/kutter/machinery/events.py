@@ -28,9 +28,12 @@ from kutter.client.client import Client
 _log = get_logger("events")
 
 QUEUE_LIMIT = 4096
-# Writers at work while little waits, and one more for each so many events that wait.
-_WRITERS_MIN = 8
-_WAITING_PER_WRITER = 128
+# Writers at work while more is told all the time, and one more for each so many events that wait:
+# enough to keep up before events are dropped.
+_WRITERS_MIN = 2
+_WAITING_PER_WRITER = 192
+# Nothing was told for so long: everybody writes.
+_QUIET_S = 0.02
 CACHE_LIMIT = 4096
 MESSAGE_LIMIT = 1024
 
@@ -71,23 +74,27 @@ class _Note(NamedTuple):
     reason: str
     message: str
     at: datetime
+    stamp: str
 
 
 class _Outbox:
     """What waits to be written: a line for each object, whose events are written one by one.
 
-    A line is ready or with a writer, never both, until it is empty. How many writers are at work
-    goes by how much waits: events share the commits of what they tell of, and take no more of the
-    time than they must until there are many.
+    A line is ready or with a writer, never both, until it is empty. While much happens, few writers
+    are at work, more only as more waits: what is told of goes first. Once it is quiet all are, and
+    share commits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.dropped = 0
+        self._clock = clock
+        self._told_at = clock.monotonic()
         self._lines: dict[tuple[str, str], deque[_Note]] = {}
         self._ready: deque[tuple[str, str]] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._busy = 0
         self._called = 0
+        self._alarm: asyncio.TimerHandle | None = None
         self._waiting = 0
         self._last_number = 0
         self._empty = asyncio.Event()
@@ -108,12 +115,26 @@ class _Outbox:
         else:
             self._lines[about] = deque((note,))
             self._ready.append(about)
-        while self._idle and self._ready and self._has_room(self._called):
+        self._told_at = self._clock.monotonic()
+        self._call()
+
+    def _call(self) -> None:
+        """Have as many idle writers come as there is work and room for."""
+        while self._idle and len(self._ready) > self._called and self._has_room(self._called):
             call = self._idle.popleft()
             if not call.done():
                 self._called += 1
                 call.set_result(None)
-                break
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """What waits is not to wait for writers that have stuck."""
+        if self._alarm is None and self._idle and len(self._ready) > self._called:
+            self._alarm = asyncio.get_running_loop().call_later(_QUIET_S, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._call()
 
     def number(self, now: datetime) -> int:
         """The time as a number for an event's name; no two are the same."""
@@ -121,7 +142,10 @@ class _Outbox:
         return self._last_number
 
     def _has_room(self, called: int = 0) -> bool:
-        return self._busy + called < max(_WRITERS_MIN, self._waiting // _WAITING_PER_WRITER)
+        busy = self._busy + called
+        if busy < _WRITERS_MIN or busy < self._waiting // _WAITING_PER_WRITER:
+            return True
+        return self._clock.monotonic() - self._told_at >= _QUIET_S
 
     async def serve(self, write: Callable[[_Note], Awaitable[None]]) -> None:
         """Write line after line until cancelled. What ``write`` raises ends this; its note is
@@ -145,10 +169,12 @@ class _Outbox:
                 self._waiting -= 1
                 if not self._waiting:
                     self._empty.set()
+            self._call()
 
     async def _be_called(self) -> None:
         call = asyncio.get_running_loop().create_future()
         self._idle.append(call)
+        self._look_again()
         try:
             await call
         finally:
@@ -183,7 +209,7 @@ class EventRecorder:
         self._clock = clock
         self._writers = writers
         self._known: OrderedDict[str, tuple[str, int]] = OrderedDict()  # key -> (name, count)
-        self._outbox = _Outbox()  # shared by every named twin
+        self._outbox = _Outbox(clock)  # shared by every named twin
 
     @property
     def dropped(self) -> int:
@@ -212,6 +238,7 @@ class EventRecorder:
         reference = (
             reference_to(about, field_path=field_path) if isinstance(about, KubeObject) else about
         )
+        now = self._clock.now()
         self._outbox.put(
             _Note(
                 self._client,
@@ -220,7 +247,9 @@ class EventRecorder:
                 kind,
                 reason,
                 message[:MESSAGE_LIMIT],
-                self._clock.now(),
+                now,
+                # Now, as everybody renders now: a time of a while ago is made anew each time.
+                render_time(now),
             )
         )
 
@@ -253,7 +282,7 @@ class EventRecorder:
         )
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         namespace = reference.get("namespace") or "default"
-        stamp = render_time(note.at)
+        stamp = note.stamp
         if key in self._known and await self._count(note.client, key, namespace, stamp):
             return
         name = f"{reference.get('name', '')}.{self._outbox.number(note.at):x}"

@@ -104,8 +104,11 @@ async def running(server, writers):
     return recorder, asyncio.ensure_future(recorder.run())
 
 
-async def test_events_of_different_objects_are_written_beside_each_other_those_of_one_in_order():
+async def test_events_of_different_objects_are_written_beside_each_other_those_of_one_in_order(
+    monkeypatch,
+):
     server = SlowServer()
+    monkeypatch.setattr(events, "_QUIET_S", 0.0)
     recorder, task = await running(server, 3)
     for name, reason in (("a", "One"), ("a", "Two"), ("b", "One"), ("c", "One"), ("d", "One")):
         told(recorder, name, reason)
@@ -217,10 +220,52 @@ async def test_an_event_says_when_it_was_told_and_none_is_named_as_another(monke
     ]
 
 
+async def test_nobody_waits_for_writers_that_have_stuck():
+    server = SlowServer()
+    recorder, task = await running(server, 4)
+    for number in range(6):
+        told(recorder, f"p{number}", "One")
+    await server.until_begun(("p0", "One"), ("p1", "One"))
+    async with asyncio.timeout(20):
+        while len(server.begun) < 4:
+            await asyncio.sleep(0.01)
+    task.cancel()
+
+
+async def test_all_write_once_it_is_quiet(monkeypatch):
+    class Still(SystemClock):
+        time_s = 1.0
+
+        def monotonic(self):
+            return self.time_s
+
+    clock, server = Still(), SlowServer()
+    recorder = EventRecorder(server, "kubelet", clock=clock, writers=4)
+    task = asyncio.ensure_future(recorder.run())
+    for number in range(9):
+        told(recorder, f"p{number}", "One")
+    await server.until_begun(("p0", "One"), ("p1", "One"))
+    server.gates["p0", "One"].set_result(None)
+    await server.until_begun(("p0", "One"), ("p1", "One"), ("p2", "One"))
+    clock.time_s += 1.0
+    server.gates["p1", "One"].set_result(None)
+    await server.until_begun(*((f"p{number}", "One") for number in range(6)))
+    # One more is told: it waits until fewer are at work.
+    told(recorder, "late", "One")
+    for number in (2, 3):
+        server.gates[f"p{number}", "One"].set_result(None)
+    await server.until_begun(*((f"p{number}", "One") for number in range(6)))
+    for number in (4, 5):
+        server.gates[f"p{number}", "One"].set_result(None)
+    await server.until_begun(*((f"p{number}", "One") for number in range(8)))
+    task.cancel()
+
+
 async def test_more_writers_are_at_work_the_more_waits(monkeypatch):
     """A few as long as little waits: what is told of goes first."""
     monkeypatch.setattr(events, "_WRITERS_MIN", 2)
     monkeypatch.setattr(events, "_WAITING_PER_WRITER", 4)
+    monkeypatch.setattr(events, "_QUIET_S", 1e9)
     server = SlowServer()
     recorder, task = await running(server, 5)
     for number in range(7):
