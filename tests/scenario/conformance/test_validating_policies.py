@@ -544,3 +544,29 @@ def test_policies_have_their_defaults(rest, marked, enforce):
     assert match["matchPolicy"] == "Equivalent"
     assert match["namespaceSelector"] == match["objectSelector"] == {}
     assert match["resourceRules"][0]["scope"] == "*"
+
+
+def test_a_policy_sees_bindings_and_whole_pods_once_it_matches_them(rest, marked, enforce):
+    """Bindings are stored without a look at the pod as long as nobody asks for one."""
+    pods = f"/api/v1/namespaces/{marked}/pods"
+    container = {"name": "c", "image": "busybox"}
+
+    def bind(name, node):
+        spec = {"containers": [container], "schedulerName": "nobody"}
+        rest.post(pods, {"metadata": {"name": name}, "spec": spec})
+        target = {"kind": "Node", "name": node}
+        return rest.answer(
+            "POST", f"{pods}/{name}/binding", {"metadata": {"name": name}, "target": target}
+        )
+
+    assert bind("before", "forbidden").status == 201
+    assert rest.get(f"{pods}/before")["spec"]["nodeName"] == "forbidden"
+    expression = "object.target.name != 'forbidden'"
+    enforce(marked, {"validations": [{"expression": expression}]}, resources=("pods/binding",))
+    numbers = itertools.count(1)
+    found = wait_until(
+        lambda: answer if (answer := bind(f"p{next(numbers)}", "forbidden")).status == 422 else None
+    )
+    assert expression in found.tree["message"]
+    assert bind("other", "allowed").status == 201
+    assert rest.get(f"{pods}/other")["spec"]["nodeName"] == "allowed"
