@@ -283,20 +283,27 @@ class SqliteStore:
         assert value is not None, "read above, or given"
         revision = self._assigned + 1
         del self._live[key]
-        done = self._submit(Event("delete", key, value, None, created, revision, mod), None)
-        # In order, so both are awaited together; a failed commit fails both.
-        await (done if marked is None else asyncio.gather(marked, done))
+        event = Event("delete", key, value, None, created, revision, mod)
+        done = self._submit(event, None, marked)
+        await done
         return Record(key, value, created, mod), revision
 
-    def _submit(self, event: Event, expires_at_s: float | None) -> asyncio.Future[None]:
+    def _submit(
+        self,
+        event: Event,
+        expires_at_s: float | None,
+        done: asyncio.Future[None] | None = None,
+    ) -> asyncio.Future[None]:
         """Hand a decided write to the writer; wait for the answer.
 
-        A caller that is cancelled does not cancel the write: it is on its way to the disk.
+        ``done``: that of another write of this turn of the loop, which shares its commit whatever
+        comes. A caller that is cancelled does not cancel the write: it is on its way to the disk.
         """
         if self._closed:
             raise StoreError("the store is closed")
         self._assigned = event.revision
-        done: asyncio.Future[None] = self._loop.create_future()
+        if done is None:
+            done = self._loop.create_future()
         gathered = self._gathered
         if not gathered:
             self._loop.call_soon(self._hand_over)
