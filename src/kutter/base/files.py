@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 
-def write_atomic(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write to a temporary file beside ``path``, fsync, rename, fsync the folder."""
+def write_atomic(path: Path, content: bytes, *, mode: int = 0o600, last: bool = True) -> None:
+    """Write to a temporary file beside ``path``, fsync, rename, fsync the folder.
+
+    Not ``last``: more files of the folder follow, after which whoever writes them calls
+    :func:`sync_folder`. Until then a crash may leave the old content or the new, still never half.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not by tempfile, which reads in much of what a start has no other use for.
     name = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
@@ -22,7 +26,13 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     except BaseException:
         name.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    if last:
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

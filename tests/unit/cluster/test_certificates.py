@@ -235,3 +235,23 @@ def test_several_that_make_them_at_once_agree(tmp_path: Path, clock: ShiftedCloc
 def pair_of(made: Certificates, name: str) -> tuple[Path, Path]:
     pair = made.pair(name)
     return pair.certificate, pair.key
+
+
+def test_what_is_issued_together_syncs_its_folder_once(
+    tmp_path: Path, clock: ShiftedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("kutter.cluster.certificates.sync_folder", synced.append)
+    certificates = Certificates(tmp_path / "pki", clock=clock)
+    certificates.ensure()
+    certificates.issue_node("a", ("192.0.2.1",))
+    assert synced == [tmp_path / "pki", tmp_path / "pki" / "nodes"]
+    certificates.ensure()
+    certificates.issue_node("a", ("192.0.2.1",))
+    assert len(synced) == 2
+    # What a crash took before the folder was synced is issued again.
+    certificates.pair("admin").key.unlink()
+    certificates.pair("nodes/a-serving").certificate.write_bytes(b"")
+    assert sorted(certificates.ensure()) == ["admin", "nodes/a-serving"]
+    assert synced[2:] in ([tmp_path / "pki", tmp_path / "pki" / "nodes"], [synced[1], synced[0]])
+    assert certificates.ensure() == []
