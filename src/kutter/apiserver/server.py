@@ -120,6 +120,7 @@ class ApiServer:
         self.metrics = ServerMetrics(parts.metrics or Registry(), self._is_served, version_info())
         self._served: dict[tuple[str, str, str], Served] = {}
         self._storages: dict[str, tuple[ObjectStorage, Broadcaster]] = {}
+        self._broadcasters: dict[tuple[str, str], Broadcaster] = {}
         self.webhooks = WebhookCaller(self.caches, rng=self.rng)
         self.request_timeout_s = parts.request_timeout_s
         self.fairness = Fairness(parts.seats, Width(self), parts.clock)
@@ -247,11 +248,16 @@ class ApiServer:
         return len(self._storage_for(resource)[1].cache)
 
     def watchers_of(self, group: str, plural: str) -> int:
-        """How many watch a resource."""
-        resource = self.catalog.find_group_resource(group, plural)
-        if resource is None or not resource.storage_prefix:
-            return 0
-        return len(self._storage_for(resource)[1])
+        """How many watch a resource. Asked for every write."""
+        found = self._broadcasters.get((group, plural))
+        if found is None:
+            resource = self.catalog.find_group_resource(group, plural)
+            if resource is None or not resource.storage_prefix:
+                return 0
+            found = self._storage_for(resource)[1]
+            if not resource.custom:  # another definition may come under a custom one's name
+                self._broadcasters[group, plural] = found
+        return len(found)
 
     @property
     def _openapi(self) -> OpenApi:
