@@ -36,6 +36,7 @@ UPSTREAMS_500 = (
     "failed to allocate a serviceIP: range is full",
     "strconv.ParseUint: parsing",
     "expected a []interface {}, but received a",
+    "list element types are not identical",
 )
 SWEEP_EVERY = 2000
 _STREAM_S = 0.05
