@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.driver import Target, call, need
+from bench.measure import cpu_s
 from kutter.client.kubeconfig import Connection, load_connection
 from kutter.cluster.certificates import certificates_of
 from kutter.cluster.config import ClusterConfig, save_config
@@ -26,6 +27,8 @@ from kutter.cluster.credentials import write_kubeconfig
 SOURCES = Path(__file__).resolve().parents[1] / "src"
 NAMESPACE = "bench"
 READY_TIMEOUT_S = 30.0
+# A server that spends less than a twentieth of a core has nothing left to do.
+_SETTLE_S, _SETTLED_SHARE = 0.5, 0.05
 
 
 def environment() -> dict[str, str]:
@@ -178,6 +181,20 @@ async def as_service_account(admin: Target, kubeconfig: Path) -> Target:
     raise RuntimeError("the default service account does not appear")
 
 
+async def settled(pids: tuple[int, ...], *, at_most_s: float = 10.0) -> None:
+    """Wait until what a start leaves to do is done, as far as CPU time tells: the server answers
+    before it has read in its controllers and what few requests need.
+    """
+    end_s = time.perf_counter() + at_most_s
+    before = cpu_s(pids)
+    while time.perf_counter() < end_s:
+        await asyncio.sleep(_SETTLE_S)
+        now = cpu_s(pids)
+        if now - before < _SETTLE_S * _SETTLED_SHARE:
+            return
+        before = now
+
+
 @contextlib.asynccontextmanager
 async def own_target() -> AsyncIterator[Target]:
     """A fresh server of ours, called as a service account; gone afterwards."""
@@ -186,6 +203,7 @@ async def own_target() -> AsyncIterator[Target]:
         await server.start()
         admin = load_target("kutter", server.kubeconfig)
         target = await as_service_account(admin, server.kubeconfig)
+        await settled((server.pid,))
         yield dataclasses.replace(target, pids=(server.pid,))
     finally:
         server.close()
