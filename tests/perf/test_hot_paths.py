@@ -109,18 +109,24 @@ async def test_a_get_makes_no_task_and_is_one_write(server: ApiServer, http: Htt
     assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in wire.written)
 
 
-async def test_known_headers_are_not_parsed_again(
-    server: ApiServer, http: HttpServer, monkeypatch: Any
-):
-    await fill(Api(server), 2)
-    parsed: list[bytes] = []
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What requests' parser is given."""
+    found: list[bytes] = []
     feed = RequestReader._feed
 
     def count(reader: RequestReader, data: bytes) -> None:
-        parsed.append(data)
+        found.append(data)
         feed(reader, data)
 
     monkeypatch.setattr(RequestReader, "_feed", count)
+    return found
+
+
+async def test_known_headers_are_not_parsed_again(
+    server: ApiServer, http: HttpServer, parsed: list[bytes]
+):
+    await fill(Api(server), 2)
     connection, wire = connect(http)
     first, second = [
         await called_back(connection, f"GET {PODS}/p{n} HTTP/1.1{HEADERS}".encode())
@@ -133,16 +139,8 @@ async def test_known_headers_are_not_parsed_again(
 
 
 async def test_known_headers_are_not_parsed_again_before_bodies_of_any_length(
-    server: ApiServer, http: HttpServer, monkeypatch: Any
+    server: ApiServer, http: HttpServer, parsed: list[bytes]
 ):
-    parsed: list[bytes] = []
-    feed = RequestReader._feed
-
-    def count(reader: RequestReader, data: bytes) -> None:
-        parsed.append(data)
-        feed(reader, data)
-
-    monkeypatch.setattr(RequestReader, "_feed", count)
     connection, wire = connect(http)
     for times, number in enumerate((1, 22, 333), 1):
         body = json.dumps(pod(f"p{number}")).encode()

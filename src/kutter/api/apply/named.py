@@ -7,15 +7,12 @@ fields have to be looked into.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from kutter.api.apply.sets import LEAF, SELF, FieldSet, ordered
+from kutter.api.apply.plans import PLAN_ITEMS_LIMIT, PLAN_LIMIT, Visit, visit_elements
+from kutter.api.apply.sets import LEAF, SELF, FieldSet
 from kutter.api.apply.shapes import Shape
-from kutter.api.apply.walk import PLAN_ITEMS_LIMIT, PLAN_LIMIT, Tree, signature_of
-
-_Visit = Callable[[Any], FieldSet | None]
-"""From a value to its fields; None for nothing in it, LEAF for a value without parts."""
+from kutter.api.apply.walk import Tree
 
 
 def fields_of(tree: Tree, shape: Shape, *, structs: bool = False) -> FieldSet:
@@ -49,15 +46,15 @@ def with_structs(fields: FieldSet, shape: Shape | None) -> FieldSet:
     return out
 
 
-def _compiled(shape: Shape, *, own: bool, structs: bool) -> _Visit | None:
+def _compiled(shape: Shape, *, own: bool, structs: bool) -> Visit | None:
     """The walk over a value, None where it is a leaf. ``own``: the value is a member itself."""
     if shape.form == "leaf":
         return None
     variant = ("named", own, structs)
-    visit: _Visit | None = shape.compiled.get(variant)
+    visit: Visit | None = shape.compiled.get(variant)
     if visit is None:
         # Recursive types: who needs it meanwhile finds the one being made.
-        made: list[_Visit] = []
+        made: list[Visit] = []
 
         def late(value: Any) -> FieldSet | None:
             return made[0](value)
@@ -72,12 +69,12 @@ def _compiled(shape: Shape, *, own: bool, structs: bool) -> _Visit | None:
     return visit
 
 
-def _mapping(shape: Shape, *, own: bool, structs: bool) -> _Visit:
-    plans: dict[tuple[str, ...], tuple[FieldSet, list[tuple[str, str, _Visit, bool]]]] = {}
+def _mapping(shape: Shape, *, own: bool, structs: bool) -> Visit:
+    plans: dict[tuple[str, ...], tuple[FieldSet, list[tuple[str, str, Visit, bool]]]] = {}
 
-    def plan(keys: tuple[str, ...]) -> tuple[FieldSet, list[tuple[str, str, _Visit, bool]]]:
+    def plan(keys: tuple[str, ...]) -> tuple[FieldSet, list[tuple[str, str, Visit, bool]]]:
         base: FieldSet = {SELF: LEAF} if own else {}
-        inner: list[tuple[str, str, _Visit, bool]] = []
+        inner: list[tuple[str, str, Visit, bool]] = []
         for key in sorted(keys):
             below = shape.field(key)
             if below is None:
@@ -117,41 +114,6 @@ def _mapping(shape: Shape, *, own: bool, structs: bool) -> _Visit:
     return visit
 
 
-def _list(shape: Shape, *, own: bool, structs: bool) -> _Visit:
-    item_visit = _compiled(shape.item, own=True, structs=structs)
-    element = shape.element
-    # What the elements depend on → the answer with leaves, and where items go in it.
-    plans: dict[Any, tuple[FieldSet, list[tuple[int, str]]]] = {}
-    signature = signature_of(shape)
-
-    def plan(known: Any, value: list[Any]) -> tuple[FieldSet, list[tuple[int, str]]]:
-        names = [element(item) for item in value]
-        base: FieldSet = {SELF: LEAF} if own else {}
-        base.update(ordered(dict.fromkeys(names, LEAF)))
-        # An element given twice is owned as a whole.
-        once = [(i, name) for i, name in enumerate(names) if names.count(name) == 1]
-        if len(plans) >= PLAN_LIMIT:
-            plans.clear()
-        made = (base, once if item_visit is not None else [])
-        if known is not None and len(names) <= PLAN_ITEMS_LIMIT:
-            plans[known] = made
-        return made
-
-    def visit(value: Any) -> FieldSet | None:
-        if type(value) is not list:
-            return LEAF
-        if not value:
-            return None
-        known = signature(value)
-        base, inner = plans.get(known) or plan(known, value)
-        if not inner:
-            return base
-        assert item_visit is not None
-        out = base.copy()
-        for index, name in inner:
-            found = item_visit(value[index])
-            if found:
-                out[name] = found
-        return out
-
-    return visit
+def _list(shape: Shape, *, own: bool, structs: bool) -> Visit:
+    visit = _compiled(shape.item, own=True, structs=structs)
+    return visit_elements(shape, visit, own=own, empty=None)

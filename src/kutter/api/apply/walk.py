@@ -7,17 +7,14 @@ fields have to be looked into.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kutter.api.apply.elements import ElementError
+from kutter.api.apply.plans import PLAN_ITEMS_LIMIT, PLAN_LIMIT, Visit, visit_elements
 from kutter.api.apply.sets import LEAF, SELF, FieldSet, ordered, union, without_trees
 from kutter.api.apply.shapes import Shape
 
 Tree = dict[str, Any]
-_New = Callable[[Any], FieldSet | None]
-PLAN_LIMIT = 256
-PLAN_ITEMS_LIMIT = 64
 
 # Never owned by anybody.
 ROOT_UNOWNED = frozenset({"apiVersion", "kind"})
@@ -75,17 +72,17 @@ def new_fields(tree: Tree, shape: Shape) -> FieldSet:
     return found
 
 
-def _new(shape: Shape, *, present: bool, skip: frozenset[str] = frozenset()) -> _New | None:
+def _new(shape: Shape, *, present: bool, skip: frozenset[str] = frozenset()) -> Visit | None:
     """The walk over a value that is new, None where it is owned as a whole. ``present``: its
     empty form was there already.
     """
     if shape.form == "leaf":
         return None
     variant = (present, skip)
-    visit: _New | None = shape.compiled.get(variant)
+    visit: Visit | None = shape.compiled.get(variant)
     if visit is None:
         # Recursive types: who needs it meanwhile finds the one being made.
-        made: list[_New] = []
+        made: list[Visit] = []
 
         def late(value: Any) -> FieldSet | None:
             return made[0](value)
@@ -102,18 +99,18 @@ def _new(shape: Shape, *, present: bool, skip: frozenset[str] = frozenset()) -> 
     return visit
 
 
-def _new_deduced(shape: Shape, *, present: bool) -> _New:
+def _new_deduced(shape: Shape, *, present: bool) -> Visit:
     mapping = _new_mapping(shape, present=present, skip=frozenset())
     return lambda value: mapping(value) if type(value) is dict else LEAF
 
 
-def _new_mapping(shape: Shape, *, present: bool, skip: frozenset[str]) -> _New:
-    plans: dict[tuple[str, ...], tuple[FieldSet, list[tuple[str, str, _New]]]] = {}
+def _new_mapping(shape: Shape, *, present: bool, skip: frozenset[str]) -> Visit:
+    plans: dict[tuple[str, ...], tuple[FieldSet, list[tuple[str, str, Visit]]]] = {}
     root = skip is ROOT_UNOWNED
 
-    def plan(keys: tuple[str, ...]) -> tuple[FieldSet, list[tuple[str, str, _New]]]:
+    def plan(keys: tuple[str, ...]) -> tuple[FieldSet, list[tuple[str, str, Visit]]]:
         base: FieldSet = {} if present else {SELF: LEAF}
-        inner: list[tuple[str, str, _New]] = []
+        inner: list[tuple[str, str, Visit]] = []
         for key in sorted(keys):
             if key in skip:
                 continue
@@ -123,7 +120,7 @@ def _new_mapping(shape: Shape, *, present: bool, skip: frozenset[str]) -> _New:
             if below is None:
                 continue
             if root and key == "metadata":
-                visit: _New | None = _new(below, present=True, skip=METADATA_UNOWNED)
+                visit: Visit | None = _new(below, present=True, skip=METADATA_UNOWNED)
             else:
                 visit = _new(below, present=present and shape.embeds(key, below))
             if visit is not None:
@@ -156,74 +153,9 @@ def _new_mapping(shape: Shape, *, present: bool, skip: frozenset[str]) -> _New:
     return visit
 
 
-def _new_list(shape: Shape, *, present: bool) -> _New:
-    item_visit = _new(shape.item, present=False)
-    element = shape.element
-    # Values of the key fields (or of a set) → the answer with leaves, and where items go in it.
-    plans: dict[Any, tuple[FieldSet, list[tuple[int, str]]]] = {}
-    signature = signature_of(shape)
-
-    def plan(known: Any, value: list[Any]) -> tuple[FieldSet, list[tuple[int, str]]]:
-        names = [element(item) for item in value]
-        base: FieldSet = {} if present else {SELF: LEAF}
-        base.update(ordered(dict.fromkeys(names, LEAF)))
-        # An element given twice is owned as a whole.
-        once = [(i, name) for i, name in enumerate(names) if names.count(name) == 1]
-        if len(plans) >= PLAN_LIMIT:
-            plans.clear()
-        made = (base, once if item_visit is not None else [])
-        if known is not None and len(names) <= PLAN_ITEMS_LIMIT:
-            plans[known] = made
-        return made
-
-    def visit(value: Any) -> FieldSet | None:
-        if type(value) is not list:
-            return LEAF
-        if not value:
-            return None if present else LEAF
-        known = signature(value)
-        base, inner = plans.get(known) or plan(known, value)
-        if not inner:
-            return base
-        assert item_visit is not None
-        out = base.copy()
-        for index, name in inner:
-            found = item_visit(value[index])
-            if found:
-                out[name] = found
-        return out
-
-    return visit
-
-
-_ABSENT = object()
-
-
-def signature_of(shape: Shape) -> Callable[[list[Any]], Any]:
-    """What the elements of a list depend on, hashable; None when it cannot be told."""
-    if shape.form == "set":
-        return lambda value: tuple(value) if all(type(item) is str for item in value) else None
-    keys = shape.keys
-
-    def of_keys(value: list[Any]) -> Any:
-        try:
-            if len(keys) == 1:
-                (key,) = keys
-                return tuple([item.get(key, _ABSENT) for item in value])
-            return tuple([item.get(key, _ABSENT) for key in keys for item in value])
-        except AttributeError:
-            return None
-
-    def signature(value: list[Any]) -> Any:
-        known = of_keys(value)
-        try:
-            hash(known)
-        except TypeError:
-            return None
-        # 1, 1.0 and True are one key of a dict, and different elements.
-        return known if known is None else (known, tuple(map(type, known)))
-
-    return signature
+def _new_list(shape: Shape, *, present: bool) -> Visit:
+    visit = _new(shape.item, present=False)
+    return visit_elements(shape, visit, own=not present, empty=None if present else LEAF)
 
 
 # -- what differs ---------------------------------------------------------------
